@@ -1,0 +1,77 @@
+"""How do we speak to a Kubernetes cluster? Builders that wire the adapter from settings.
+
+``client`` moves bytes, ``status`` names errors, ``config`` finds server and credentials,
+``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``exec`` runs a command in a pod.
+Leader election is ``konduktor_health.adapters.lease``, on ``leases``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from konduktor_health.adapters.kube.client import KubeHttp
+from konduktor_health.adapters.kube.cluster import KubeCluster
+from konduktor_health.adapters.kube.config import load, namespace_of_pod
+from konduktor_health.adapters.kube.feed import WatchFeed
+from konduktor_health.adapters.kube.leases import KubeLease
+from konduktor_health.adapters.kube.nodes import NodeDecoder
+from konduktor_health.adapters.lease import LeaseElector, LeaseTimes
+from konduktor_health.clock import Clock
+from konduktor_health.model import NodeView
+from konduktor_health.settings import Settings
+
+__all__ = [
+    "KubeCluster",
+    "KubeHttp",
+    "WatchFeed",
+    "build_cluster",
+    "build_feed",
+    "build_lease",
+    "namespace",
+]
+
+
+def namespace(settings: Settings) -> str:
+    """Namespace of Lease and ConfigMap: as set, else the pod's, else konduktor-health."""
+    return settings.cluster.namespace or namespace_of_pod()
+
+
+def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeCluster]:
+    """Connection and cluster. Raises ConfigError; does not yet speak to the server
+    (``KubeHttp.check`` does)."""
+    wanted = settings.cluster
+    access = load(wanted.kubeconfig, wanted.context, clock)
+    http = KubeHttp(access, clock, timeout_s=wanted.timeout_s, writers=wanted.writers)
+    cluster = KubeCluster(
+        http,
+        _decoder(settings),
+        settings.keys(),
+        namespace=namespace(settings),
+    )
+    return http, cluster
+
+
+def build_feed(
+    settings: Settings, http: KubeHttp, keep: Callable[[NodeView], bool], clock: Clock
+) -> WatchFeed:
+    """The node watch. ``keep`` says which nodes are managed; it runs on the feed's thread and on
+    that of put()."""
+    return WatchFeed(http, _decoder(settings), keep, clock)
+
+
+def build_lease(settings: Settings, http: KubeHttp, clock: Clock, identity: str) -> LeaseElector:
+    """Leader election. Raises ConfigError for times that are not safe together."""
+    lease = settings.lease
+    times = LeaseTimes(
+        duration=lease.duration_s,
+        renew_deadline=lease.renew_deadline_s,
+        retry=lease.retry_s,
+        call=settings.cluster.timeout_s,
+    )
+    return LeaseElector(KubeLease(http, namespace(settings), lease.name), identity, times, clock)
+
+
+def _decoder(settings: Settings) -> NodeDecoder:
+    return NodeDecoder(
+        settings.keys(), settings.cluster.node_selector, settings.cluster.gpu_resource
+    )

@@ -1,0 +1,39 @@
+"""Which matching lines does Loki hold from some time ago? For listing, never for acting."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+
+from konduktor_health.adapters.loki.answers import Page
+from konduktor_health.adapters.loki.entries import Seen, Unwrap, entry_of
+from konduktor_health.adapters.loki.paging import Pager, RangeReader
+from konduktor_health.adapters.loki.presets import SourceSpec
+from konduktor_health.adapters.loki.query import Query, containing, uncached
+from konduktor_health.ports import LogEntry
+
+
+def history(
+    client: RangeReader,
+    spec: SourceSpec,
+    start_ns: int,
+    end_ns: int,
+    *,
+    literals: Sequence[str],
+    unwrap: Unwrap,
+) -> Iterator[LogEntry]:
+    """Entries of [start, end), oldest first, each identity once (heartbeats left out).
+
+    Bounded memory: read as it is consumed. Raises errors of the client where it stops.
+    """
+    query = Query(spec.selector).then(containing(literals)).then(uncached(uuid.uuid4().hex))
+    seen = Seen(keep_s=1.0)  # its clock stands still here: bounded by number alone
+    for batch in Pager(client, on_page=_ignore).read(query, start_ns, end_ns):
+        for line in sorted(batch.lines, key=lambda line: line.time_ns):
+            entry = entry_of(line, spec, unwrap)
+            if not entry.record.heartbeat and seen.add(entry.identity, 0.0):
+                yield entry
+
+
+def _ignore(_page: Page) -> None:
+    """Bytes and warnings are the reader's business."""

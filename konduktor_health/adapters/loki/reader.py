@@ -1,0 +1,291 @@
+"""What is new in a log source? Cursor, re-reading bands and gaps over one Loki selector.
+
+Each poll reads [cursor - overlap, now + 10 min); each minute from 10 minutes back; each hour
+the last 6 hours, a window per poll; what was not readable, from an hour before. Invariants:
+- The cursor moves only over what was read completely, and never past now.
+- A failed read is a status that is not ok and a gap; poll() does not raise for it.
+- Nothing from before the floor (first start minus look-back) is read.
+- An identity is handed out once per process, within the bounds of ``Seen``.
+- A poll hands out a bounded number of entries; the rest is due at once.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from loguru import logger
+
+from konduktor_health.adapters.loki import gaps, progress
+from konduktor_health.adapters.loki.answers import Page
+from konduktor_health.adapters.loki.entries import Unwrap
+from konduktor_health.adapters.loki.harvest import Harvest, Memory
+from konduktor_health.adapters.loki.lag import MAX_OVERLAP_S, Lag
+from konduktor_health.adapters.loki.pace import Pace
+from konduktor_health.adapters.loki.paging import HOUR_NS, Batch, Pager, RangeReader
+from konduktor_health.adapters.loki.presets import SourceSpec, for_cluster
+from konduktor_health.adapters.loki.query import Query, containing, uncached
+from konduktor_health.adapters.loki.verify import StreamFinder, Verdict, verify
+from konduktor_health.clock import NS, Clock
+from konduktor_health.errors import (
+    ConfigError,
+    HealthError,
+    LokiBusy,
+    LokiRefused,
+    TransientError,
+    excerpt,
+)
+from konduktor_health.ports import Poll, SourceStatus
+from konduktor_health.settings import ReadingSettings
+
+AHEAD_NS = 600 * NS  # Loki takes lines up to 10 min in the future: nodes with fast clocks
+_MINUTE_S = 60.0
+_VERIFY_S = 600.0
+_VERIFY_AGAIN_S = 60.0  # while something is wrong
+_LATE_POLL_NS = 60 * NS  # a cursor further behind is catching up: ages of lines say nothing
+_REMEMBER_GAPS_NS = 7 * 24 * HOUR_NS
+
+
+class ReaderClient(RangeReader, StreamFinder, Protocol):
+    """What a source asks of Loki; LokiClient is one."""
+
+
+class LokiSource:
+    """A LogSource over one selector. Not thread-safe."""
+
+    def __init__(
+        self,
+        client: ReaderClient,
+        spec: SourceSpec,
+        reading: ReadingSettings,
+        *,
+        clock: Clock,
+        literals: Sequence[str],
+        unwrap: Unwrap,
+        jitter: Callable[[], float] = random.random,
+        most_entries: int = 50_000,
+        budget_s: float = 10.0,
+        tie_pages: int = 64,
+    ) -> None:
+        """``literals``: a line without any of them (and of spec.tidings) is not read.
+        ``most_entries``, ``budget_s``: after so many entries or seconds a poll ends.
+        Raises ConfigError for a cluster label that is no label name."""
+        self.spec = for_cluster(spec, reading)
+        self._client = client
+        self._reading = reading
+        self._clock = clock
+        self._most_entries, self._budget_s = most_entries, budget_s
+        self._recent = Query(self.spec.selector).then(containing((*literals, *spec.tidings)))
+        self._past = Query(self.spec.selector).then(containing(literals))
+        self._memory = Memory(self.spec, unwrap, keep_s=reading.deep_band_s + 3600.0)
+        self._lag = Lag(reading.overlap_s)
+        self._pace = Pace(reading.poll_interval_s, reading.bytes_per_minute, jitter=jitter)
+        self._pager = Pager(client, tie_pages=tie_pages, on_page=self._count)
+        self._progress: progress.Progress | None = None
+        self._resume_ns: int | None = None  # a forward read stopped early: go on here
+        self._outage: tuple[int, int] | None = None  # [cursor, last failure) while not caught up
+        self._minute_due_s: float | None = None
+        self._verify_due_s: float | None = None
+        self._verdict = Verdict()
+        self._past_turn = False
+        self._notes: list[str] = []
+        self._status = SourceStatus(self.spec.name, ok=False, message="not read yet")
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.spec.name
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """State for restore(); empty before the first poll."""
+        state = self._progress
+        if state is None:
+            return {}
+        if self._outage is None:
+            return state.to_json()
+        # being caught up: what is behind the cursor by now is to be read again as well
+        return state.to_json((max(state.floor_ns, self._outage[0] - HOUR_NS), state.cursor_ns))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a checkpoint before the first poll; a damaged one counts as none."""
+        try:
+            self._progress = progress.restored(state)
+        except ValueError as error:
+            if state:
+                logger.bind(source=self.name).warning(f"stored cursor is damaged ({error}): lost")
+            self._progress = None
+            return
+        now_ns = self._clock.now_ns()
+        self._progress.cursor_ns = min(self._progress.cursor_ns, now_ns)
+        self._progress.gaps.open(self._progress.cursor_ns, now_ns, gaps.UNAVAILABLE)
+        self._outage = (self._progress.cursor_ns, now_ns)  # nobody read while we were down
+
+    def poll(self) -> Poll:
+        """Read what is due. Before the next due time: nothing, and the status as it was."""
+        now_s = self._clock.monotonic()
+        if not self._pace.due(now_s):
+            return Poll((), self._status)
+        now_ns = self._clock.now_ns()
+        state = self._take_up(now_ns)
+        self._pace.start(now_s)
+        self._notes = []
+        harvest = Harvest(
+            self._memory, self._clock, most=self._most_entries, budget_s=self._budget_s
+        )
+        problem: HealthError | None = None
+        try:
+            self._check(state, now_ns)
+            more = self._forward(state, harvest, now_ns)
+            self._again(state, harvest, now_ns)
+            self._pace.succeed(more=more)
+        except HealthError as error:
+            problem = error
+            self._fail(state, error, now_ns)
+        self._status = self._describe(state, problem)
+        return Poll(harvest.in_order(), self._status)
+
+    def _take_up(self, now_ns: int) -> progress.Progress:
+        state = self._progress
+        if state is None:
+            state = progress.first(now_ns, int(self._reading.first_lookback_s * NS))
+            self._progress = state
+        state.cursor_ns = min(state.cursor_ns, now_ns)  # the wall clock may have been set back
+        past_bands_ns = now_ns - int(self._reading.deep_band_s * NS) - HOUR_NS
+        state.gaps.give_up(past_bands_ns, (gaps.LIMIT_SATURATED,))
+        state.gaps.forget(now_ns - _REMEMBER_GAPS_NS)
+        return state
+
+    def _check(self, state: progress.Progress, now_ns: int) -> None:
+        """Verify the selector now and then. Raises ConfigError when it mixes clusters."""
+        now_s = self._clock.monotonic()
+        if self._verify_due_s is None or now_s >= self._verify_due_s:
+            first_time = self._verify_due_s is None or self._verdict.mixed
+            try:
+                self._verdict = verify(self._client, self.spec, self._reading, now_ns)
+                self._cut_at_lookback(state, self._client.limits().lookback_ns, now_ns)
+            except TransientError:
+                if first_time:
+                    raise  # not read before we know whose lines these are
+            wrong = bool(self._verdict.message)
+            self._verify_due_s = now_s + (_VERIFY_AGAIN_S if wrong else _VERIFY_S)
+        if self._verdict.mixed:
+            raise ConfigError(self._verdict.message, hint=self._verdict.hint)
+
+    def _cut_at_lookback(self, state: progress.Progress, lookback_ns: int, now_ns: int) -> None:
+        """Loki silently leaves out what is older than the tenant's look-back: a gap for good."""
+        oldest_ns = now_ns - lookback_ns
+        if lookback_ns <= 0 or oldest_ns <= 0:
+            return
+        state.gaps.give_up(oldest_ns)
+        if state.cursor_ns < oldest_ns:
+            state.gaps.open(state.cursor_ns, oldest_ns, gaps.LOOKBACK_CUT, permanent=True)
+            state.cursor_ns = oldest_ns
+
+    def _forward(self, state: progress.Progress, harvest: Harvest, now_ns: int) -> bool:
+        """Read up to now, oldest first; True when it stopped early."""
+        now_s = self._clock.monotonic()
+        minute = self._minute_due_s is None or now_s >= self._minute_due_s
+        start_ns = state.cursor_ns - int(self._lag.overlap_s(now_s) * NS)
+        if minute:
+            band_s = min(self._reading.minute_band_s, MAX_OVERLAP_S)
+            start_ns = min(start_ns, now_ns - int(band_s * NS))
+        if self._resume_ns is not None:
+            minute, start_ns = False, self._resume_ns
+        start_ns = at_ns = max(start_ns, state.floor_ns)
+        end_ns = now_ns + AHEAD_NS
+        query = self._recent
+        if start_ns < now_ns - int(MAX_OVERLAP_S * NS):
+            query = query.then(uncached(uuid.uuid4().hex))
+        steady = self._minute_due_s is not None and self._outage is None
+        current = steady and now_ns - state.cursor_ns < _LATE_POLL_NS
+        self._past_turn = False
+        try:
+            for batch in self._pager.read(query, start_ns, end_ns):
+                harvest.take(batch.lines, self._lag if current else None, now_ns)
+                self._covered(state, batch, at_ns, now_ns)
+                at_ns = batch.upto_ns
+                state.cursor_ns = max(state.cursor_ns, min(now_ns, at_ns))
+                if harvest.full:
+                    break
+        finally:
+            self._resume_ns = at_ns if start_ns < at_ns < end_ns else self._resume_ns
+        if at_ns < end_ns:
+            return True
+        self._resume_ns = None
+        if minute:
+            self._minute_due_s = now_s + _MINUTE_S
+        if self._outage is not None and state.cursor_ns >= self._outage[1]:
+            lost_ns, back_ns = self._outage
+            self._outage = None
+            state.backlog.push(max(state.floor_ns, lost_ns - HOUR_NS), back_ns)
+        return False
+
+    def _again(self, state: progress.Progress, harvest: Harvest, now_ns: int) -> None:
+        """Read one window of the past again, if one is due and the byte bound allows it."""
+        deep_ns = int(self._reading.deep_band_s * NS)
+        if deep_ns and abs(now_ns - state.deep_ns) >= HOUR_NS:
+            state.backlog.push_deep(max(state.floor_ns, now_ns - deep_ns), now_ns)
+        if not state.backlog.tasks or harvest.full or self._resume_ns is not None:
+            return
+        if not self._pace.may_read_again(self._clock.monotonic()):
+            return
+        self._past_turn = True
+        task = state.backlog.tasks[0]
+        query = self._past.then(uncached(uuid.uuid4().hex))
+        for batch in self._pager.read(query, task.position_ns, task.end_ns):
+            harvest.take(batch.lines, None, now_ns)
+            self._covered(state, batch, task.position_ns, now_ns)
+            task.position_ns = batch.upto_ns
+            if batch.window_done or harvest.full:
+                break
+        if task.position_ns >= task.end_ns:
+            state.backlog.tasks.remove(task)
+            state.deep_ns = max(state.deep_ns, task.deep_ns) if task.deep_ns else state.deep_ns
+
+    def _covered(self, state: progress.Progress, batch: Batch, at_ns: int, now_ns: int) -> None:
+        state.gaps.cover(at_ns, min(now_ns, batch.upto_ns))
+        if batch.saturated_ns is not None:
+            tie_ns = batch.saturated_ns
+            state.gaps.open(tie_ns, tie_ns + 1, gaps.LIMIT_SATURATED)
+            self._notes.append("more lines in one nanosecond than Loki can hand out")
+
+    def _fail(self, state: progress.Progress, error: HealthError, now_ns: int) -> None:
+        config = isinstance(error, (ConfigError, LokiRefused))
+        if state.cursor_ns < now_ns:
+            state.gaps.open(state.cursor_ns, now_ns, gaps.CONFIG if config else gaps.UNAVAILABLE)
+            start_ns = self._outage[0] if self._outage else state.cursor_ns
+            self._outage = (start_ns, now_ns)
+        retry_after = error.retry_after if isinstance(error, LokiBusy) else None
+        self._pace.fail(self._clock.monotonic(), retry_after)
+
+    def _count(self, page: Page) -> None:
+        now_s = self._clock.monotonic()
+        self._pace.scanned(now_s, page.bytes_processed, again=self._past_turn)
+        if page.skipped:
+            self._notes.append(f"{page.skipped} entries could not be understood")
+        self._notes.extend(f"Loki warns: {warning}" for warning in page.warnings)
+        del self._notes[10:]
+
+    def _describe(self, state: progress.Progress, problem: HealthError | None) -> SourceStatus:
+        newest_ns = self._memory.newest_ns
+        absent = self._verdict.absent and not self._memory.newest_ns
+        if problem is not None:
+            ok, message, hint = False, str(problem), problem.hint
+        elif absent:
+            ok, message, hint = self.spec.may_be_absent, self._verdict.message, self._verdict.hint
+        else:
+            ok, message, hint = True, "; ".join(dict.fromkeys(self._notes)), ""
+        return SourceStatus(
+            name=self.name,
+            ok=ok,
+            message=excerpt(message),
+            hint=excerpt(hint),
+            newest_ns=newest_ns,
+            cursor_ns=state.cursor_ns,
+            gaps=state.gaps.gaps,
+            bytes_per_minute=float(self._pace.bytes_per_minute(self._clock.monotonic())),
+            poll_interval_s=self._pace.interval_s,
+            clusters=self._verdict.clusters,
+        )

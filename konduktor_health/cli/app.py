@@ -1,0 +1,63 @@
+"""The command line ``konduktor-health``: errors become one message, a hint and an exit code.
+
+Exit codes (docs/reference/cli.md): 0 done; 1 not all of it could be done; 2 wrong usage,
+settings or kubeconfig; 3 Loki or the API server is not available; 4 refused (credentials,
+RBAC, query); 5 another replica leads; 70 the process had to be ended hard.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from konduktor_health import __version__
+from konduktor_health.cli import demo, inject_command, reset, run, scan_command
+from konduktor_health.errors import HealthError
+from konduktor_health.runtime.log import printable
+
+app = typer.Typer(
+    name="konduktor-health",
+    help="Finds GPU and node faults in Loki, taints bad nodes, and clears the taint by reset.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.command)
+app.command("reset")(reset.command)
+app.command("inject")(inject_command.command)
+app.command("scan")(scan_command.command)
+app.command("demo")(demo.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"konduktor-health {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """GPU-node health controller for Kubernetes."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake never shows a traceback."""
+    try:
+        app()
+    except HealthError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {printable(error.hint)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,88 @@
+"""``konduktor-health scan``: the faults in any log, or in Loki's past; never acts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from konduktor_health.cli import options
+from konduktor_health.cli.scan import iter_lines, render_jsonl, render_summary, render_table
+from konduktor_health.clock import NS, SystemClock
+from konduktor_health.errors import ConfigError
+from konduktor_health.settings import Settings
+from parsers.decode import LITERALS, POD_LITERALS, Decoder
+from parsers.record import unwrap
+from parsers.scan import ScanHit, scan
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Output(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    SUMMARY = "summary"
+
+
+def command(
+    file: Annotated[str, typer.Argument(help="Log file, gzipped or not; - is stdin.")] = "-",
+    output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+    loki: Annotated[bool, typer.Option("--loki", help="Read Loki instead of a file.")] = False,
+    since: Annotated[str, typer.Option("--since", help="With --loki: 90s, 15m, 6h, 2d.")] = "1h",
+    config: options.Config = None,
+    log_endpoint: options.LogEndpoint = None,
+) -> None:
+    """Print the faults in a log. Exit code 0 whether there are any or not."""
+    if loki:
+        hits = _from_loki(options.load(config, log_endpoint=log_endpoint), _seconds(since))
+    else:
+        hits = scan(iter_lines(file, sys.stdin.buffer))
+    _show(hits, output)
+
+
+def _show(hits: Iterable[ScanHit], output: Output) -> None:
+    if output is Output.JSONL:
+        for hit in hits:
+            sys.stdout.write(render_jsonl(hit) + "\n")
+        sys.stdout.flush()
+    elif output is Output.TABLE:
+        render_table(hits, Console())
+    else:
+        typer.echo(render_summary(hits))
+
+
+def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
+    """Faults that Loki holds; line numbers count the matching lines."""
+    from konduktor_health.adapters.loki import LokiClient, build_specs, history
+
+    clock = SystemClock()
+    end_ns = clock.now_ns()
+    client = LokiClient(settings.loki, clock=clock)
+    number = 0
+    for spec in build_specs(settings):
+        decoder = Decoder()
+        literals = POD_LITERALS if spec.pod else LITERALS
+        start_ns = end_ns - seconds * NS
+        for entry in history(client, spec, start_ns, end_ns, literals=literals, unwrap=unwrap):
+            number += 1
+            feed = decoder.feed_pod if spec.pod else decoder.feed
+            for fault in feed(entry.record, entry.node_name, entry.time_ns):
+                known = replace(
+                    fault, node=entry.node_name, time_ns=entry.time_ns, source=entry.source
+                )
+                yield ScanHit(number, known)
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
+    if not found:
+        raise ConfigError(f"--since: not a duration: {text[:40]!r}", hint="e.g. 90s, 15m, 6h, 2d")
+    return int(found[1]) * _UNITS[found[2]]

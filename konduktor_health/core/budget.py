@@ -1,0 +1,73 @@
+"""How many more nodes may be tainted now, and is this a mass event? (DESIGN 4)
+
+Budgets count the managed nodes; rounding is up, so that one node may always be tainted.
+They never block clearing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from konduktor_health.model import FleetView, HoldReason, Policy
+from konduktor_health.timestamps import NS
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What is left to spend within one Plan; spend() is called for each taint planned."""
+
+    policy: Policy
+    limit: int  # nodes that may carry our taint
+    tainted: int
+    recent_ns: list[int]  # when we tainted within the last minute, oldest first
+
+    def refusal(self) -> tuple[HoldReason, str, int | None] | None:
+        """Why one more taint may not be: reason, sentence, when to look again (ns)."""
+        if self.policy.budget_enabled and self.tainted >= self.limit:
+            return (
+                HoldReason.BUDGET,
+                f"budget exhausted: {self.tainted} nodes are tainted, {self.limit} may be",
+                None,
+            )
+        rate = self.policy.rate_per_minute
+        if rate and len(self.recent_ns) >= rate:
+            return (
+                HoldReason.RATE,
+                f"{rate} nodes were tainted within the last minute",
+                self.recent_ns[-rate] + 60 * NS,
+            )
+        return None
+
+    def spend(self, now_ns: int) -> None:
+        """Count one more taint."""
+        self.tainted += 1
+        self.recent_ns.append(now_ns)
+
+
+def allowance(fleet: FleetView, policy: Policy, now_ns: int) -> Allowance:
+    """What may be spent, given how the fleet is now."""
+    share = math.ceil(fleet.managed * policy.budget_percent / 100)
+    recent = sorted(time for time in fleet.taint_times_ns if time > now_ns - 60 * NS)
+    return Allowance(
+        policy=policy,
+        limit=min(share, policy.budget_max_nodes),
+        tainted=fleet.tainted,
+        recent_ns=recent,
+    )
+
+
+def surges(fleet: FleetView, policy: Policy, now_ns: int) -> frozenset[str]:
+    """Fault ids that so many nodes show at once that a common cause is likely.
+
+    One fault id on max(surge_min_nodes, surge_percent of the managed nodes) within the window.
+    """
+    if not policy.surge_enabled:
+        return frozenset()
+    threshold = max(policy.surge_min_nodes, math.ceil(fleet.managed * policy.surge_percent / 100))
+    oldest = now_ns - int(policy.surge_window_s * NS)
+    return frozenset(
+        fault_id
+        for fault_id, nodes in fleet.fatal_sightings.items()
+        if sum(1 for seen_ns in nodes.values() if seen_ns >= oldest) >= threshold
+    )

@@ -1,0 +1,59 @@
+"""In which words does a node's state appear in its condition and Events?
+
+Messages are stable: they name the fault that was first to act and no counts, so that a
+repeating fault does not rewrite the condition.
+"""
+
+from __future__ import annotations
+
+from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.model import Condition, Hold, HoldReason, Verdict
+
+MESSAGE_LIMIT = 512
+
+_WHY_HELD = {
+    HoldReason.BUDGET: "the budget of tainted nodes is exhausted",
+    HoldReason.RATE: "too many nodes were tainted within the last minute",
+    HoldReason.SURGE: "many nodes show this fault at once, a common cause is likely",
+    HoldReason.TAINT_REMOVED: "somebody removed the taint; waiting for newer evidence",
+}
+
+
+def describe(fault_id: str, device: str) -> str:
+    """A fault in a few words."""
+    return f"{fault_id} on {device}" if device else f"{fault_id} on the node"
+
+
+def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verdict) -> Condition:
+    """What our Node condition should say."""
+    if hold and hold.reason is HoldReason.LEDGER_CORRUPT:
+        return Condition("Unknown", hold.reason.value, "the ledger cannot be read; nothing clears")
+    worst = _first_to_act(ledger)
+    if worst is None:
+        return Condition("True", "NoActingFault", "no open fault")
+    summary = f"{describe(worst.fault_id, worst.device)} ({worst.severity.value}"
+    summary += f", remedy {worst.remedy.value}"
+    summary += ", injected)" if worst.injected else ")"
+    if hold:
+        text = f"{summary}; not tainted: {_WHY_HELD.get(hold.reason, hold.reason.value)}"
+        return Condition("False", hold.reason.value, _bounded(text, worst))
+    if verdict is Verdict.FAULTY:
+        state = "tainted for" if tainted else "fault"
+        return Condition("False", "FatalFault", _bounded(f"{state} {summary}", worst))
+    if verdict is Verdict.SUSPECT:
+        why = f"; never acts: {worst.why}" if worst.why else ""
+        return Condition("Unknown", "SuspectFault", _bounded(f"{summary}{why}", worst))
+    return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
+
+
+def _first_to_act(ledger: Ledger) -> Record | None:
+    return min(
+        ledger.records,
+        key=lambda record: (not record.acting, record.severity.rank, record.first_ns, record.key),
+        default=None,
+    )
+
+
+def _bounded(text: str, record: Record) -> str:
+    line = f"{text}: {record.text}" if record.text else text
+    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"

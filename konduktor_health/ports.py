@@ -1,0 +1,184 @@
+"""What does the core's surroundings look like? Protocols that the adapters implement.
+
+Every call has a deadline inside the adapter and raises only errors of
+``konduktor_health.errors``. Fakes and real servers share the contract suites in
+``tests/contract``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from konduktor_health.model import Condition, NodeEdit, NodeView, PublishEvent, Trust
+from parsers.record import LogRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One log line that has not been handed out before (identity de-duplicated)."""
+
+    node_name: str  # as the stream says; "" when it does not
+    time_ns: int  # log timestamp
+    record: LogRecord
+    identity: str  # DESIGN: (node, boot id, uptime stamp, text) or (node, time, text)
+    source: str
+    trust: Trust
+    pod: bool = False  # a pod-log source: decode with feed_pod
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of log time [start, end) that was not read, and why."""
+
+    start_ns: int
+    end_ns: int
+    reason: str  # unavailable, too_old, lookback_cut, limit_saturated, config
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source is doing, for metrics, readiness and the log."""
+
+    name: str
+    ok: bool
+    message: str = ""  # why not ok; bounded, printable
+    hint: str = ""
+    newest_ns: int = 0  # newest log timestamp seen
+    cursor_ns: int = 0
+    gaps: tuple[Gap, ...] = ()
+    bytes_per_minute: float = 0.0
+    poll_interval_s: float = 0.0  # after slowing by the byte bound
+    clusters: tuple[str, ...] = ()  # values of the cluster label seen in the selector
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll of a source gave. Entries are in time order per node."""
+
+    entries: tuple[LogEntry, ...] = ()
+    status: SourceStatus = field(default_factory=lambda: SourceStatus(name="", ok=True))
+
+
+class LogSource(Protocol):
+    """A log source with cursor, re-reading bands and gap accounting. Not thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in settings, metrics and evidence."""
+        ...
+
+    def poll(self) -> Poll:
+        """Read what is due now. Never raises for Loki's sake: a failed read is a status that
+        is not ok and a gap, and the cursor stays where it was."""
+        ...
+
+    def checkpoint(self) -> Mapping[str, Any]:
+        """JSON-serialisable state (cursor, gaps), small; restore() takes it."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a stored checkpoint; damaged state counts as none."""
+        ...
+
+
+class NodeFeed(Protocol):
+    """The node watch: keeps a bounded cache of managed nodes, up to date by list + watch."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Start the watch thread; it ends when ``stop`` is set."""
+        ...
+
+    def synced(self) -> bool:
+        """True once a first list has been taken up."""
+        ...
+
+    def last_error(self) -> Exception | None:
+        """Why the feed is not current (an error of ours), or None while it is."""
+        ...
+
+    def nodes(self) -> Mapping[str, NodeView]:
+        """The managed nodes now (a snapshot that does not change under the caller)."""
+        ...
+
+    def resolve(self, name: str) -> str | None:
+        """Node name for a name in a log stream: exact, host name, FQDN, address; None: unknown.
+
+        Knows all nodes of the cluster, managed or not."""
+        ...
+
+    def put(self, view: NodeView) -> None:
+        """Take up our own write before the watch delivers it."""
+        ...
+
+    def on_change(self, callback: Callable[[NodeView | None, NodeView | None], None]) -> None:
+        """Register callback(old, new); called on the feed's thread for managed nodes."""
+        ...
+
+
+class Cluster(Protocol):
+    """Reads and compare-and-swap writes. Raises errors of konduktor_health.errors only."""
+
+    def get_node(self, name: str) -> NodeView:
+        """A quorum read of one node. NotFound, ClusterUnavailable, ClusterForbidden."""
+        ...
+
+    def list_nodes(self) -> list[NodeView]:
+        """All nodes of the cluster, managed or not."""
+        ...
+
+    def edit_node(self, view: NodeView, edit: NodeEdit) -> NodeView:
+        """Apply an edit to exactly the version ``view`` was read at; Conflict otherwise.
+
+        Foreign taints, labels and annotations are preserved. Raises ValueError for an edit
+        that touches a taint that is not ours (a bug, never a runtime condition)."""
+        ...
+
+    def set_condition(self, view: NodeView, condition: Condition, now_ns: int) -> NodeView:
+        """Write our condition (status subresource); other conditions are preserved.
+        lastTransitionTime moves only when the status changes."""
+        ...
+
+    def publish_event(self, event: PublishEvent, now_ns: int) -> None:
+        """Create the Event; one that exists already (same dedupe) is left as it is."""
+        ...
+
+    def read_state(self) -> Mapping[str, Any] | None:
+        """The controller's ConfigMap as decoded JSON values; None when there is none."""
+        ...
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Create or replace the controller's ConfigMap."""
+        ...
+
+
+class Leadership(Protocol):
+    """Leader election."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Start renewing in a thread."""
+        ...
+
+    def is_leader(self) -> bool:
+        """True while we hold an unexpired Lease."""
+        ...
+
+    def assert_leader(self) -> None:
+        """Raise LeadershipLost unless we lead; called before each effect."""
+        ...
+
+    def wait_leader(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds to become leader."""
+        ...
+
+    def release(self) -> None:
+        """Give the Lease up (holderIdentity ""), so that another replica takes over at once."""
+        ...
+
+
+def names(views: Iterable[NodeView]) -> list[str]:
+    """Sorted node names, for messages."""
+    return sorted(view.name for view in views)

@@ -1,0 +1,112 @@
+"""What must survive the controller, and when is it written? Log cursors and remembered nodes.
+
+Written to the ConfigMap at most every ``interval_s`` and on shutdown. A stored cursor never
+passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+
+from konduktor_health.clock import Clock
+from konduktor_health.errors import HealthError
+from konduktor_health.ports import Cluster
+
+VERSION = 1
+MAX_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a controller finds when it starts."""
+
+    sources: Mapping[str, Mapping[str, Any]]
+    managed: frozenset[str]  # short hashes of Node UIDs
+    floor_ns: int  # events before it never act
+
+
+class Checkpoint:
+    """Keeps the newest source states and writes them now and then."""
+
+    def __init__(self, cluster: Cluster, *, clock: Clock, interval_s: float) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._interval_s = interval_s
+        self._sources: dict[str, Mapping[str, Any]] = {}
+        self._written_at: float | None = None
+        self._content: Mapping[str, Any] = {}
+        self._floor_ns = 0
+
+    def load(self, first_floor_ns: int) -> Stored:
+        """What was stored. Damage counts as none; then ``first_floor_ns`` is the floor.
+
+        Raises errors of the cluster port.
+        """
+        stored = self._cluster.read_state() or {}
+        sources, managed, floor = (stored.get(key) for key in ("sources", "managed", "floor"))
+        if isinstance(sources, Mapping):
+            self._sources = {
+                str(name): state for name, state in sources.items() if isinstance(state, Mapping)
+            }
+        self._floor_ns = floor if isinstance(floor, int) else first_floor_ns
+        hashes = managed if isinstance(managed, list) else []
+        return Stored(dict(self._sources), frozenset(map(str, hashes)), self._floor_ns)
+
+    def update(self, source: str, state: Mapping[str, Any]) -> None:
+        """The newest state of a source whose entries have been taken."""
+        self._sources[source] = state
+
+    def write_if_due(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
+        """Write once the interval is over; a failure is logged and tried again after the next."""
+        since = self._clock.monotonic() - (self._written_at or 0.0)
+        if self._written_at is not None and since < self._interval_s:
+            return
+        try:
+            self.write(oldest_pending_ns, managed_uids)
+        except HealthError as error:
+            logger.warning(f"checkpoint not written: {error}")
+
+    def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
+        """Write the state. Raises errors of the cluster port."""
+        hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
+        content = {
+            "v": VERSION,
+            "floor": self._floor_ns,
+            "sources": {
+                name: _held_back(state, oldest_pending_ns)
+                for name, state in sorted(self._sources.items())
+            },
+            "managed": hashes,
+        }
+        self._written_at = self._clock.monotonic()
+        if content != self._content:
+            self._cluster.write_state(content)
+            self._content = content
+
+
+def short_hash(uid: str) -> str:
+    """Eight hex digits that stand for a Node UID."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]
+
+
+class RememberedUids(set[str]):
+    """UIDs managed in this process, plus the hashes of those managed before it."""
+
+    def __init__(self, hashes: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.hashes = frozenset(hashes)
+
+    def __contains__(self, uid: object) -> bool:
+        return super().__contains__(uid) or short_hash(str(uid)) in self.hashes
+
+
+def _held_back(state: Mapping[str, Any], oldest_pending_ns: int | None) -> Mapping[str, Any]:
+    cursor = state.get("cursor")
+    if oldest_pending_ns is None or not isinstance(cursor, int) or cursor <= oldest_pending_ns:
+        return state
+    return {**state, "cursor": oldest_pending_ns}

@@ -1,0 +1,240 @@
+"""How are the parts put together, started and stopped? The one place that wires adapters.
+
+Order: node watch and status port first, then leadership, then stored cursors, then the log.
+A replica that does not lead keeps its node cache warm and reads no log.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
+from konduktor_health.adapters.loki import build_sources, build_specs
+from konduktor_health.clock import NS, Clock, SystemClock
+from konduktor_health.errors import ClusterUnavailable, HealthError, TransientError
+from konduktor_health.ports import Leadership, NodeFeed
+from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.checkpoint import Checkpoint
+from konduktor_health.runtime.fleet import Fleet
+from konduktor_health.runtime.http import StatusServer
+from konduktor_health.runtime.loop import Loop
+from konduktor_health.runtime.metrics import Metrics
+from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.report import Report, Trouble
+from konduktor_health.runtime.sources import Sources
+from konduktor_health.settings import Settings
+
+STANDSTILL_S = 120.0
+SYNC_TIMEOUT_S = 30.0
+ONCE_ROUNDS = 10
+
+
+@dataclass(slots=True)
+class Controller:
+    """A wired controller. ``run`` blocks until ``stop`` is set; ``once`` does one pass."""
+
+    settings: Settings
+    clock: Clock
+    stop: threading.Event
+    wake: threading.Event
+    feed: NodeFeed
+    fleet: Fleet
+    observer: Observer
+    sources: Sources
+    applier: Applier | None
+    checkpoint: Checkpoint
+    report: Report
+    loop: Loop
+    lease: Leadership | None  # None: dry run
+    status: StatusServer | None = None
+
+    def run(self) -> None:
+        """Control until stopped. Raises LeadershipLost and errors that retrying cannot mend."""
+        try:
+            self._start()
+            if not self._lead():
+                return
+            self._resume()
+            self.sources.start(self.stop)
+            self.loop.run(self.stop)
+        finally:
+            self._put_down()
+
+    def once(self) -> None:
+        """One pass over all sources. Raises what kept it from being complete."""
+        try:
+            self._start()
+            self._wait_synced()
+            if not self._lead():
+                return
+            self._resume()
+            self.loop.cycle(self.sources.poll_once())
+            for _ in range(ONCE_ROUNDS):
+                if self.stop.is_set() or not self.loop.agenda.unfinished():
+                    break
+                self.clock.wait(self.stop, self.loop.agenda.seconds_until_due(self.clock.now_ns()))
+                self.loop.cycle([])
+            if troubles := self.report.troubles():
+                raise TransientError(troubles[0].message, hint=troubles[0].hint)
+        finally:
+            self._put_down()
+
+    def reading(self) -> bool:
+        """True once every source has been polled."""
+        return len(self.report.sources()) == self.sources.count
+
+    def troubles(self) -> list[Trouble]:
+        """Why the controller is not ready; empty when it is."""
+        error = self.feed.last_error()
+        if error is not None:
+            return [Trouble(f"nodes: {error}", getattr(error, "hint", ""))]
+        if not self.feed.synced():
+            return [Trouble("nodes: the first list has not arrived yet")]
+        return self.report.troubles()
+
+    def _start(self) -> None:
+        self.feed.start(self.stop)
+        if self.status:
+            self.status.start()
+
+    def _wait_synced(self) -> None:
+        deadline = self.clock.monotonic() + SYNC_TIMEOUT_S
+        while not self.feed.synced():
+            error = self.feed.last_error()
+            if isinstance(error, HealthError) and not isinstance(error, TransientError):
+                raise error
+            if self.clock.monotonic() > deadline or self.stop.is_set():
+                raise error or ClusterUnavailable("the node list did not arrive in time")
+            self.clock.wait(self.stop, 0.02)
+
+    def _lead(self) -> bool:
+        """Wait to lead; False when stopped before."""
+        if self.lease is None:
+            return True
+        self.lease.start(self.stop)
+        while not self.stop.is_set():
+            if self.lease.wait_leader(0.2):
+                self.report.metrics.leader.set(1)
+                logger.info("leading")
+                return True
+        return False
+
+    def _resume(self) -> None:
+        """Take up stored cursors; a first start looks back no further than the setting."""
+        floor_ns = self.clock.now_ns() - int(self.settings.reading.first_lookback_s * NS)
+        while not self.stop.is_set():
+            try:
+                stored = self.checkpoint.load(floor_ns)
+            except TransientError as error:
+                logger.bind(hint=error.hint).warning(f"stored state not read yet: {error}")
+                self.clock.wait(self.stop, 1.0)
+                continue
+            self.sources.restore(stored.sources)
+            self.fleet.recall(stored.managed)
+            self.observer.floor_ns = stored.floor_ns
+            return
+
+    def _put_down(self) -> None:
+        self.stop.set()
+        self.wake.set()
+        if self.lease is not None and self.lease.is_leader() and self.feed.synced():
+            try:
+                self.checkpoint.write(self.observer.oldest_pending_ns(), self.fleet.remembered)
+            except HealthError as error:
+                logger.warning(f"checkpoint not written: {error}")
+        if self.applier:
+            self.applier.close()
+        if self.lease is not None:
+            self.lease.release()
+        if self.status:
+            self.status.stop()
+
+
+def _identity() -> str:
+    """Who we are in the Lease: the host (the pod's name in a cluster) and something unique."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+def build(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    emit: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+    wake: threading.Event | None = None,
+    clock: Clock | None = None,
+    serve: bool = True,
+) -> Controller:
+    """Wire a controller. Raises ConfigError for what can be seen to be wrong before starting."""
+    clock = clock or SystemClock()
+    stop, wake = stop or threading.Event(), wake or threading.Event()
+    keys = settings.keys()
+    http, cluster = build_cluster(settings, clock)
+    fleet = Fleet(keys, clock.now_ns, wake.set)
+    feed = build_feed(settings, http, fleet.keep, clock)
+    feed.on_change(fleet.changed)
+    lease = None if dry_run else build_lease(settings, http, clock, _identity())
+    sources = Sources(
+        build_sources(settings, clock, stop),
+        clock=clock,
+        poll_interval_s=settings.reading.poll_interval_s,
+        wake=wake,
+    )
+    observer = Observer(feed, surge_window_s=settings.policy.surge_window_s)
+    applier = None
+    if lease is not None:
+        applier = Applier(
+            cluster,
+            feed,
+            now_ns=clock.now_ns,
+            assert_leader=lease.assert_leader,
+            writers=settings.cluster.writers,
+        )
+    checkpoint = Checkpoint(cluster, clock=clock, interval_s=settings.checkpoint_interval_s)
+    pods = {one.name for one in build_specs(settings) if one.pod}
+    optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
+    report = Report(Metrics(), emit=emit, optional=optional, pods=pods)
+    loop = Loop(
+        sources=sources,
+        feed=feed,
+        fleet=fleet,
+        observer=observer,
+        applier=applier,
+        checkpoint=None if dry_run else checkpoint,
+        report=report,
+        policy=settings.core_policy(),
+        clock=clock,
+        wake=wake,
+        agenda=Agenda(),
+    )
+    controller = Controller(
+        settings=settings,
+        clock=clock,
+        stop=stop,
+        wake=wake,
+        feed=feed,
+        fleet=fleet,
+        observer=observer,
+        sources=sources,
+        applier=applier,
+        checkpoint=checkpoint,
+        report=report,
+        loop=loop,
+        lease=lease,
+    )
+    if serve and settings.http.enabled:
+        controller.status = StatusServer(
+            report.metrics,
+            alive=lambda: loop.alive(STANDSTILL_S),
+            troubles=controller.troubles,
+            host=settings.http.host,
+            port=settings.http.port,
+        )
+    return controller

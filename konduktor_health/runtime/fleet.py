@@ -1,0 +1,144 @@
+"""How is the fleet now, and which nodes need a decision? Kept up to date by node changes.
+
+The feed's thread reports changes; the loop takes them once a cycle. Work per cycle grows
+with what changed, not with the number of nodes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from konduktor_health.core.decide import read_ledger
+from konduktor_health.core.managed import is_managed
+from konduktor_health.core.reset import needs_reset, our_taints
+from konduktor_health.model import FleetView, Keys, NodeView
+from konduktor_health.runtime.checkpoint import RememberedUids
+from konduktor_health.timestamps import NS
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A node as it was and as it is (None: not there)."""
+
+    old: NodeView | None
+    new: NodeView | None
+
+
+class Fleet:
+    """Counts over the managed nodes and the queue of changed ones. Thread-safe."""
+
+    def __init__(
+        self, keys: Keys, now_ns: Callable[[], int], wake: Callable[[], None] = lambda: None
+    ) -> None:
+        self._keys = keys
+        self._now_ns = now_ns
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._changed: dict[str, Change] = {}
+        self._managed: set[str] = set()
+        self._tainted: set[str] = set()
+        self._adopted: set[str] = set()
+        self._taint_times: dict[str, int] = {}
+        self._boot_changed: dict[str, int] = {}
+        self._seen_at: dict[str, int] = {}
+        self.remembered = RememberedUids()
+
+    def recall(self, hashes: Iterable[str]) -> None:
+        """Take up who was managed before this process started."""
+        self.remembered.hashes = frozenset(hashes)
+
+    def keep(self, view: NodeView) -> bool:
+        """The feed's predicate: managed nodes are kept, and remembered by UID."""
+        managed = is_managed(view, self._keys, self.remembered)
+        if managed:
+            self.remembered.add(view.uid)
+        return managed
+
+    def changed(self, old: NodeView | None, new: NodeView | None) -> None:
+        """Callback of the feed."""
+        view = new or old
+        if view is None:
+            return
+        name = view.name
+        now_ns = self._now_ns()
+        with self._lock:
+            self._count(name, new)
+            if new is None:
+                self._boot_changed.pop(name, None)
+                self._seen_at.pop(name, None)
+                if old is not None:
+                    self.remembered.discard(old.uid)
+            else:
+                if old and old.boot_id and new.boot_id and old.boot_id != new.boot_id:
+                    self._boot_changed[name] = self._seen_at.get(name, now_ns)
+                self._seen_at[name] = now_ns
+            if self._needs_decision(old, new):
+                first = self._changed.get(name)
+                self._changed[name] = Change(first.old if first else old, new)
+        if name in self._changed:
+            self._wake()
+
+    def take_changes(self) -> dict[str, Change]:
+        """Changes since the last call."""
+        with self._lock:
+            changes, self._changed = self._changed, {}
+        return changes
+
+    def boot_changed_ns(self) -> Mapping[str, int]:
+        """Per node: when the previous boot was last seen, for boot changes under our eyes."""
+        with self._lock:
+            return dict(self._boot_changed)
+
+    def view(self, now_ns: int, fatal: Mapping[str, Mapping[str, int]]) -> FleetView:
+        """The counts that the core decides with."""
+        with self._lock:
+            recent = [time for time in self._taint_times.values() if time > now_ns - 60 * NS]
+            return FleetView(len(self._managed), len(self._tainted), tuple(sorted(recent)), fatal)
+
+    def counts(self) -> tuple[int, int, int]:
+        """(managed, tainted, adopted) nodes."""
+        with self._lock:
+            return len(self._managed), len(self._tainted), len(self._adopted)
+
+    def _count(self, name: str, view: NodeView | None) -> None:
+        for group in (self._managed, self._tainted, self._adopted):
+            group.discard(name)
+        self._taint_times.pop(name, None)
+        if view is None:
+            return
+        self._managed.add(name)
+        if our_taints(view, self._keys):
+            self._tainted.add(name)
+            ledger, _ = read_ledger(view)
+            if ledger.owned:
+                self._taint_times[name] = ledger.tainted_ns
+            else:
+                self._adopted.add(name)
+
+    def _needs_decision(self, old: NodeView | None, new: NodeView | None) -> bool:
+        """Anything that a decision rests on, for nodes that carry something of ours."""
+        if new is None:
+            return old is not None
+        if old is None:
+            return needs_reset(new, self._keys)
+        return _basis(old) != _basis(new)
+
+
+def _basis(view: NodeView) -> tuple[object, ...]:
+    return (
+        view.uid,
+        view.taints,
+        view.boot_id,
+        view.managed_label,
+        view.health_label,
+        view.ledger,
+        view.reset_at,
+        view.condition,
+    )
+
+
+def same_basis(one: NodeView, other: NodeView) -> bool:
+    """True when a decision about one holds for the other (heartbeats and the like aside)."""
+    return _basis(one) == _basis(other)

@@ -1,0 +1,92 @@
+"""What does the controller answer over HTTP? /metrics, /healthz, /readyz; read-only.
+
+- /healthz: 200 while the loop turns; 503 makes the kubelet restart the pod.
+- /readyz: 200 when the node cache is current and every log source is read; otherwise 503
+  with one line per trouble and a hint.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from konduktor_health.errors import ConfigError
+from konduktor_health.runtime.log import printable
+from konduktor_health.runtime.metrics import Metrics
+from konduktor_health.runtime.report import Trouble
+
+
+class StatusServer:
+    """Serves the controller's own port in a thread."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        alive: Callable[[], bool],
+        troubles: Callable[[], list[Trouble]],
+        host: str,
+        port: int,
+    ) -> None:
+        pages: dict[str, Callable[[], tuple[int, bytes]]] = {
+            "/metrics": lambda: (200, metrics.render()),
+            "/healthz": lambda: (200, b"ok\n") if alive() else (503, b"the loop stands still\n"),
+            "/readyz": lambda: _ready(troubles()),
+        }
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(pages))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                hint="choose another port with http.port, or 0 for any free one",
+            ) from error
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.2,), name="status-http", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Stop answering and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _ready(troubles: list[Trouble]) -> tuple[int, bytes]:
+    if not troubles:
+        return 200, b"ready\n"
+    lines = [
+        f"not ready: {trouble.message}" + (f"\nhint: {trouble.hint}" if trouble.hint else "")
+        for trouble in troubles
+    ]
+    text = "\n".join(printable(line) for whole in lines for line in whole.split("\n"))
+    return 503, (text + "\n").encode()
+
+
+def _handler(
+    pages: dict[str, Callable[[], tuple[int, bytes]]],
+) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # without it each answer waits 40 ms for Nagle and delayed ACK
+        timeout = 30
+        server_version = "konduktor-health"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            page = pages.get(self.path.split("?", 1)[0])
+            status, body = page() if page else (404, b"not found\n")
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its signature
+            """Requests of probes and scrapers are not logged."""
+
+    return Handler

@@ -1,0 +1,66 @@
+"""Which metrics are there? All of them, in one registry of our own; an interface.
+
+docs/reference/metrics.md lists each; a test compares. Labels are bounded: fault ids come from
+the catalog (others are counted as "other"), never text from logs, probes or Kubernetes.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+NAMESPACE = "konduktor_health"
+MAX_FAULT_IDS = 1000
+
+
+class Metrics:
+    """The controller's metrics. Counters that matter exist at 0 from the start."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(name, text, labels, namespace=NAMESPACE, registry=self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, text, labels, namespace=NAMESPACE, registry=self.registry)
+
+        self.faults = counter("faults_total", "Faults decoded.", ("fault_id", "severity", "source"))
+        self.edits = counter("node_edits_total", "Edits of Nodes applied.", ("kind",))
+        self.holds = counter("holds_total", "Actions held back.", ("reason",))
+        self.conflicts = counter("conflicts_total", "Edits refused because the Node had changed.")
+        self.write_errors = counter("write_errors_total", "Writes to the API server that failed.")
+        self.events = counter("events_published_total", "Events published on Nodes.")
+        self.conditions = counter("conditions_written_total", "Node conditions written.")
+        self.cycles = counter("cycles_total", "Control cycles.", ("outcome",))
+        self.cycle_seconds = Histogram(
+            "cycle_seconds",
+            "Duration of a control cycle.",
+            namespace=NAMESPACE,
+            registry=self.registry,
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+        )
+        self.managed = gauge("managed_nodes", "Managed nodes.")
+        self.tainted = gauge("tainted_nodes", "Managed nodes with our taint, adopted ones too.")
+        self.adopted = gauge("adopted_nodes", "Nodes with our taint that we did not put there.")
+        self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
+        self.surge = gauge("surge", "1 while a fault id is held as a mass event.", ("fault_id",))
+        self.leader = gauge("leader", "1 while this replica leads.")
+        self.unknown_lines = gauge(
+            "unknown_node_lines", "Log lines of names that are no Node of this cluster."
+        )
+        self.unmanaged = gauge("unmanaged_faults", "Faults on nodes that are not managed.")
+        self.missed = gauge("missed_kernel_records", "Kernel records that forwarders missed.")
+        self.source_ok = gauge("source_ok", "1 while a log source is read.", ("source",))
+        self.source_lag = gauge(
+            "source_newest_timestamp_seconds", "Newest log time of a source.", ("source",)
+        )
+        self.source_gaps = gauge("source_gaps", "Open observation gaps of a source.", ("source",))
+        self.source_bytes = gauge(
+            "source_scanned_bytes_per_minute", "Bytes that Loki scanned for a source.", ("source",)
+        )
+        for outcome in ("ok", "failed"):
+            self.cycles.labels(outcome)
+
+    def render(self) -> bytes:
+        """The text that /metrics answers."""
+        return generate_latest(self.registry)

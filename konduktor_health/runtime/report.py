@@ -1,0 +1,191 @@
+"""What do the log, the metrics and readiness say about the loop's work?
+
+Transitions are logged once, steady states are not: a hold or a source's trouble appears when
+it begins and when it changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from loguru import logger
+
+from konduktor_health.model import EditNode, Hold, HoldReason, Plan
+from konduktor_health.ports import SourceStatus
+from konduktor_health.runtime.apply import Outcome
+from konduktor_health.runtime.fleet import Fleet
+from konduktor_health.runtime.metrics import MAX_FAULT_IDS, Metrics
+from konduktor_health.runtime.observe import Observer
+from konduktor_health.timestamps import NS
+
+MAX_KNOWN_HOLDS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the controller is not ready: one message and what to do about it."""
+
+    message: str
+    hint: str = ""
+
+
+class Report:
+    """Takes what the loop did. Readiness may be read from another thread."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        emit: Callable[[str], None] | None = None,
+        optional: Container[str] = frozenset(),
+        pods: Container[str] = frozenset(),
+    ) -> None:
+        self.metrics = metrics
+        self._pods = pods
+        self._optional = optional
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._sources: dict[str, SourceStatus] = {}
+        self._holds: dict[str, tuple[HoldReason, str]] = {}
+        self._said: dict[str, str] = {}
+        self._surges: frozenset[str] = frozenset()
+        self._fault_ids: set[str] = set()
+        self._counted: dict[tuple[str, str, str], int] = {}
+        self._unknown_shown: set[str] = set()
+
+    def troubles(self) -> list[Trouble]:
+        """Sources that are not read; empty when all are.
+
+        An optional source is a trouble only while no kernel source is read.
+        """
+        with self._lock:
+            bad = [status for status in self._sources.values() if not status.ok]
+            read = [status.name for status in self._sources.values() if status.ok]
+        some_read = any(name not in self._pods for name in read)
+        return [
+            Trouble(f"source {status.name}: {status.message}", status.hint)
+            for status in bad
+            if not (some_read and status.name in self._optional)
+        ]
+
+    def sources(self) -> dict[str, SourceStatus]:
+        """The newest status of each source."""
+        with self._lock:
+            return dict(self._sources)
+
+    def source(self, status: SourceStatus) -> None:
+        """A source was polled."""
+        if not status.name:
+            return
+        with self._lock:
+            before = self._sources.get(status.name)
+            self._sources[status.name] = status
+        if not status.ok and (before is None or before.message != status.message):
+            logger.bind(source=status.name, hint=status.hint).warning(status.message)
+        elif status.ok and before is not None and not before.ok:
+            logger.bind(source=status.name).info("source is read again")
+        label = status.name
+        self.metrics.source_ok.labels(label).set(status.ok)
+        self.metrics.source_lag.labels(label).set(status.newest_ns / NS)
+        self.metrics.source_gaps.labels(label).set(len(status.gaps))
+        self.metrics.source_bytes.labels(label).set(status.bytes_per_minute)
+
+    def plan(self, plan: Plan, outcome: Outcome, *, dry_run: bool) -> None:
+        """A Plan was carried out (or, in a dry run, only shown)."""
+        holds = [action for action in plan.actions if isinstance(action, Hold)]
+        for hold in holds:
+            self._hold(hold)
+        for name in plan.settled - {hold.node for hold in holds}:
+            self._holds.pop(name, None)
+        done = [a for a in plan.actions if isinstance(a, EditNode)] if dry_run else outcome.applied
+        for edit in done:
+            self._say(edit, dry_run)
+            self.metrics.edits.labels(edit.kind.value).inc()
+        self.metrics.conflicts.inc(len(outcome.conflicts))
+        self.metrics.write_errors.inc(len(outcome.failed))
+        self.metrics.events.inc(outcome.events)
+        self.metrics.conditions.inc(outcome.conditions)
+        for name, error in outcome.failed.items():
+            logger.bind(node=name, hint=error.hint).warning(f"write failed: {error}")
+        self._note_surges(plan.surges, bool(plan.actions))
+
+    def cycle(self, seconds: float, observer: Observer, fleet: Fleet) -> None:
+        """A cycle has ended."""
+        metrics = self.metrics
+        metrics.cycles.labels("ok").inc()
+        metrics.cycle_seconds.observe(seconds)
+        managed, tainted, adopted = fleet.counts()
+        metrics.managed.set(managed)
+        metrics.tainted.set(tainted)
+        metrics.adopted.set(adopted)
+        metrics.pending.set(len(observer.pending()))
+        metrics.unknown_lines.set(sum(observer.unknown_names.values()))
+        metrics.unmanaged.set(observer.unmanaged_faults)
+        metrics.missed.set(observer.missed_records)
+        self._count_faults(observer)
+        for name in list(observer.unknown_names):
+            if name not in self._unknown_shown:
+                self._unknown_shown.add(name)
+                logger.bind(name=name[:253]).warning("log lines from a name that is no Node")
+
+    def cycle_failed(self) -> None:
+        """A cycle ended in an error."""
+        self.metrics.cycles.labels("failed").inc()
+
+    def _hold(self, hold: Hold) -> None:
+        known = self._holds.get(hold.node)
+        if known == (hold.reason, hold.message):
+            return
+        if known is None or known[0] is not hold.reason:
+            self.metrics.holds.labels(hold.reason.value).inc()
+            self._print(f"hold {hold.node}: {hold.reason.value}: {hold.message}", hold.evidence)
+            if hold.reason is not HoldReason.REPEAT:
+                logger.bind(node=hold.node, reason=hold.reason.value).info(f"held: {hold.message}")
+        if len(self._holds) < MAX_KNOWN_HOLDS or hold.node in self._holds:
+            self._holds[hold.node] = (hold.reason, hold.message)
+
+    def _say(self, edit: EditNode, dry_run: bool) -> None:
+        self._print(f"{edit.kind.value} {edit.node}: {edit.message}", edit.evidence)
+        verb = "would edit" if dry_run else "edited"
+        logger.bind(node=edit.node, kind=edit.kind.value, evidence=list(edit.evidence)).info(
+            f"{verb}: {edit.message}"
+        )
+
+    def _print(self, line: str, evidence: tuple[str, ...]) -> None:
+        if self._emit is None:
+            return
+        node = line.split(":", 1)[0]
+        text = "\n    ".join([line, *evidence])
+        if self._said.get(node) != text:
+            self._said[node] = text
+            self._emit(text)
+
+    def _note_surges(self, surges: frozenset[str], decided: bool) -> None:
+        if not decided and not surges:
+            return
+        for fault_id in surges - self._surges:
+            logger.bind(fault_id=fault_id).error("surge: many nodes at once, tainting is held")
+            self.metrics.surge.labels(self._label(fault_id)).set(1)
+        for fault_id in self._surges - surges:
+            logger.bind(fault_id=fault_id).info("surge is over")
+            self.metrics.surge.labels(self._label(fault_id)).set(0)
+        self._surges = surges
+
+    def _count_faults(self, observer: Observer) -> None:
+        for key, count in observer.faults.items():
+            new = count - self._counted.get(key, 0)
+            if new > 0:
+                fault_id, severity, source = key
+                self.metrics.faults.labels(self._label(fault_id), severity, source).inc(new)
+                self._counted[key] = count
+
+    def _label(self, fault_id: str) -> str:
+        """Codes come from log lines: bound how many become labels."""
+        if fault_id in self._fault_ids:
+            return fault_id
+        if len(self._fault_ids) >= MAX_FAULT_IDS:
+            return "other"
+        self._fault_ids.add(fault_id)
+        return fault_id

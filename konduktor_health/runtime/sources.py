@@ -1,0 +1,111 @@
+"""How do several log sources reach one loop? A thread each, polls handed over in a queue.
+
+A source that hangs in its time-outs delays nobody else. The queue is short: a loop that
+cannot keep up slows the readers down instead of filling memory.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+
+from konduktor_health.clock import Clock
+from konduktor_health.ports import LogSource, Poll
+
+QUEUE_LENGTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One poll of one source with the checkpoint that covers it."""
+
+    source: str
+    poll: Poll
+    checkpoint: Mapping[str, Any]
+
+
+class Sources:
+    """Polls each source in its own thread until stopped."""
+
+    def __init__(
+        self,
+        sources: Sequence[LogSource],
+        *,
+        clock: Clock,
+        poll_interval_s: float,
+        wake: threading.Event,
+    ) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._interval_s = poll_interval_s
+        self._wake = wake
+        self._queue: queue.Queue[Delivery] = queue.Queue(maxsize=QUEUE_LENGTH * len(sources) or 1)
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def count(self) -> int:
+        """How many sources there are."""
+        return len(self._sources)
+
+    def restore(self, checkpoints: Mapping[str, Mapping[str, Any]]) -> None:
+        """Hand stored checkpoints to the sources (before start)."""
+        for source in self._sources:
+            if source.name in checkpoints:
+                source.restore(checkpoints[source.name])
+
+    def start(self, stop: threading.Event) -> None:
+        """Start the threads; they end when ``stop`` is set."""
+        for source in self._sources:
+            thread = threading.Thread(
+                target=self._follow, args=(source, stop), name=f"source-{source.name}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def poll_once(self) -> list[Delivery]:
+        """Poll every source in turn, for ``run --once``."""
+        return [
+            Delivery(source.name, source.poll(), source.checkpoint()) for source in self._sources
+        ]
+
+    def take(self) -> list[Delivery]:
+        """What has been delivered since the last call."""
+        taken: list[Delivery] = []
+        while True:
+            try:
+                taken.append(self._queue.get_nowait())
+            except queue.Empty:
+                return taken
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads; they are daemons, so a hung read cannot keep the process."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _follow(self, source: LogSource, stop: threading.Event) -> None:
+        while not stop.is_set():
+            started = self._clock.monotonic()
+            try:
+                delivery = Delivery(source.name, source.poll(), source.checkpoint())
+            except Exception as error:
+                logger.bind(source=source.name).exception(f"source failed: {error!r}")
+                self._clock.wait(stop, self._interval_s)
+                continue
+            self._hand_over(delivery, stop)
+            took = self._clock.monotonic() - started
+            interval = max(self._interval_s, delivery.poll.status.poll_interval_s)
+            self._clock.wait(stop, interval - took)
+
+    def _hand_over(self, delivery: Delivery, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._queue.put(delivery, timeout=0.2)
+            except queue.Full:
+                continue
+            self._wake.set()
+            return

@@ -1,0 +1,113 @@
+"""The demo's story: a fault, the taint, a budget hold, reset; each step is seen to happen.
+
+A step does something, waits until the API server shows the effect, and says how long that
+took. An effect that does not show in time raises TransientError: the demo is a check too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from konduktor_health.adapters.kube import build_cluster
+from konduktor_health.errors import TransientError
+from konduktor_health.model import NodeView
+from konduktor_health.runtime.reset import reset
+from konduktor_health.sandbox.cluster import Sandbox
+
+STEP_TIMEOUT_S = 20.0
+LOST = (
+    "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+)
+ECC = (
+    "NVRM: Xid (PCI:0000:86:00): 48, pid='<unknown>', name=<unknown>, "
+    "An uncorrectable double bit error (DBE) has been detected on GPU."
+)
+
+
+class Story:
+    """Plays on a started sandbox with a running controller. ``say`` prints one line."""
+
+    def __init__(self, sandbox: Sandbox, say: Callable[[str], None]) -> None:
+        self._sandbox = sandbox
+        self._say = say
+        settings = sandbox.settings()
+        _, self._cluster = build_cluster(settings, sandbox.clock)
+        self._keys = settings.keys()
+        self._wait = threading.Event()
+
+    def play(self) -> None:
+        """All steps. With fewer than two nodes there is nothing to hold."""
+        names = self._sandbox.names()
+        first, second = names[min(2, len(names) - 1)], names[min(4, len(names) - 1)]
+        self._fault(first, LOST)
+        self._until(first, "tainted", self._tainted)
+        self._show(first)
+        if second == first:
+            self._reset(first)
+            return
+        budget = -(-len(names) // 10)
+        for extra in names[5 : 5 + budget - 1]:
+            self._fault(extra, LOST)
+            self._until(extra, "tainted", self._tainted)
+        self._say(f"the budget is 10 % of {len(names)} nodes, rounded up: {budget}")
+        self._fault(second, ECC)
+        self._until(second, "held, not tainted", self._held)
+        self._show(second)
+        self._reset(first)
+        self._until(second, "tainted now that the budget allows it", self._tainted)
+        self._show(second)
+        for name in names:
+            if self._tainted(self._cluster.get_node(name)):
+                self._reset(name)
+
+    def _fault(self, node: str, text: str) -> None:
+        self._say(f"{node} logs: {self._sandbox.log(node, text)}")
+
+    def _reset(self, node: str) -> None:
+        view = self._cluster.get_node(node)
+        done = reset(self._cluster, view, self._keys, self._sandbox.clock, dry_run=False)
+        self._say(f"$ konduktor-health reset {node}")
+        self._say(f"{node}: {done}")
+        self._until(node, "schedulable again", lambda seen: not self._tainted(seen))
+
+    def _until(self, node: str, what: str, seen: Callable[[NodeView], bool]) -> None:
+        clock = self._sandbox.clock
+        started = clock.monotonic()
+        while not seen(self._cluster.get_node(node)):
+            if clock.monotonic() - started > STEP_TIMEOUT_S:
+                raise TransientError(
+                    f"{node} was not {what} within {STEP_TIMEOUT_S:.0f} s",
+                    hint="run the demo with --debug to see what the controller does",
+                )
+            clock.wait(self._wait, 0.01)
+        self._say(f"{node} is {what} ({clock.monotonic() - started:.2f} s)")
+
+    def _show(self, node: str) -> None:
+        view = self._cluster.get_node(node)
+        for taint in view.taints:
+            self._say(f"    taint      {taint.key}={taint.value}:{taint.effect}")
+        if view.health_label:
+            self._say(f"    label      {self._keys.health}={view.health_label}")
+        self._until_condition(node)
+
+    def _until_condition(self, node: str) -> None:
+        """Conditions and Events follow the taint."""
+        for _ in range(200):
+            condition = self._cluster.get_node(node).condition
+            if condition is not None and condition.reason != "Reset":
+                self._say(
+                    f"    condition  {self._keys.condition}={condition.status} "
+                    f"({condition.reason}): {condition.message}"
+                )
+                return
+            self._sandbox.clock.wait(self._wait, 0.01)
+
+    def _tainted(self, view: NodeView) -> bool:
+        return any(taint.key == self._keys.taint for taint in view.taints)
+
+    def _held(self, view: NodeView) -> bool:
+        condition: Any = view.condition
+        held = condition is not None and condition.reason == "BudgetExhausted"
+        return held and not self._tainted(view)

@@ -1,0 +1,1 @@
+"""What runs on a node: the kernel-log forwarder. Never imports the controller."""

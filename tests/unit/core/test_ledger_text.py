@@ -1,0 +1,89 @@
+"""The ledger annotation: bounded, versioned, and damage is told apart from emptiness."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from konduktor_health.core.ledger import MAX_BYTES, CorruptLedger, Ledger, Record, parse, render
+from konduktor_health.core.reset import ResetAt, parse_reset_at, render_reset_at
+from konduktor_health.model import Remedy, Severity, Trust
+
+TIMES = st.integers(0, 2**62)
+RECORDS = st.builds(
+    Record,
+    device=st.text(max_size=20),
+    fault_id=st.text(max_size=30),
+    severity=st.sampled_from(list(Severity)),
+    remedy=st.sampled_from(list(Remedy)),
+    first_ns=TIMES,
+    last_ns=TIMES,
+    count=st.integers(1, 10**9),
+    log_ns=TIMES,
+    uptime_us=st.none() | st.integers(0, 2**50),
+    boot_id=st.text(max_size=32),
+    identity=st.text(max_size=32),
+    injected=st.booleans(),
+    trust=st.sampled_from(list(Trust)),
+    source=st.text(max_size=20),
+    text=st.text(max_size=200),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(RECORDS, max_size=4), st.integers(0, 2**62), st.integers(0, 2**62))
+def test_what_was_written_is_read_again(records: list[Record], tainted: int, removed: int) -> None:
+    ledger = Ledger("uid", "boot", 1, 2, ("NoSchedule",), tainted, removed)
+    for record in records:
+        ledger = ledger.with_record(record)
+    assert parse(render(ledger)) == ledger
+
+
+def test_ledger_is_bounded_and_the_least_severe_go_first() -> None:
+    ledger = Ledger()
+    for n in range(200):
+        fatal = n % 20 == 0
+        ledger = ledger.with_record(
+            Record(
+                device=f"0000:{n:02x}:00",
+                fault_id="xid/79",
+                severity=Severity.FATAL if fatal else Severity.INFO,
+                remedy=Remedy.NONE,
+                first_ns=n,
+                last_ns=n,
+                count=1,
+                text="\u202e" * 200,
+            )
+        )
+    text = render(ledger)
+    kept = parse(text)
+    assert len(text.encode()) <= MAX_BYTES
+    assert kept.dropped == 200 - len(kept.records) > 0
+    assert sum(record.severity is Severity.FATAL for record in kept.records) == 10
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text() | st.from_regex(r'\{"v":1,.*\}', fullmatch=True))
+def test_damage_is_a_corrupt_ledger_and_nothing_else(text: str) -> None:
+    with contextlib.suppress(CorruptLedger):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"v":2,"records":[]}', '{"v":1}', "[" * 100_000])
+def test_what_is_not_version_one_is_corrupt(text: str) -> None:
+    with pytest.raises(CorruptLedger):
+        parse(text)
+
+
+@given(st.integers(0, 4_000_000_000_000_000).map(lambda us: us * 1000), st.none() | st.integers(0))
+def test_reset_at_round_trips(time_ns: int, uptime: int | None) -> None:
+    mark = ResetAt(time_ns, "boot", uptime)
+    assert parse_reset_at(render_reset_at(mark)) == mark
+
+
+@given(st.text())
+def test_odd_reset_at_is_none_or_a_time(text: str) -> None:
+    assert parse_reset_at(text) is None or isinstance(parse_reset_at(text), ResetAt)

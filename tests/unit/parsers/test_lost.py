@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from parsers.decode import Decoder
+from parsers.fault import Fault, Remedy, Severity
+from parsers.record import unwrap
+
+S = 1_000_000_000
+T0 = 1_795_000_000 * S
+FIRST = "NVRM: The NVIDIA GPU 0000:18:00.0"
+SECOND = "NVRM: installed in this system has"
+THIRD = "NVRM: fallen off the bus and is not responding to commands."
+
+
+def feed(decoder: Decoder, *records: tuple[str, str, float]) -> list[Fault]:
+    """Feed (line, node, seconds) in this order."""
+    return [
+        fault
+        for line, node, seconds in records
+        for fault in decoder.feed(unwrap(line), node, T0 + int(seconds * S))
+    ]
+
+
+def fatal(faults: list[Fault]) -> list[tuple[str, str]]:
+    return [(fault.node, fault.device) for fault in faults if fault.severity is Severity.FATAL]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM: GPU 0000:18:00.0: GPU has fallen off the bus.",
+        "NVRM: GPU at PCI:0000:18:00: GPU has fallen off the bus.",
+        f"{FIRST} fallen off the bus and is not responding to commands.",
+        f"{FIRST} installed in this system has {THIRD.removeprefix('NVRM: ')}",
+        rf"4,1,2,-;{FIRST}\x0aNVRM: (PCI ID: 10de:2330) installed in this system has\x0a{THIRD}",
+    ],
+)
+def test_one_record_that_tells_it_all(line: str) -> None:
+    (fault,) = feed(Decoder(), (line, "n", 0))
+
+    assert (fault.fault_id, fault.device) == ("kernel/gpu-lost", "0000:18:00")
+    assert (fault.severity, fault.remedy) == (Severity.FATAL, Remedy.REBOOT)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.001, 30.0])
+def test_three_records_are_joined_within_the_time_bound(gap: float) -> None:
+    (fault,) = feed(
+        Decoder(), (FIRST, "n", 0), ("other", "n", 0), (SECOND, "n", gap), (THIRD, "n", 2 * gap)
+    )
+
+    assert (fault.severity, fault.device) == (Severity.FATAL, "0000:18:00")
+    assert "0000:18:00.0" in fault.text
+    assert "fallen off the bus" in fault.text
+
+
+def test_three_records_without_any_time_are_joined() -> None:
+    decoder = Decoder()
+    faults = [f for line in (FIRST, SECOND, THIRD) for f in decoder.feed(unwrap(line))]
+
+    assert fatal(faults) == [("", "0000:18:00")]
+
+
+def test_records_too_far_apart_accuse_no_device() -> None:
+    (fault,) = feed(Decoder(), (FIRST, "n", 0), (THIRD, "n", 31))
+
+    assert (fault.severity, fault.device) == (Severity.UNKNOWN, "")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((FIRST, SECOND, THIRD))))
+def test_the_order_of_arrival_does_not_matter(order: tuple[str, ...]) -> None:
+    assert fatal(feed(Decoder(), *((line, "n", 0.0) for line in order))) == [("n", "0000:18:00")]
+
+
+def test_interleaved_nodes_are_kept_apart() -> None:
+    a, b = FIRST, FIRST.replace("18", "af")
+
+    faults = feed(
+        Decoder(), (a, "a", 0), (b, "b", 0), (SECOND, "b", 1), (THIRD, "b", 2), (SECOND, "a", 2),
+        (THIRD, "a", 3), (THIRD, "c", 3),
+    )  # fmt: skip
+
+    assert fatal(faults) == [("b", "0000:af:00"), ("a", "0000:18:00")]
+    assert [fault.node for fault in faults if fault.severity is Severity.UNKNOWN] == ["c"]
+
+
+def test_two_gpus_of_one_node_are_both_found() -> None:
+    second = FIRST.replace("18", "af")
+    lines = (FIRST, second, SECOND, SECOND, THIRD, THIRD)
+
+    faults = feed(Decoder(), *((line, "n", 0.0) for line in lines))
+
+    assert sorted(fatal(faults)) == [("n", "0000:18:00"), ("n", "0000:af:00")]
+
+
+def test_an_earlier_gpu_that_the_driver_only_mentioned_is_not_blamed() -> None:
+    mentioned = FIRST.replace("18", "af")
+
+    faults = feed(
+        Decoder(), (mentioned, "n", 0), (FIRST, "n", 20), (SECOND, "n", 20), (THIRD, "n", 20)
+    )
+
+    assert fatal(faults) == [("n", "0000:18:00")]
+
+
+def test_a_program_can_neither_begin_nor_end_the_kernels_message() -> None:
+    decoder = Decoder()
+    user, kernel = "12,1,5,-;", "4,1,5,-;"
+
+    begun = feed(decoder, (user + FIRST, "n", 0), (kernel + THIRD, "n", 0))
+    ended = feed(decoder, (kernel + FIRST.replace("18", "af"), "m", 0), (user + THIRD, "m", 0))
+
+    assert fatal(begun) == fatal(ended) == []
+
+
+def test_a_lost_gpu_right_after_its_xid_79_is_the_same_event() -> None:
+    xid = "NVRM: Xid (PCI:0000:18:00): 79, GPU has fallen off the bus."
+    line = "NVRM: GPU 0000:18:00.0: GPU has fallen off the bus."
+
+    faults = feed(Decoder(), (xid, "n", 0), (line, "n", 1), (line, "other", 1), (line, "n", 600))
+
+    assert [(fault.fault_id, fault.node) for fault in faults] == [
+        ("xid/79", "n"), ("kernel/gpu-lost", "other"), ("kernel/gpu-lost", "n"),
+    ]  # fmt: skip
+
+
+def test_another_boot_ends_an_unfinished_message() -> None:
+    decoder = Decoder()
+    decoder.feed(unwrap(f"[100.5] {FIRST}"), "n", T0)
+
+    (fault,) = decoder.feed(unwrap(f"[100.6] {THIRD}"), "n", T0 + 7200 * S)
+
+    assert (fault.severity, fault.device) == (Severity.UNKNOWN, "")
+
+
+def test_memory_stays_bounded() -> None:
+    decoder = Decoder(nodes=8)
+    for n in range(500):
+        feed(decoder, (FIRST, f"node-{n}", 0), (THIRD.replace("NVRM: ", ""), f"late-{n}", 0))
+        feed(decoder, (f"NVRM: The NVIDIA GPU 0000:{n % 256:02x}:00.0", "one", 0))
+
+    assert len(decoder._lost._nodes) <= 8
+    assert max(len(s.begun) for s in decoder._lost._nodes._entries.values()) <= 16
