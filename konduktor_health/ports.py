@@ -174,6 +174,10 @@ class Leadership(Protocol):
         """Wait up to ``timeout`` seconds to become leader."""
         ...
 
+    def last_error(self) -> Exception | None:
+        """Why the Lease can be neither read nor written, or None."""
+        ...
+
     def release(self) -> None:
         """Give the Lease up (holderIdentity ""), so that another replica takes over at once."""
         ...

@@ -60,9 +60,7 @@ def _push(settings: Settings, node: str, text: str, yes: bool) -> None:
     from konduktor_health.adapters.loki_push import LokiPush
 
     clock = SystemClock()
-    push = LokiPush(
-        settings.loki.url, tenant=settings.loki.tenant, headers=dict(settings.loki.headers)
-    )
+    push = LokiPush.from_settings(settings.loki)
     if not push.version().endswith("-sandbox"):
         _ask(yes, f"push a fault of node {node} to {settings.loki.url}")
     now_ns = clock.now_ns()

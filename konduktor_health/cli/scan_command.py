@@ -61,13 +61,14 @@ def _show(hits: Iterable[ScanHit], output: Output) -> None:
 
 def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
     """Faults that Loki holds; line numbers count the matching lines."""
-    from konduktor_health.adapters.loki import LokiClient, build_specs, history
+    from konduktor_health.adapters.loki import LokiClient, build_specs, for_cluster, history
 
     clock = SystemClock()
     end_ns = clock.now_ns()
     client = LokiClient(settings.loki, clock=clock)
     number = 0
-    for spec in build_specs(settings):
+    for each in build_specs(settings):
+        spec = for_cluster(each, settings.reading)
         decoder = Decoder()
         literals = POD_LITERALS if spec.pod else LITERALS
         start_ns = end_ns - seconds * NS

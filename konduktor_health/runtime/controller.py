@@ -62,6 +62,7 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
+            self._await_nodes()
             self.sources.start(self.stop)
             self.loop.run(self.stop)
         finally:
@@ -72,7 +73,7 @@ class Controller:
         try:
             self._start()
             self._wait_synced()
-            if not self._lead():
+            if not self._lead(once=True):
                 return
             self._resume()
             self.loop.cycle(self.sources.poll_once())
@@ -97,6 +98,9 @@ class Controller:
             return [Trouble(f"nodes: {error}", getattr(error, "hint", ""))]
         if not self.feed.synced():
             return [Trouble("nodes: the first list has not arrived yet")]
+        error = self.lease.last_error() if self.lease else None
+        if error is not None:
+            return [Trouble(f"lease: {error}", getattr(error, "hint", ""))]
         return self.report.troubles()
 
     def _start(self) -> None:
@@ -114,8 +118,14 @@ class Controller:
                 raise error or ClusterUnavailable("the node list did not arrive in time")
             self.clock.wait(self.stop, 0.02)
 
-    def _lead(self) -> bool:
-        """Wait to lead; False when stopped before."""
+    def _await_nodes(self) -> None:
+        """Read no log before the nodes are known: a line is handed out once, and a line from an
+        unknown name is dropped."""
+        while not self.feed.synced() and not self.stop.is_set():
+            self.clock.wait(self.stop, 0.02)
+
+    def _lead(self, *, once: bool = False) -> bool:
+        """Wait to lead; False when stopped before. ``once``: what cannot mend itself is raised."""
         if self.lease is None:
             return True
         self.lease.start(self.stop)
@@ -124,6 +134,9 @@ class Controller:
                 self.report.metrics.leader.set(1)
                 logger.info("leading")
                 return True
+            error = self.lease.last_error()
+            if once and isinstance(error, HealthError) and not isinstance(error, TransientError):
+                raise error
         return False
 
     def _resume(self) -> None:

@@ -46,8 +46,14 @@ class KubeRest:
         self._session.close()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, kind: str = "application/json",
-        accept: str = "application/json", **params: Any,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        kind: str = "application/json",
+        accept: str = "application/json",
+        **params: Any,
     ) -> requests.Response:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         return self._session.request(
@@ -68,9 +74,7 @@ class KubeRest:
     def patch(self, path: str, body: Any, kind: str = MERGE, **params: Any) -> Json:
         return self.ok("PATCH", path, body, kind=kind, **params)
 
-    def refused(
-        self, code: int, method: str, path: str, body: Any = None, **more: Any
-    ) -> Json:
+    def refused(self, code: int, method: str, path: str, body: Any = None, **more: Any) -> Json:
         """The Status of a request that must fail with this code."""
         answer = self.call(method, path, body, **more)
         assert answer.status_code == code, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -81,8 +85,11 @@ class KubeRest:
         """Open a watch; it ends by itself after ``timeoutSeconds`` (default 8)."""
         params = {"watch": "true", "timeoutSeconds": 8, **params}
         answer = self._session.get(
-            self.server.base_url + path, params=params, headers={"Accept": accept},
-            stream=True, timeout=TIMEOUT,
+            self.server.base_url + path,
+            params=params,
+            headers={"Accept": accept},
+            stream=True,
+            timeout=TIMEOUT,
         )
         return Watching(answer)
 

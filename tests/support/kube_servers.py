@@ -99,7 +99,8 @@ class KubeApiServer(_Server):
     """A kube-apiserver with RBAC, bearer tokens and a self-signed certificate.
 
     ``users`` maps further user names to their groups; ``token_of(name)`` is the bearer token.
-    A user without groups can do nothing until a test binds a role to it.
+    A user without groups can do nothing until a test binds a role to it. ``flags`` are added to
+    its command line.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class KubeApiServer(_Server):
         *,
         users: Mapping[str, Sequence[str]] | None = None,
         service_accounts: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.port = free_port()
@@ -117,6 +119,7 @@ class KubeApiServer(_Server):
         self.service_account_key = directory / "service-account.key"
         self._etcd_url = etcd_url
         self._service_accounts = service_accounts
+        self._flags = tuple(flags)
         self._tokens = {"admin": "admin-token"}
         lines = ["admin-token,admin,admin,system:masters"]
         for name, groups in (users or {}).items():
@@ -165,6 +168,7 @@ class KubeApiServer(_Server):
             "--allow-privileged=true",
             "--delete-collection-workers=8",
             "--profiling=false",
+            *self._flags,
         ]
         if not self._service_accounts:  # nobody makes the default service accounts
             argv.append("--disable-admission-plugins=ServiceAccount")

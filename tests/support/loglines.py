@@ -1,111 +1,27 @@
-"""Log lines as GPU nodes print them, and the wrappers that shippers put around them."""
+"""Kernel lines as Konduktor's OpenTelemetry stack delivers them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import time
 
-_TABLE = Path(__file__).parent / "data" / "loglines.tsv"
+STREAM = {"k8s_namespace_name": "dmesg-logging", "k8s_daemonset_name": "dmesg"}
+LOST = (
+    "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+)
+BOOT_S = 100_000  # the nodes of the tests booted so long before the first line
 
-BOOT = "0123456789abcdef0123456789abcdef"
-UPTIME_US = 538_441_007_373
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the collection: what it is (xid, sxid, other), its code or category, device."""
-
-    line: str
-    kind: str
-    code: str
-    pci: str
+Line = tuple[int, str, dict[str, str]]
 
 
-def rows() -> list[Row]:
-    """The whole collection."""
-    lines = _TABLE.read_text(encoding="utf-8").splitlines()[1:]
-    return [Row(*line.split("\t")[:4]) for line in lines]
+def otel(
+    node: str, text: str = LOST, *, ns: int | None = None, uptime_s: float | None = None
+) -> Line:
+    """One line: time, text with its uptime stamp, structured metadata."""
+    ns = time.time_ns() if ns is None else ns
+    uptime_us = int(uptime_s * 1e6) if uptime_s is not None else ns // 1000 % (10**6 * BOOT_S)
+    return ns, f"[{uptime_us // 10**6:5d}.{uptime_us % 10**6:06d}] {text}", {"k8s_node_name": node}
 
 
-def kmsg_json(text: str, **changes: object) -> str:
-    """A line of our own forwarder."""
-    data: dict[str, object] = {
-        "konduktor": "kmsg", "v": 1, "kind": "record", "boot_id": BOOT, "seq": 123,
-        "uptime_us": UPTIME_US, "facility": 0, "priority": 4,
-        "time": "2026-11-22T05:00:00.123456Z", "node": "gpu-7", "text": text,
-    }  # fmt: skip
-    return json.dumps(data | changes)
-
-
-def journald(text: str | list[int], **changes: object) -> str:
-    """A line of ``journalctl -o json`` for a kernel record."""
-    data: dict[str, object] = {
-        "_TRANSPORT": "kernel", "_BOOT_ID": BOOT, "_HOSTNAME": "gpu-7", "PRIORITY": "4",
-        "SYSLOG_FACILITY": "0", "SYSLOG_IDENTIFIER": "kernel", "MESSAGE": text,
-        "_SOURCE_MONOTONIC_TIMESTAMP": str(UPTIME_US),
-        "__REALTIME_TIMESTAMP": "1795323600123456",
-    }  # fmt: skip
-    data |= changes
-    return json.dumps({k: v for k, v in data.items() if v is not None}, separators=(",", ":"))
-
-
-def otlp(text: str) -> str:
-    """One log record of OTLP in JSON."""
-    return json.dumps(
-        {
-            "timeUnixNano": "1795323600123456000",
-            "body": {"stringValue": text},
-            "attributes": [{"key": "k8s.node.name", "value": {"stringValue": "gpu-7"}}],
-        }
-    )
-
-
-#: How a message of the kernel may reach us, by the name of the wrapper.
-WRAPPERS: dict[str, Callable[[str], str]] = {
-    "raw": lambda m: m,
-    "dmesg": lambda m: f"[538441.007373] {m}",
-    "dmesg padded": lambda m: f"[    5.000001] {m}",
-    "dmesg whole seconds": lambda m: f"[123] {m}",
-    "dmesg caller": lambda m: f"[538441.007373][  T896] {m}",
-    "dmesg human": lambda m: f"[Sun Jun 29 19:20:26 2025] {m}",
-    "dmesg delta": lambda m: f"[538441.007373 <    0.000012>] {m}",
-    "dmesg reltime": lambda m: f"[Jun29 19:20] {m}",
-    "dmesg colours": lambda m: (
-        "\x1b[32m[538441.007373] \x1b[0m\x1b[33m" + m.replace(": ", ": \x1b[0m", 1) + "\x1b[0m"
-    ),
-    "two stamps": lambda m: f"[538441.007373] [  12.000001] {m}",
-    "decode iso": lambda m: f"kern  :warn  : 2026-11-22T05:00:00,123456+00:00 {m}",
-    "decode stamp": lambda m: f"kern  :warn  : [538441.007373] {m}",
-    "kmsg": lambda m: f"4,123,538441007373,-;{m}",
-    "kmsg caller": lambda m: f"4,123,538441007373,-,caller=T896;{m}",
-    "priority": lambda m: f"<4>[538441.007373] {m}",
-    "syslog": lambda m: f"Jun 29 19:20:26 gpu-7 kernel: [538441.007373] {m}",
-    "syslog priority": lambda m: f"<4>Jun  9 19:20:26 gpu-7 kernel: {m}",
-    "syslog iso": lambda m: f"2026-11-22T05:00:00.123456+00:00 gpu-7 kernel: [538441.007373] {m}",
-    "syslog 5424": lambda m: f"<4>1 2026-11-22T05:00:00.123456Z gpu-7 kernel - - - {m}",
-    "kernel tag": lambda m: f"kernel: [538441.007373] {m}",
-    "repeated": lambda m: (
-        f"Jun 29 19:20:26 gpu-7 kernel: message repeated 3 times: [ [538441.007373] {m}]"
-    ),
-    "cri": lambda m: f"2026-11-22T05:00:00.123456789Z stdout F [538441.007373] {m}",
-    "cri cr": lambda m: f"2026-11-22T05:00:00.123456789Z stderr F {m}\r",
-    "docker": lambda m: json.dumps(
-        {"log": f"[538441.007373] {m}\n", "stream": "stdout", "time": "2026-11-22T05:00:00Z"}
-    ),
-    "kmsg json": kmsg_json,
-    "cri kmsg json": lambda m: f"2026-11-22T05:00:00.123456789Z stdout F {kmsg_json(m)}",
-    "docker kmsg json": lambda m: json.dumps({"log": kmsg_json(m) + "\n", "stream": "stdout"}),
-    "journald": journald,
-    "otlp": otlp,
-    "otlp dmesg": lambda m: otlp(f"[538441.007373] {m}"),
-    "otlp journald": lambda m: json.dumps({"body": json.loads(journald(m))}),
-    "otlp batch": lambda m: json.dumps(
-        {"resourceLogs": [{"scopeLogs": [{"logRecords": [json.loads(otlp(m))]}]}]}
-    ),
-    "logcli": lambda m: json.dumps(
-        {"labels": {"k8s_node_name": "gpu-7"}, "line": m, "timestamp": "2026-11-22T05:00:00Z"}
-    ),
-    "promtail pack": lambda m: json.dumps({"_entry": m, "node_name": "gpu-7"}),
-}
+def ago(seconds: float) -> int:
+    """Unix nanoseconds, so long ago."""
+    return time.time_ns() - int(seconds * 1e9)

@@ -45,7 +45,8 @@ class RealKube:
     """etcd and kube-apiserver with admin access.
 
     ``users``: further users and their groups. ``controller_manager=True`` starts the controllers
-    too (service accounts are then admitted as in a real cluster).
+    too (service accounts are then admitted as in a real cluster). ``flags``: more of the API
+    server's command line.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RealKube:
         *,
         users: Mapping[str, Sequence[str]] | None = None,
         controller_manager: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.etcd = Etcd(directory / "etcd")
@@ -62,6 +64,7 @@ class RealKube:
             self.etcd.url,
             users=users,
             service_accounts=controller_manager,
+            flags=flags,
         )
         self.url = self.apiserver.url
         self.token = self.apiserver.token

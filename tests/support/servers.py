@@ -25,7 +25,7 @@ Shapes (``from tests.support.servers import RealKube, Loki, ...``); all have .st
         .set_overrides({tenant: {limit: value}})   live; back when Loki has taken them (tenant of
             a Loki without auth_enabled: "fake"); ingestion limits are generous by default
         .flush()   chunks out to storage
-    RealKube(directory, *, users={name: [group]}, controller_manager=False)
+    RealKube(directory, *, users={name: [group]}, controller_manager=False, flags=())
         .url .token .ca (path of a PEM) .token_of(user) .apiserver .etcd .kwok
         .kubeconfig(path=None, user="admin") -> Path
         .request(method, path, body=None, *, content_type=..., user="admin", check=True)

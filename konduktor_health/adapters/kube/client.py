@@ -65,7 +65,7 @@ class KubeStream:
         """Lines until the server ends the answer. Raises ClusterUnavailable when it breaks."""
         rest = b""
         try:
-            for chunk in self._response.stream(_CHUNK, decode_content=False):
+            while chunk := _next(self._response):
                 rest += chunk
                 if b"\n" in chunk:
                     *lines, rest = rest.split(b"\n")
@@ -157,7 +157,7 @@ class KubeHttp:
         )
         if response.status != 200:
             try:
-                payload = response.read(_CHUNK, decode_content=True)
+                payload = _next(response)
             except (HTTPError, OSError):
                 payload = b""
             finally:
@@ -229,7 +229,7 @@ class KubeHttp:
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float, call: Call) -> bytes:
         parts: list[bytes] = []
         size = 0
-        for part in response.stream(_CHUNK, decode_content=True):
+        while part := _next(response):
             parts.append(part)
             size += len(part)
             if size > MAX_ANSWER:
@@ -238,6 +238,12 @@ class KubeHttp:
                 raise ClusterUnavailable(f"{call}: the answer did not end within the time-out")
         response.release_conn()
         return b"".join(parts)
+
+
+def _next(response: urllib3.BaseHTTPResponse) -> bytes:
+    """What one socket read brings; b"" at the end. (urllib3's read() and stream() wait until
+    a piece is full, so that a trickling answer would outlive every time-out.)"""
+    return response.read1(_CHUNK, decode_content=False)
 
 
 def decode_object(payload: bytes, call: Call) -> dict[str, Any]:

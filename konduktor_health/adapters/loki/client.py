@@ -32,7 +32,7 @@ from konduktor_health.adapters.loki.answers import Page
 from konduktor_health.adapters.loki.refusals import TooManyLines, error_for
 from konduktor_health.adapters.loki.transport import Reply, Transport
 from konduktor_health.clock import NS, Clock, SystemClock
-from konduktor_health.errors import LokiBusy, LokiRefused, LokiUnavailable
+from konduktor_health.errors import LokiBusy, LokiRefused, LokiUnavailable, TransientError
 from konduktor_health.settings import LokiSettings
 
 Direction = Literal["forward", "backward"]
@@ -127,7 +127,7 @@ class LokiClient:
         """The tenant's limits; all unknown where Loki does not tell. Raises as query_range."""
         try:
             return _limits(self._ask("GET", f"{_API}/drilldown-limits", []))
-        except LokiRefused:
+        except (LokiRefused, TransientError):  # an extra of newer Lokis: no reason to fail
             return Limits()
 
     def close(self) -> None:

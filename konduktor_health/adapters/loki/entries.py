@@ -11,17 +11,21 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from konduktor_health.adapters.loki.answers import Line
 from konduktor_health.adapters.loki.presets import SourceSpec
+from konduktor_health.clock import NS
 from konduktor_health.ports import LogEntry
 from parsers.record import LogRecord
 
 MAX_LINE = 65_536  # characters of a line that are looked at
 MAX_NODE_NAME = 253  # Kubernetes' bound for names
 _HASH_BYTES = 16
-_GENERATIONS = 8
+_GENERATIONS = 8  # of the bound in number
+_MOST_GENERATIONS = 64
+_SPAN_NS = 1800 * NS
 
 Unwrap = Callable[[str], LogRecord]
 
@@ -99,42 +103,53 @@ def _walk(body: Any, path: str) -> Any:
     return None
 
 
-class Seen:
-    """Identities handed out, in generations: the oldest one leaves as a whole.
+@dataclass(slots=True)
+class _Generation:
+    begun_ns: int
+    newest_ns: int = 0  # newest log time of its lines
+    hashes: set[bytes] = field(default_factory=set)
 
-    ``keep_s``: how long at least an identity is known, unless more than ``most`` come in that
-    time: then the oldest eighth goes first, and its lines may be handed out again.
+
+class Seen:
+    """Identities handed out, in generations that are forgotten as a whole.
+
+    An identity is known until its log time will not be read again (``forget_before``), unless
+    more than ``most`` would be kept: then the oldest eighth goes, and may be handed out again.
     """
 
-    def __init__(self, *, keep_s: float, most: int = 1_000_000) -> None:
-        self._keep_s = keep_s
-        self._most = max(most, _GENERATIONS)
-        self._generations: deque[tuple[float, set[bytes]]] = deque()  # (begun at, hashes)
-        self._count = 0
+    def __init__(self, *, most: int = 1_000_000) -> None:
+        self._size = max(1, most // _GENERATIONS)
+        self._generations: deque[_Generation] = deque([_Generation(0)])
 
     def __len__(self) -> int:
-        return self._count
+        return sum(len(generation.hashes) for generation in self._generations)
 
-    def add(self, name: str, now_s: float) -> bool:
-        """Remember an identity (hex); False when it was known."""
+    def add(self, name: str, time_ns: int) -> bool:
+        """Remember an identity (hex) of a line of that log time; False when it was known."""
         key = bytes.fromhex(name)
-        if any(key in hashes for _, hashes in self._generations):
+        if any(key in generation.hashes for generation in self._generations):
             return False
-        self._turn(now_s)
-        self._generations[-1][1].add(key)
-        self._count += 1
+        last = self._generations[-1]
+        if len(last.hashes) >= self._size:
+            self._begin(last.begun_ns)
+            last = self._generations[-1]
+        last.hashes.add(key)
+        last.newest_ns = max(last.newest_ns, time_ns)
         return True
 
-    def _turn(self, now_s: float) -> None:
-        """Begin a new generation when the last is full or old; drop those past their time."""
-        span_s, size = self._keep_s / _GENERATIONS, self._most // _GENERATIONS
-        last = self._generations[-1] if self._generations else None
-        if last is None or now_s - last[0] > span_s or len(last[1]) >= size:
-            self._generations.append((now_s, set()))
-        while len(self._generations) > 1 and (
-            now_s - self._generations[1][0] > self._keep_s or self._count >= self._most
+    def forget_before(self, horizon_ns: int, now_ns: int) -> None:
+        """Nothing before the horizon will be read again."""
+        kept = [one for one in self._generations if one.newest_ns >= horizon_ns]
+        self._generations = deque(kept)
+        if not kept or now_ns - kept[-1].begun_ns > _SPAN_NS:
+            self._begin(now_ns)
+
+    def _begin(self, now_ns: int) -> None:
+        self._generations.append(_Generation(now_ns))
+        while len(self._generations) > _MOST_GENERATIONS or len(self) > self._size * (
+            _GENERATIONS - 1
         ):
-            self._count -= len(self._generations.popleft()[1])
+            self._generations.popleft()
 
 
 class NewestHeartbeat:

@@ -64,16 +64,15 @@ class GapBook:
                 left.append(Gap(end_ns, gap.end_ns, gap.reason))
         self._gaps = left
 
-    def give_up(self, before_ns: int, reasons: Iterable[str] | None = None) -> None:
-        """What is older than ``before_ns`` will not be read any more: permanent."""
-        chosen = None if reasons is None else frozenset(reasons)
+    def give_up(self, before_ns: int, reason: str, only: str | None = None) -> None:
+        """What is older than ``before_ns`` will not be read any more: permanent, for ``reason``.
+        ``only``: of the gaps with this reason."""
         for gap in self.gaps:
-            if gap.permanent or gap.start_ns >= before_ns:
+            if gap.permanent or gap.start_ns >= before_ns or only not in (None, gap.reason):
                 continue
-            if chosen is None or gap.reason in chosen:
-                end_ns = min(gap.end_ns, before_ns)
-                self.cover(gap.start_ns, end_ns)
-                self.open(gap.start_ns, end_ns, gap.reason, permanent=True)
+            end_ns = min(gap.end_ns, before_ns)
+            self.cover(gap.start_ns, end_ns)
+            self.open(gap.start_ns, end_ns, reason, permanent=True)
 
     def forget(self, before_ns: int) -> None:
         """Drop permanent gaps that end before this: nobody waits for that time any more."""

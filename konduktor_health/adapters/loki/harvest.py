@@ -17,20 +17,24 @@ MOST_CHARACTERS = 32 * 1024 * 1024  # of text in one poll
 class Memory:
     """What a source has handed out so far."""
 
-    def __init__(self, spec: SourceSpec, unwrap: Unwrap, *, keep_s: float) -> None:
+    def __init__(self, spec: SourceSpec, unwrap: Unwrap) -> None:
         self._spec = spec
         self._unwrap = unwrap
-        self._seen = Seen(keep_s=keep_s)
+        self._seen = Seen()
         self._heartbeats = NewestHeartbeat()
         self.newest_ns = 0  # newest log time of any line
 
-    def new_entry(self, line: Line, now_s: float) -> LogEntry | None:
+    def forget_before(self, horizon_ns: int, now_ns: int) -> None:
+        """Nothing before the horizon will be read again."""
+        self._seen.forget_before(horizon_ns, now_ns)
+
+    def new_entry(self, line: Line) -> LogEntry | None:
         """The line's entry, or None when it was handed out before."""
         entry = entry_of(line, self._spec, self._unwrap)
         self.newest_ns = max(self.newest_ns, entry.time_ns)
         if entry.record.heartbeat:
             return entry if self._heartbeats.is_news(entry) else None
-        return entry if self._seen.add(entry.identity, now_s) else None
+        return entry if self._seen.add(entry.identity, entry.time_ns) else None
 
 
 class Harvest:
@@ -57,7 +61,7 @@ class Harvest:
         """Keep what is new; ``lag`` learns how old it was."""
         now_s = self._clock.monotonic()
         for line in lines:
-            entry = self._memory.new_entry(line, now_s)
+            entry = self._memory.new_entry(line)
             if entry is None:
                 continue
             self._entries.append(entry)

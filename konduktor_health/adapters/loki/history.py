@@ -27,11 +27,11 @@ def history(
     Bounded memory: read as it is consumed. Raises errors of the client where it stops.
     """
     query = Query(spec.selector).then(containing(literals)).then(uncached(uuid.uuid4().hex))
-    seen = Seen(keep_s=1.0)  # its clock stands still here: bounded by number alone
+    seen = Seen()
     for batch in Pager(client, on_page=_ignore).read(query, start_ns, end_ns):
         for line in sorted(batch.lines, key=lambda line: line.time_ns):
             entry = entry_of(line, spec, unwrap)
-            if not entry.record.heartbeat and seen.add(entry.identity, 0.0):
+            if not entry.record.heartbeat and seen.add(entry.identity, entry.time_ns):
                 yield entry
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from konduktor_health.adapters.loki.gaps import GapBook, from_json, to_json
+from konduktor_health.clock import NS
 
 VERSION = 1
 MAX_TASKS = 32
+_LATE_NS = 3600 * NS
 
 
 @dataclass(slots=True)
@@ -66,12 +68,36 @@ class Progress:
     deep_ns: int  # the last deep scan that was completed
     gaps: GapBook = field(default_factory=GapBook)
     backlog: Backlog = field(default_factory=Backlog)
+    outage: tuple[int, int] | None = None  # [cursor then, last failure) until caught up
 
-    def to_json(self, again: tuple[int, int] | None = None) -> dict[str, Any]:
-        """Small JSON that ``restored`` takes; ``again``: one more stretch to read again."""
+    def not_read(self, now_ns: int, reason: str) -> None:
+        """From the cursor to now could not be read."""
+        if self.cursor_ns < now_ns:
+            self.gaps.open(self.cursor_ns, now_ns, reason)
+            self.outage = (self.outage[0] if self.outage else self.cursor_ns, now_ns)
+
+    def caught_up(self) -> None:
+        """Everything up to now has been read: after an outage, lines may have come late there
+        and in the hour before (that much Loki takes), so it is read once more."""
+        if self.outage is not None and self.cursor_ns >= self.outage[1]:
+            self.backlog.push(max(self.floor_ns, self.outage[0] - _LATE_NS), self.outage[1])
+            self.outage = None
+
+    def horizon_ns(self, deep_band_ns: int) -> int:
+        """Nothing before this log time will be read again, Unix ns."""
+        times = [self.cursor_ns - 2 * _LATE_NS, *(task.start_ns for task in self.backlog.tasks)]
+        if deep_band_ns:
+            times.append(self.deep_ns - deep_band_ns)
+        if self.outage is not None:
+            times.append(self.outage[0] - _LATE_NS)
+        return min(times)
+
+    def to_json(self) -> dict[str, Any]:
+        """Small JSON that ``restored`` takes."""
         rest = self.backlog.rest()
-        if again and again[0] < again[1]:
-            rest.append(list(again))
+        if self.outage is not None:  # what is behind the cursor by now
+            late_ns = max(self.floor_ns, self.outage[0] - _LATE_NS)
+            rest += [[late_ns, self.cursor_ns]] if late_ns < self.cursor_ns else []
         return {
             "v": VERSION,
             "cursor": self.cursor_ns,

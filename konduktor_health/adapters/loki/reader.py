@@ -1,7 +1,8 @@
 """What is new in a log source? Cursor, re-reading bands and gaps over one Loki selector.
 
 Each poll reads [cursor - overlap, now + 10 min); each minute from 10 minutes back; each hour
-the last 6 hours, a window per poll; what was not readable, from an hour before. Invariants:
+the last 6 hours (counted from the scan before), a window per poll; after an outage, what was
+not readable and the hour before it. Invariants:
 - The cursor moves only over what was read completely, and never past now.
 - A failed read is a status that is not ok and a gap; poll() does not raise for it.
 - Nothing from before the floor (first start minus look-back) is read.
@@ -75,17 +76,17 @@ class LokiSource:
         self.spec = for_cluster(spec, reading)
         self._client = client
         self._reading = reading
+        self._deep_ns = int(reading.deep_band_s * NS)
         self._clock = clock
         self._most_entries, self._budget_s = most_entries, budget_s
         self._recent = Query(self.spec.selector).then(containing((*literals, *spec.tidings)))
         self._past = Query(self.spec.selector).then(containing(literals))
-        self._memory = Memory(self.spec, unwrap, keep_s=reading.deep_band_s + 3600.0)
+        self._memory = Memory(self.spec, unwrap)
         self._lag = Lag(reading.overlap_s)
         self._pace = Pace(reading.poll_interval_s, reading.bytes_per_minute, jitter=jitter)
         self._pager = Pager(client, tie_pages=tie_pages, on_page=self._count)
         self._progress: progress.Progress | None = None
         self._resume_ns: int | None = None  # a forward read stopped early: go on here
-        self._outage: tuple[int, int] | None = None  # [cursor, last failure) while not caught up
         self._minute_due_s: float | None = None
         self._verify_due_s: float | None = None
         self._verdict = Verdict()
@@ -100,13 +101,7 @@ class LokiSource:
 
     def checkpoint(self) -> Mapping[str, Any]:
         """State for restore(); empty before the first poll."""
-        state = self._progress
-        if state is None:
-            return {}
-        if self._outage is None:
-            return state.to_json()
-        # being caught up: what is behind the cursor by now is to be read again as well
-        return state.to_json((max(state.floor_ns, self._outage[0] - HOUR_NS), state.cursor_ns))
+        return self._progress.to_json() if self._progress else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a checkpoint before the first poll; a damaged one counts as none."""
@@ -119,8 +114,7 @@ class LokiSource:
             return
         now_ns = self._clock.now_ns()
         self._progress.cursor_ns = min(self._progress.cursor_ns, now_ns)
-        self._progress.gaps.open(self._progress.cursor_ns, now_ns, gaps.UNAVAILABLE)
-        self._outage = (self._progress.cursor_ns, now_ns)  # nobody read while we were down
+        self._progress.not_read(now_ns, gaps.UNAVAILABLE)  # nobody did while we were down
 
     def poll(self) -> Poll:
         """Read what is due. Before the next due time: nothing, and the status as it was."""
@@ -151,10 +145,14 @@ class LokiSource:
         if state is None:
             state = progress.first(now_ns, int(self._reading.first_lookback_s * NS))
             self._progress = state
-        state.cursor_ns = min(state.cursor_ns, now_ns)  # the wall clock may have been set back
-        past_bands_ns = now_ns - int(self._reading.deep_band_s * NS) - HOUR_NS
-        state.gaps.give_up(past_bands_ns, (gaps.LIMIT_SATURATED,))
+        # the wall clock may have been set back
+        state.cursor_ns = min(state.cursor_ns, now_ns)
+        look_back_ns = int(self._reading.first_lookback_s * NS)
+        state.floor_ns = min(state.floor_ns, max(0, now_ns - look_back_ns))
+        past_bands_ns = now_ns - self._deep_ns - HOUR_NS
+        state.gaps.give_up(past_bands_ns, gaps.LIMIT_SATURATED, only=gaps.LIMIT_SATURATED)
         state.gaps.forget(now_ns - _REMEMBER_GAPS_NS)
+        self._memory.forget_before(state.horizon_ns(self._deep_ns), now_ns)
         return state
 
     def _check(self, state: progress.Progress, now_ns: int) -> None:
@@ -178,7 +176,7 @@ class LokiSource:
         oldest_ns = now_ns - lookback_ns
         if lookback_ns <= 0 or oldest_ns <= 0:
             return
-        state.gaps.give_up(oldest_ns)
+        state.gaps.give_up(oldest_ns, gaps.LOOKBACK_CUT)
         if state.cursor_ns < oldest_ns:
             state.gaps.open(state.cursor_ns, oldest_ns, gaps.LOOKBACK_CUT, permanent=True)
             state.cursor_ns = oldest_ns
@@ -198,7 +196,7 @@ class LokiSource:
         query = self._recent
         if start_ns < now_ns - int(MAX_OVERLAP_S * NS):
             query = query.then(uncached(uuid.uuid4().hex))
-        steady = self._minute_due_s is not None and self._outage is None
+        steady = self._minute_due_s is not None and state.outage is None
         current = steady and now_ns - state.cursor_ns < _LATE_POLL_NS
         self._past_turn = False
         try:
@@ -216,17 +214,15 @@ class LokiSource:
         self._resume_ns = None
         if minute:
             self._minute_due_s = now_s + _MINUTE_S
-        if self._outage is not None and state.cursor_ns >= self._outage[1]:
-            lost_ns, back_ns = self._outage
-            self._outage = None
-            state.backlog.push(max(state.floor_ns, lost_ns - HOUR_NS), back_ns)
+        state.caught_up()
         return False
 
     def _again(self, state: progress.Progress, harvest: Harvest, now_ns: int) -> None:
         """Read one window of the past again, if one is due and the byte bound allows it."""
-        deep_ns = int(self._reading.deep_band_s * NS)
-        if deep_ns and abs(now_ns - state.deep_ns) >= HOUR_NS:
-            state.backlog.push_deep(max(state.floor_ns, now_ns - deep_ns), now_ns)
+        if self._deep_ns and abs(now_ns - state.deep_ns) >= HOUR_NS:
+            # from the last scan's band on: what arrived since, however long ago that was
+            start_ns = min(now_ns, state.deep_ns) - self._deep_ns
+            state.backlog.push_deep(max(state.floor_ns, start_ns), now_ns)
         if not state.backlog.tasks or harvest.full or self._resume_ns is not None:
             return
         if not self._pace.may_read_again(self._clock.monotonic()):
@@ -253,10 +249,7 @@ class LokiSource:
 
     def _fail(self, state: progress.Progress, error: HealthError, now_ns: int) -> None:
         config = isinstance(error, (ConfigError, LokiRefused))
-        if state.cursor_ns < now_ns:
-            state.gaps.open(state.cursor_ns, now_ns, gaps.CONFIG if config else gaps.UNAVAILABLE)
-            start_ns = self._outage[0] if self._outage else state.cursor_ns
-            self._outage = (start_ns, now_ns)
+        state.not_read(now_ns, gaps.CONFIG if config else gaps.UNAVAILABLE)
         retry_after = error.retry_after if isinstance(error, LokiBusy) else None
         self._pace.fail(self._clock.monotonic(), retry_after)
 

@@ -54,11 +54,12 @@ class TieReader:
             if cut is None:
                 self._both_ends(part)
                 continue
-            for stage in cut:
-                half = part.then(stage)
-                answer = self._ask(half, "forward")
-                if answer.full:
-                    waiting.append((half, answer))
+            halves = [(part.then(stage), self._ask(part.then(stage), "forward")) for stage in cut]
+            full = [(half, answer) for half, answer in halves if answer.full]
+            waiting.extend(full)
+            if not full and sum(len(answer.lines) for _, answer in halves) < len(seen.lines):
+                # Loki 3 answers 200 and nothing to a pattern that it cannot compile
+                self._both_ends(part)
 
     def _both_ends(self, query: Query) -> None:
         """Ask from the other end too: up to two pages of the part. Not a proof, even where the
@@ -134,6 +135,9 @@ def _near_half(seen: Counter[str], total: int) -> tuple[list[str], int]:
 
 def _pattern(characters: list[str], offset: int, from_end: bool) -> str:
     """RE2: one of the characters, ``offset`` characters from an end of the line."""
-    group = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(characters))
+    group = "".join(
+        character if character.isalnum() or ord(character) > 127 else f"\\x{ord(character):02x}"
+        for character in sorted(characters)
+    )
     between = f".{{{offset}}}" if offset else ""
     return f"(?s)[{group}]{between}$" if from_end else f"(?s)^{between}[{group}]"

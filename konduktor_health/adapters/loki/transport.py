@@ -96,7 +96,10 @@ class Transport:
                     allow_redirects=False,  # a redirect would turn the POST into a GET
                 )
                 with response:
-                    return self._reply(response)
+                    reply = self._reply(response)
+                if cut():  # the end of a cut connection can look like that of an answer
+                    raise ConnectionAbortedError
+                return reply  # noqa: TRY300 - the check above must be inside
             except HealthError:
                 self._drop()
                 raise

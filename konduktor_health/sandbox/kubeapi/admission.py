@@ -61,10 +61,22 @@ def _wrong_type(resource: Resource, field: str, value: Any) -> ApiError:
 def with_defaults(resource: Resource, obj: Json, *, creating: bool) -> Json:
     """The object as the server would store it (a new dict; parts may be shared)."""
     obj = {**obj, "apiVersion": resource.api_version, "kind": resource.kind}
-    obj["metadata"] = {k: v for k, v in (obj.get("metadata") or {}).items() if v is not None}
+    obj["metadata"] = _without_empty(obj.get("metadata") or {})
     if creating:
         _creation_defaults(resource, obj)
+    if resource.kind == "Node":
+        for key in ("spec", "status"):
+            obj[key] = _without_empty(obj.get(key) or {})
     return obj
+
+
+def _without_empty(part: Json) -> Json:
+    """Typed servers do not keep empty optional fields: a JSON patch into one must fail here too."""
+    return {
+        key: value
+        for key, value in part.items()
+        if value not in (None, [], {}) and value is not False
+    }
 
 
 def _creation_defaults(resource: Resource, obj: Json) -> None:
@@ -84,7 +96,6 @@ def _creation_defaults(resource: Resource, obj: Json) -> None:
         obj["spec"] = {"finalizers": ["kubernetes"]}
         obj["status"] = {"phase": "Active"}
     elif resource.kind == "Node":
-        obj["spec"] = obj.get("spec") or {}
         state = obj["status"] = dict(obj.get("status") or {})
         if "capacity" in state:
             state.setdefault("allocatable", state["capacity"])
@@ -102,7 +113,8 @@ def validate(resource: Resource, obj: Json) -> None:
 
     if not name:
         raise refuse(
-            "metadata.name", "Required value: name or generateName is required",
+            "metadata.name",
+            "Required value: name or generateName is required",
             "FieldValueRequired",
         )
     if len(name) > 253 or not _SUBDOMAIN.match(name):
@@ -121,10 +133,13 @@ def validate(resource: Resource, obj: Json) -> None:
                 f'Invalid value: "{value}": a valid label must be an empty string or consist of '
                 "at most 63 alphanumeric characters, '-', '_' or '.'",
             )
-    size = sum(len(k.encode()) + len(v.encode()) for k, v in (meta.get("annotations") or {}).items())
+    size = sum(
+        len(k.encode()) + len(v.encode()) for k, v in (meta.get("annotations") or {}).items()
+    )
     if size > ANNOTATIONS_LIMIT:
         raise refuse(
-            "metadata.annotations", f"Too long: may not be more than {ANNOTATIONS_LIMIT} bytes",
+            "metadata.annotations",
+            f"Too long: may not be more than {ANNOTATIONS_LIMIT} bytes",
             "FieldValueTooLong",
         )
     if resource.kind == "Node":
@@ -133,7 +148,8 @@ def validate(resource: Resource, obj: Json) -> None:
         held = sum(len(str(v).encode()) for v in (obj.get("data") or {}).values())
         if held > CONFIGMAP_LIMIT:
             raise refuse(
-                "data", f"Too long: may not be more than {CONFIGMAP_LIMIT} bytes",
+                "data",
+                f"Too long: may not be more than {CONFIGMAP_LIMIT} bytes",
                 "FieldValueTooLong",
             )
     elif resource.kind == "Event":
@@ -152,7 +168,8 @@ def _validate_taints(obj: Json, refuse: Any) -> None:
         if effect not in _EFFECTS:
             known = ", ".join(f'"{e}"' for e in _EFFECTS)
             raise refuse(
-                f"{field}.effect", f'Unsupported value: "{effect}": supported values: {known}',
+                f"{field}.effect",
+                f'Unsupported value: "{effect}": supported values: {known}',
                 "FieldValueNotSupported",
             )
         if (key, effect) in seen:

@@ -89,7 +89,10 @@ def _resource_list(group: str, version: str) -> Json:
         )
     name = f"{group}/{version}" if group else version
     return {
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": listed,
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": name,
+        "resources": listed,
     }
 
 

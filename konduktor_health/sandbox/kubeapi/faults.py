@@ -59,7 +59,8 @@ class RequestLog:
         """Requests with this method whose path matches the regular expression."""
         pattern = re.compile(path)
         return [
-            r for r in self.all()
+            r
+            for r in self.all()
             if (method is None or r.method == method) and pattern.search(r.path)
         ]
 
@@ -84,26 +85,44 @@ class Faults:
         self._watch_epoch = 0
 
     def delay(
-        self, seconds: float, *, method: str | None = None, path: str = "",
+        self,
+        seconds: float,
+        *,
+        method: str | None = None,
+        path: str = "",
         times: int | None = None,
     ) -> None:
         """Wait before handling."""
         self._add(Rule(method, re.compile(path), times, delay_s=seconds))
 
     def answer(
-        self, code: int, *, method: str | None = None, path: str = "", times: int | None = 1,
-        message: str = "", retry_after: int | None = None,
+        self,
+        code: int,
+        *,
+        method: str | None = None,
+        path: str = "",
+        times: int | None = 1,
+        message: str = "",
+        retry_after: int | None = None,
     ) -> None:
         """Answer with a Status of this code instead of handling the request."""
         self._add(
             Rule(
-                method, re.compile(path), times, code=code, message=message,
+                method,
+                re.compile(path),
+                times,
+                code=code,
+                message=message,
                 retry_after=retry_after,
             )
         )
 
     def drop(
-        self, *, method: str | None = None, path: str = "", times: int | None = 1,
+        self,
+        *,
+        method: str | None = None,
+        path: str = "",
+        times: int | None = 1,
         after: bool = False,
     ) -> None:
         """Close the connection without an answer; ``after``: the request has taken effect."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.sandbox.kubeapi import actors, discovery
@@ -35,11 +35,13 @@ _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 class KubeApi:
     """An embedded Kubernetes API on loopback. Not a cluster: nothing schedules or runs pods.
 
-    ``tokens`` maps bearer tokens to users (None: no authentication), ``buffer`` is how many
-    changes a watch can resume over, ``play_actors`` starts the taint manager and the kubelets
-    of ``actors``. ``store`` is for preparing objects, ``faults`` for misbehaving, ``requests``
-    for seeing what was asked, ``access.deny`` for taking rights away, ``pod_logs`` for what
-    ``pods/log`` answers by (namespace, name).
+    ``tokens`` maps bearer tokens to users; None means no authentication. kubectl, unlike other
+    clients, sends no token over plain HTTP. ``buffer`` is how many changes a watch can resume
+    over. ``play_actors`` starts the taint manager and the kubelets of ``actors``.
+
+    ``store`` is for preparing objects, ``faults`` for misbehaving, ``requests`` for seeing what
+    was asked, ``deny`` for taking rights away, ``pod_logs`` for what ``pods/log`` answers by
+    (namespace, name).
     """
 
     def __init__(
@@ -92,8 +94,8 @@ class KubeApi:
             playing = self._actors
             self._spawn("kubeapi-actors", lambda: playing.run(self._stop))
 
-    def _spawn(self, name: str, run: object) -> None:
-        thread = threading.Thread(target=run, name=name, daemon=True)  # type: ignore[arg-type]
+    def _spawn(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -161,7 +163,7 @@ class KubeApi:
             case _, "get":
                 return self._reader.get(call, found)
             case _, "list":
-                return self._reader.list(call, found)
+                return self._reader.list_all(call, found)
             case _, "watch":
                 ending = Ending(self._stop, lambda: self.faults.watch_epoch)
                 return self._reader.watch(call, found, ending)
@@ -188,8 +190,13 @@ class KubeApi:
             options = copy.deepcopy(eviction.get("deleteOptions") or {})
             self._writer.delete(
                 Call(
-                    "DELETE", call.path, {k: v for k, v in call.query.items() if k == "dryRun"},
-                    "application/json", "", encode(options), call.user,
+                    "DELETE",
+                    call.path,
+                    {k: v for k, v in call.query.items() if k == "dryRun"},
+                    "application/json",
+                    "",
+                    encode(options),
+                    call.user,
                 ),
                 Target(found.resource, found.namespace, found.name, "", "delete"),
             )

@@ -69,9 +69,10 @@ def strategic(target: Json, patch: Json) -> Json:
             result[name] = [v for v in result.get(name) or [] if v not in value]
         elif not key.startswith("$"):
             _strategic_field(result, key, value)
-    for key, value in patch.items():
-        if key.startswith(_ORDER):
-            _reorder(result, key[len(_ORDER) :], value)
+    for name in {key.removeprefix(_ORDER) for key in patch if isinstance(patch[key], list)}:
+        if isinstance(result.get(name), list) and (name in MERGE_KEYS or name in PRIMITIVE_SETS):
+            order = patch.get(_ORDER + name, patch.get(name)) or []
+            result[name] = _ordered(result[name], target.get(name) or [], order, name)
     return result
 
 
@@ -124,18 +125,26 @@ def _without_directives(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _reorder(result: Json, name: str, order: list[Any]) -> None:
-    items = result.get(name)
-    if not isinstance(items, list):
-        return
+def _ordered(items: list[Any], old: list[Any], order: list[Any], name: str) -> list[Any]:
+    """Put merged items where the real server puts them: those of the patch in its order, each
+    of the others before the first patched item that it stood before."""
     by = MERGE_KEYS.get(name)
-    wanted = [o.get(by) if by and isinstance(o, dict) else o for o in order]
 
-    def place(item: Any) -> int:
-        key = item.get(by) if by and isinstance(item, dict) else item
-        return wanted.index(key) if key in wanted else len(wanted)
+    def key_of(item: Any) -> Any:
+        return item.get(by) if by and isinstance(item, dict) else item
 
-    result[name] = sorted(items, key=place)
+    wanted, before = [key_of(item) for item in order], [key_of(item) for item in old]
+    patched = sorted(
+        (item for item in items if key_of(item) in wanted),
+        key=lambda item: wanted.index(key_of(item)),
+    )
+    others = [item for item in items if key_of(item) not in wanted]
+    result: list[Any] = []
+    while patched and others:
+        new = key_of(patched[0]) not in before
+        first = new or before.index(key_of(patched[0])) < before.index(key_of(others[0]))
+        result.append((patched if first else others).pop(0))
+    return [*result, *patched, *others]
 
 
 def json_patch(target: Json, operations: Any) -> Json:

@@ -80,7 +80,7 @@ class Reader:
             return Answer(encode(self._table(call, resource, [entry.obj], meta)), code)
         return Answer(entry.raw(), code)
 
-    def list(self, call: Call, target: Target) -> Answer:
+    def list_all(self, call: Call, target: Target) -> Answer:
         """A collection, whole or in pages. ApiError 400, 410, 504."""
         resource = target.resource
         self._check_revision(call)
@@ -115,13 +115,15 @@ class Reader:
         if initial is not None and call.query.get("resourceVersionMatch") != "NotOlderThan":
             raise ApiError(
                 422,
-                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: "
+                'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
                 "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
             )
         text = call.query.get("resourceVersion", "")
         revision = None if text in ("", "0") else _revision(text)
+        # without the parameter, a watch that begins with the present is told its end as well
+        initial_end = revision is None and initial is None
         if call.flag("sendInitialEvents"):
-            revision = None
+            revision, initial_end = None, True
         timeout = call.integer("timeoutSeconds") or LONGEST_WATCH_S
         options = WatchOptions(
             resource,
@@ -130,7 +132,7 @@ class Reader:
             revision,
             min(float(timeout), LONGEST_WATCH_S),
             bookmarks=call.flag("allowWatchBookmarks"),
-            initial_end=call.flag("sendInitialEvents") and call.flag("allowWatchBookmarks"),
+            initial_end=initial_end and call.flag("allowWatchBookmarks"),
         )
         return Stream(self._pieces(call, options, ended))
 
@@ -156,7 +158,12 @@ class Reader:
             yield encode({"type": "ERROR", "object": error.body()}) + b"\n"
 
     def _table(
-        self, call: Call, resource: Resource, objects: list[Json], meta: Json, *,
+        self,
+        call: Call,
+        resource: Resource,
+        objects: list[Json],
+        meta: Json,
+        *,
         columns: bool = True,
     ) -> Json:
         include = call.query.get("includeObject", "Metadata")

@@ -12,7 +12,7 @@ import json
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -160,9 +160,7 @@ class Revisions:
                 meta["generation"] = 1
             return self._commit(resource, "ADDED", obj, None, dry_run=dry_run)
 
-    def replace(
-        self, resource: Resource, old: Entry, obj: Json, *, dry_run: bool = False
-    ) -> Entry:
+    def replace(self, resource: Resource, old: Entry, obj: Json, *, dry_run: bool = False) -> Entry:
         """Store ``obj`` as the next version of ``old``; unchanged content takes no revision.
 
         The last finalizer going away from an object that is being deleted deletes it.
@@ -226,9 +224,7 @@ class Revisions:
             self._objects[resource.storage][key] = entry
         if len(self._changes) == self._changes.maxlen:
             self._floor = self._changes[0].revision
-        self._changes.append(
-            Change(self._revision, resource.storage, namespace, kind, entry, old)
-        )
+        self._changes.append(Change(self._revision, resource.storage, namespace, kind, entry, old))
         self._changed.notify_all()
         return entry
 

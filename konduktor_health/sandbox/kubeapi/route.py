@@ -81,8 +81,12 @@ class Target:
     def attributes(self) -> Attributes:
         """The same in RBAC's words."""
         return Attributes(
-            self.verb, self.resource.group, self.resource.plural, self.subresource,
-            self.namespace, self.name,
+            self.verb,
+            self.resource.group,
+            self.resource.plural,
+            self.subresource,
+            self.namespace,
+            self.name,
         )
 
 

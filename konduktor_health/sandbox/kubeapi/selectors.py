@@ -88,9 +88,7 @@ def _split_field(part: str) -> tuple[str, bool, str]:
         name, found, value = part.partition(sign)
         if found:
             return name.strip(), wanted, value.strip()
-    raise bad_request(
-        f"invalid selector: {part[:100]!r}; can't understand {part[:100]!r}"
-    )
+    raise bad_request(f"invalid selector: {part[:100]!r}; can't understand {part[:100]!r}")
 
 
 def _field(obj: Mapping[str, Any], path: list[str]) -> str:

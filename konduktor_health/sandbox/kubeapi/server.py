@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from konduktor_health.sandbox.kubeapi.auth import Access
 from konduktor_health.sandbox.kubeapi.faults import Faults, Request, RequestLog, Rule
 from konduktor_health.sandbox.kubeapi.revisions import encode
 from konduktor_health.sandbox.kubeapi.route import Answer, Call, Stream
-from konduktor_health.sandbox.kubeapi.status import ApiError
+from konduktor_health.sandbox.kubeapi.status import ApiError, bad_request
 
 BODY_LIMIT = 3 * 1024 * 1024
 IDLE_S = 120.0
@@ -24,8 +24,8 @@ IDLE_S = 120.0
 Dispatch = Callable[[Call], "Answer | Stream"]
 
 
-class _Dropped(Exception):  # noqa: N818 - a fault rule at work, no error of ours
-    """The connection ends here without an answer."""
+class _Dropped(Exception):
+    """A fault rule ends the connection without an answer."""
 
 
 class Server(ThreadingHTTPServer):
@@ -36,7 +36,11 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(
-        self, dispatch: Dispatch, access: Access, faults: Faults, log: RequestLog,
+        self,
+        dispatch: Dispatch,
+        access: Access,
+        faults: Faults,
+        log: RequestLog,
         stopping: threading.Event,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -96,51 +100,63 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
-        code, user = 0, ""
+        self._user = ""
+        retry_after: int | None = None
+        result: Answer | Stream | None
         try:
-            try:
-                rules = self.server.faults.take(self.command, url.path)
-                self._misbehave(rules)
-                body = self._body()
-                user = self.server.access.user(self.headers.get("Authorization"))
-                result = self.server.dispatch(
-                    Call(
-                        self.command,
-                        url.path.rstrip("/"),
-                        dict(parse_qsl(url.query, keep_blank_values=True)),
-                        self.headers.get("Content-Type", ""),
-                        self.headers.get("Accept", ""),
-                        body,
-                        user,
-                    )
-                )
-                if any(rule.drop == "after" for rule in rules):
-                    raise _Dropped
-            except ApiError as error:
-                code = error.code
-                self._send(encode(error.body()), error.code, retry_after=error.retry_after)
-                return
-            code = result.code if isinstance(result, Answer) else 200
+            result = self._result(url)
+        except ApiError as error:
+            result = Answer(encode(error.body()), error.code)
+            retry_after = error.retry_after
         except _Dropped:
             self.close_connection = True
-            return
+            result = None
         except OSError:
             raise
-        except Exception as error:  # noqa: BLE001 - a bug here must be seen as such, not hang
+        except Exception as error:  # a bug in here must be seen as one
             self.server.failures.append(error)
-            code = 500
-            self._send(encode(ApiError(500, f"sandbox error: {error!r}"[:500]).body()), 500)
-            return
-        finally:
-            self.server.log.add(Request(self.command, url.path, url.query, user, code))
+            result = Answer(encode(ApiError(500, f"sandbox error: {error!r}"[:500]).body()), 500)
+        code = result.code if isinstance(result, Answer) else 200 if result else 0
+        # before the answer: who has it can rely on finding the request in the log
+        self.server.log.add(Request(self.command, url.path, url.query, self._user, code))
         if isinstance(result, Stream):
             self._stream(result)
-        else:
-            self._send(result.body, result.code, result.content_type)
+        elif result is not None:
+            self._send(result, retry_after)
+
+    def _result(self, url: SplitResult) -> Answer | Stream:
+        rules = self.server.faults.take(self.command, url.path)
+        self._misbehave(rules)
+        body = self._body()
+        self._user = self.server.access.user(self.headers.get("Authorization"))
+        result = self.server.dispatch(
+            Call(
+                self.command,
+                unquote(url.path).rstrip("/"),
+                dict(parse_qsl(url.query, keep_blank_values=True)),
+                self.headers.get("Content-Type", ""),
+                self.headers.get("Accept", ""),
+                body,
+                self._user,
+            )
+        )
+        if any(rule.drop == "after" for rule in rules):
+            raise _Dropped
+        return result
 
     def _misbehave(self, rules: list[Rule]) -> None:
         for rule in rules:
@@ -157,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return self._chunked_body()
-        length = int(self.headers.get("Content-Length") or 0)
+        length = _size(self.headers.get("Content-Length") or "0", 10)
         if length > BODY_LIMIT:
             self._refuse_body()
         return self.rfile.read(length) if length else b""
@@ -165,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _chunked_body(self) -> bytes:
         parts: list[bytes] = []
         total = 0
-        while size := int(self.rfile.readline(64).split(b";")[0].strip() or b"0", 16):
+        while size := _size(self.rfile.readline(64).decode("latin-1").split(";")[0], 16):
             total += size
             if total > BODY_LIMIT:
                 self._refuse_body()
@@ -178,19 +194,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         raise ApiError(413, f"Request entity too large: limit is {BODY_LIMIT}")
 
-    def _send(
-        self, body: bytes, code: int, content_type: str = "application/json",
-        retry_after: int | None = None,
-    ) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
+    def _send(self, answer: Answer, retry_after: int | None) -> None:
+        self.send_response(answer.code)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
         if retry_after is not None:
             self.send_header("Retry-After", str(retry_after))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(answer.body)
         self.wfile.flush()
 
     def _stream(self, stream: Stream) -> None:
@@ -215,3 +228,14 @@ class _Handler(BaseHTTPRequestHandler):
         """True when the client has closed its side."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+
+
+def _size(text: str, base: int) -> int:
+    """A length from the wire. ApiError 400."""
+    try:
+        size = int(text.strip() or "0", base)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise bad_request("the length of the body cannot be understood")
+    return size

@@ -151,7 +151,9 @@ def invalid(group: str, kind: str, name: str, field: str, why: str, cause: str) 
 def rejected_patch() -> ApiError:
     """422 for a JSON patch that cannot be applied, failed ``test`` included."""
     return ApiError(
-        422, "the server rejected our request due to an error in our request", reason="Invalid",
+        422,
+        "the server rejected our request due to an error in our request",
+        reason="Invalid",
         details={},
     )
 

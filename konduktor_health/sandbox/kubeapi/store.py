@@ -37,9 +37,7 @@ class Store(Revisions):
         resource = resources.named(plural)
         return copy.deepcopy(self.entry(resource, _space(resource, namespace), name).obj)
 
-    def list(
-        self, plural: str, *, namespace: str = "", match: Predicate = everything
-    ) -> Objects:
+    def list(self, plural: str, *, namespace: str = "", match: Predicate = everything) -> Objects:
         """Copies of all objects (of one namespace, where one is given)."""
         found, _ = self.entries(resources.named(plural), namespace, match)
         return [copy.deepcopy(entry.obj) for entry in found]

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from konduktor_health.clock import NS, parse_rfc3339
+from konduktor_health.sandbox.kubeapi.cells import UNKNOWN, at, since
 from konduktor_health.sandbox.kubeapi.resources import Resource
 from konduktor_health.sandbox.kubeapi.status import Json
 
 Cell = Callable[[Json, int], Any]  # object, now in Unix nanoseconds
 NONE = "<none>"
-UNKNOWN = "<unknown>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +32,6 @@ class Column:
             "description": self.name,
             "priority": self.priority,
         }
-
-
-def at(obj: Any, *path: str, default: Any = "") -> Any:
-    """A value inside of an object, or the default where anything is missing or empty."""
-    for key in path:
-        obj = obj.get(key) if isinstance(obj, dict) else None
-    return default if obj in (None, "") else obj
-
-
-def human_duration(seconds: int) -> str:
-    """An age as kubectl prints it: 5s, 3m20s, 4h, 2d3h, 5y20d."""
-    if seconds < -1:
-        return "<invalid>"
-    seconds = max(0, seconds)
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if seconds < 120:
-        return f"{seconds}s"
-    if minutes < 10:
-        return _two(minutes, "m", seconds % 60, "s")
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return _two(days, "d", hours % 24, "h")
-    if days < 730:
-        return f"{days}d"
-    if days < 2920:
-        return _two(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
-
-
-def _two(first: int, unit: str, second: int, sub_unit: str) -> str:
-    return f"{first}{unit}{second}{sub_unit}" if second else f"{first}{unit}"
-
-
-def since(stamp: Any, now: int) -> str:
-    """The age of a timestamp, ``<unknown>`` where there is none."""
-    try:
-        return human_duration((now - parse_rfc3339(str(stamp))) // NS)
-    except ValueError:
-        return UNKNOWN
 
 
 def _name(obj: Json, _: int) -> Any:
@@ -158,8 +113,10 @@ def _event_object(event: Json, _: int) -> str:
 
 def _event_source(event: Json, _: int) -> str:
     source = event.get("source") or event.get("deprecatedSource") or {}
-    component = source.get("component") or event.get("reportingComponent") or event.get(
-        "reportingController", ""
+    component = (
+        source.get("component")
+        or event.get("reportingComponent")
+        or event.get("reportingController", "")
     )
     return ", ".join(str(part) for part in (component, source.get("host")) if part)
 
@@ -189,9 +146,13 @@ def _containers(key: str) -> Cell:
 
 
 def _count(field: str) -> Column:
-    title = {"desiredNumberScheduled": "Desired", "currentNumberScheduled": "Current",
-             "numberReady": "Ready", "updatedNumberScheduled": "Up-to-date",
-             "numberAvailable": "Available"}[field]
+    title = {
+        "desiredNumberScheduled": "Desired",
+        "currentNumberScheduled": "Current",
+        "numberReady": "Ready",
+        "updatedNumberScheduled": "Up-to-date",
+        "numberAvailable": "Available",
+    }[field]
     return Column(title, _get("status", field, default=0), type="integer")
 
 
@@ -208,7 +169,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Kernel-Version", _get("status", "nodeInfo", "kernelVersion", default=UNKNOWN), 1),
         Column(
             "Container-Runtime",
-            _get("status", "nodeInfo", "containerRuntimeVersion", default=UNKNOWN), 1,
+            _get("status", "nodeInfo", "containerRuntimeVersion", default=UNKNOWN),
+            1,
         ),
     ),
     "pods": (
@@ -269,7 +231,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 
 def table(
-    resource: Resource, objects: Iterable[Json], now: int, *, meta: Json, include: str,
+    resource: Resource,
+    objects: Iterable[Json],
+    now: int,
+    *,
+    meta: Json,
+    include: str,
     columns: bool = True,
 ) -> Json:
     """A meta.k8s.io/v1 Table. ``include`` is the includeObject parameter; ``columns`` False

@@ -102,7 +102,7 @@ def _at_revision(entry: Entry, revision: int) -> Entry:
 
 
 def _bookmark(resource: Resource, revision: int, annotations: Json | None) -> Entry:
-    meta: Json = {"resourceVersion": str(revision), "creationTimestamp": None}
+    meta: Json = {"resourceVersion": str(revision)}
     if annotations:
         meta["annotations"] = annotations
     return Entry({"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta})

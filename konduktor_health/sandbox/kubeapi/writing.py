@@ -5,10 +5,7 @@ Everything that reads before it writes does so inside one transaction of the sto
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from konduktor_health.sandbox.kubeapi import admission, events, patch, resources, status
+from konduktor_health.sandbox.kubeapi import admission, checks, events, patch, resources, status
 from konduktor_health.sandbox.kubeapi.reading import Reader, collection, predicate
 from konduktor_health.sandbox.kubeapi.resources import Resource
 from konduktor_health.sandbox.kubeapi.revisions import Entry, Revisions, assign_name, encode
@@ -38,17 +35,15 @@ class Writer:
         resource = target.resource
         if resource.namespaced and not target.namespace:
             raise status.method_not_allowed()
-        obj = admission.with_defaults(
-            resource, _in_namespace(obj, target), creating=True
-        )
+        obj = admission.with_defaults(resource, checks.in_namespace(obj, target), creating=True)
         meta = obj["metadata"]
         if meta.get("resourceVersion"):
             raise ApiError(
                 500, "resourceVersion should not be set on objects to be created", reason=""
             )
         assign_name(meta)
-        stored = _stored(resource, obj)
-        admission.validate(_row(resource), stored)
+        stored = checks.stored(resource, obj)
+        admission.validate(checks.row(resource), stored)
         with self._store.transaction():
             if resource.namespaced:
                 self._store.entry(resources.named("namespaces"), "", target.namespace)
@@ -69,13 +64,16 @@ class Writer:
             except ApiError:
                 if not target.resource.create_on_update or target.subresource:
                     raise
-                _check_names(target, obj)
+                checks.check_names(target, obj)
                 return self._create(call, target, obj)
             given = (obj.get("metadata") or {}).get("resourceVersion")
             if not given and not target.resource.unconditional_update:
                 raise status.invalid(
-                    target.resource.group, target.resource.kind, target.name,
-                    "metadata.resourceVersion", "Invalid value: 0: must be specified for an update",
+                    target.resource.group,
+                    target.resource.kind,
+                    target.name,
+                    "metadata.resourceVersion",
+                    "Invalid value: 0: must be specified for an update",
                     "FieldValueInvalid",
                 )
             entry = self._replace(call, target, old, obj)
@@ -88,7 +86,7 @@ class Writer:
             raise ApiError(415, "415: Unsupported Media Type", details={})
         if kind == APPLY:
             return self._apply(call, target)
-        change = _patch_body(call)
+        change = checks.patch_body(call)
         if kind != JSON_PATCH and not isinstance(change, dict):
             raise bad_request("error decoding patch: a merge patch is an object")
         resource = target.resource
@@ -105,7 +103,9 @@ class Writer:
                 admission.well_formed(resource, after)
             except ApiError as error:
                 raise ApiError(
-                    422, f' "" is invalid: patch: Invalid value: {error.message}', reason="Invalid",
+                    422,
+                    f' "" is invalid: patch: Invalid value: {error.message}',
+                    reason="Invalid",
                     details={"causes": []},
                 ) from None
             return self._reader.show(call, resource, self._replace(call, target, old, after))
@@ -120,7 +120,7 @@ class Writer:
                 "required for apply patch",
             )
         change = admission.well_formed(resource, decoded(call))
-        _check_names(target, change)
+        checks.check_names(target, change)
         owner = {
             "manager": manager,
             "operation": "Apply",
@@ -147,42 +147,40 @@ class Writer:
     def _replace(self, call: Call, target: Target, old: Entry, obj: Json) -> Entry:
         """Store the next version, as far as the (sub)resource may change it."""
         resource = target.resource
-        _check_names(target, obj)
+        checks.check_names(target, obj)
         before = old.obj
-        new = _stored(resource, _in_namespace(obj, target))
-        new = admission.with_defaults(_row(resource), new, creating=False)
+        new = checks.stored(resource, checks.in_namespace(obj, target))
+        new = admission.with_defaults(checks.row(resource), new, creating=False)
         meta = new["metadata"] = {**new["metadata"], "name": target.name}
         given, version = meta.get("resourceVersion"), before["metadata"]["resourceVersion"]
         if meta.get("uid") and meta["uid"] != before["metadata"]["uid"]:
-            raise _other_uid(call, target, str(meta["uid"]), before["metadata"]["uid"])
+            raise checks.other_uid(call, target, str(meta["uid"]), before["metadata"]["uid"])
         if given and str(given) != version:
             raise status.conflict(resource.group, resource.plural, target.name)
         if target.subresource == "status":
             new = {**before, "metadata": meta, "status": new.get("status") or {}}
         elif resource.has_status:
             new = {**new, "status": before.get("status") or {}}
-        admission.validate(_row(resource), new)
+        admission.validate(checks.row(resource), new)
         return self._store.replace(resource, old, new, dry_run=call.dry_run)
 
     def delete(self, call: Call, target: Target) -> Answer:
         """DELETE of one object."""
         resource = target.resource
-        options = _delete_options(call)
+        options = checks.delete_options(call)
         with self._store.transaction():
             old = self._store.entry(resource, target.namespace, target.name)
-            _check_preconditions(resource, old, options.get("preconditions") or {})
+            checks.check_preconditions(resource, old, options.get("preconditions") or {})
             entry, gone = self._delete(call, resource, old, options)
         if gone and not resource.returns_deleted:
             uid = entry.obj["metadata"]["uid"]
-            return Answer(
-                encode(status.success(target.name, resource.group, resource.plural, uid))
-            )
+            return Answer(encode(status.success(target.name, resource.group, resource.plural, uid)))
         return self._reader.show(call, resource, entry)
 
     def delete_collection(self, call: Call, target: Target) -> Answer:
         """DELETE of everything that the selectors match."""
         resource = target.resource
-        options, match = _delete_options(call), predicate(call, resource)
+        options, match = checks.delete_options(call), predicate(call, resource)
         with self._store.transaction():
             found, _ = self._store.entries(resource, target.namespace)
             matching = [entry for entry in found if match(shown(resource, entry).obj)]
@@ -196,7 +194,7 @@ class Writer:
     ) -> tuple[Entry, bool]:
         if resource.kind == "Namespace" and not call.dry_run:
             self._empty(old.obj["metadata"]["name"])
-        grace = _grace(old.obj, options) if resource.kind == "Pod" else 0
+        grace = checks.grace(old.obj, options) if resource.kind == "Pod" else 0
         return self._store.remove(resource, old, grace=grace, dry_run=call.dry_run)
 
     def _empty(self, namespace: str) -> None:
@@ -205,87 +203,3 @@ class Writer:
             if resource.namespaced and not events.is_view(resource):
                 for entry in self._store.entries(resource, namespace)[0]:
                     self._store.remove(resource, entry)
-
-
-def _row(resource: Resource) -> Resource:
-    """The row of the form in which objects are kept."""
-    return resources.named(resource.storage)
-
-
-def _stored(resource: Resource, obj: Json) -> Json:
-    return events.stored_form(resource, obj)
-
-
-def _patch_body(call: Call) -> Any:
-    try:
-        return json.loads(call.body)
-    except (ValueError, RecursionError) as error:
-        raise bad_request(f"error decoding patch: {str(error)[:200]}") from None
-
-
-def _in_namespace(obj: Json, target: Target) -> Json:
-    """The object with the namespace of the URL. ApiError 400 where it names another."""
-    meta = dict(obj.get("metadata") or {})
-    if not target.resource.namespaced:
-        meta.pop("namespace", None)
-    elif meta.get("namespace") in (None, "", target.namespace):
-        meta["namespace"] = target.namespace
-    else:
-        raise bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    return {**obj, "metadata": meta}
-
-
-def _check_names(target: Target, obj: Json) -> None:
-    name = (obj.get("metadata") or {}).get("name")
-    if name not in (None, "", target.name):
-        raise bad_request(
-            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
-        )
-
-
-def _other_uid(call: Call, target: Target, given: str, have: str) -> ApiError:
-    """A PUT with another UID means an object that is gone; a patch cannot change it."""
-    resource = target.resource
-    if call.method == "PATCH":
-        return status.invalid(
-            resource.group, resource.kind, target.name, "metadata.uid",
-            f'Invalid value: "{given}": field is immutable', "FieldValueInvalid",
-        )
-    return status.conflict(
-        resource.group, resource.plural, target.name,
-        f"Precondition failed: UID in precondition: {given}, UID in object meta: {have}",
-    )
-
-
-def _delete_options(call: Call) -> Json:
-    options: Json = {}
-    if call.body.strip():
-        body = decoded(call)
-        options = dict(body) if isinstance(body, dict) else {}
-    if "gracePeriodSeconds" in call.query:
-        options["gracePeriodSeconds"] = call.integer("gracePeriodSeconds")
-    return options
-
-
-def _check_preconditions(resource: Resource, old: Entry, wanted: Json) -> None:
-    meta = old.obj["metadata"]
-    for key, title in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        if wanted.get(key) and wanted[key] != meta[key]:
-            raise status.conflict(
-                resource.group, resource.kind, meta["name"],
-                f"the {title} in the precondition ({wanted[key]}) does not match the {title} in "
-                f"record ({meta[key]}). The object might have been deleted and then recreated",
-            )
-
-
-def _grace(pod: Json, options: Json) -> int:
-    """Seconds until a pod is gone: none where no kubelet could tell."""
-    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase")
-    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
-        return 0
-    asked = options.get("gracePeriodSeconds")
-    if asked is None:
-        asked = spec.get("terminationGracePeriodSeconds", 30)
-    return max(0, int(asked))

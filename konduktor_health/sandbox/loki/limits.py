@@ -17,6 +17,12 @@ class Limits:
     max_query_lookback_s: float = 0  # older than that is cut silently, as the real one does
     max_query_bytes: int = 0  # max_query_bytes_read, counted over filtered queries; 0 is off
     max_query_text: int = 131_072  # characters of LogQL
+    # An answer larger than a message between Loki's parts is lost on the way. The client learns
+    # nothing until the query times out; and when that is later than the HTTP server's write
+    # time-out, the connection is closed without an answer.
+    max_answer_bytes: int = 4 * 1024 * 1024
+    query_timeout_s: float = 60
+    write_timeout_s: float = 30
     categorize_labels: bool = True  # False: like old releases, the header is ignored
 
     # Pushes.

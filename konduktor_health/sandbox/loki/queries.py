@@ -31,6 +31,10 @@ from konduktor_health.sandbox.loki.times import (
     print_limit,
 )
 
+TIMED_OUT = (
+    "request timed out, decrease the duration of the request or add more label matchers (prefer "
+    "exact match over regex match) to reduce the amount of data processed"
+)
 _DEFAULT_LIMIT = 100
 _DEFAULT_SINCE_NS = 3600 * NS
 _KIB = 1024

@@ -25,7 +25,9 @@ from konduktor_health.sandbox.loki.push import Batch, PushError, decode_json, de
 from konduktor_health.sandbox.loki.store import Entry, Store
 from konduktor_health.sandbox.loki.wire import JSON, TEXT, Answer, WireServer
 
-_REQUEST_LOG = 2000
+_REQUEST_LOG = 1000
+_LOGGED_VALUE = 16_384  # characters
+_MAX_TENANTS = 1000
 _NO_TENANT = "fake"  # the tenant of a Loki without auth_enabled
 _LABEL_VALUES = re.compile(r"/loki/api/v1/label/([^/]+)/values")
 _METHODS = {
@@ -81,6 +83,7 @@ class LokiServer:
         self._port = port
         self._tenants: dict[str, _Tenant] = {}
         self._lock = threading.RLock()
+        self._in_flight = 0
         self._stopping = threading.Event()
         self._http: WireServer | None = None
         self._thread: threading.Thread | None = None
@@ -137,6 +140,12 @@ class LokiServer:
                 tenant.store.flush()
 
     @property
+    def in_flight(self) -> int:
+        """Requests that are being answered now."""
+        with self._lock:
+            return self._in_flight
+
+    @property
     def stored_bytes(self) -> int:
         """What all tenants hold, about, in bytes."""
         with self._lock:
@@ -150,17 +159,29 @@ class LokiServer:
             form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
             params = {**params, **{k: form[k] + params.get(k, []) for k in form}}
         fault = self.faults.take(url.path)
+        with self._lock:
+            self._in_flight += 1
+        try:
+            return self._answer(method, url.path, params, headers, body, fault)
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
+    def _answer(
+        self, method: str, path: str, params: Mapping[str, list[str]],
+        headers: Mapping[str, str], body: bytes, fault: Fault | None,
+    ) -> Answer:  # fmt: skip
         if fault is not None and fault.kind == "hang":
             self._stopping.wait(fault.seconds)
         answer = self._forced(fault)
         if answer is None:
-            answer = self._guarded(method, url.path, params, headers, body)
+            answer = self._guarded(method, path, params, headers, body)
         if fault is not None and fault.kind == "truncate":
             answer = Answer(answer.status, answer.body[: len(answer.body) // 2], JSON)
         self.requests.append(
             Request(
-                method, url.path, {name: values[0] for name, values in params.items()}, headers,
-                headers.get("x-scope-orgid", ""), answer.status, self._clock.now_ns(),
+                method, path, {name: values[0][:_LOGGED_VALUE] for name, values in params.items()},
+                headers, headers.get("x-scope-orgid", ""), answer.status, self._clock.now_ns(),
             )
         )  # fmt: skip
         return answer
@@ -264,17 +285,27 @@ class LokiServer:
         with self._lock:
             owner = self._tenant(tenant)
             cache = owner.cache if limits.cache_results else None
-            return _data(queries.answer_range(owner.store, request, limits, cache, now_ns))
+            data = queries.answer_range(owner.store, request, limits, cache, now_ns)
+        answer = _data(data)
+        return answer if len(answer.body) <= limits.max_answer_bytes else self._lost(limits)
+
+    def _lost(self, limits: Limits) -> Answer:
+        self._stopping.wait(limits.query_timeout_s)
+        if limits.query_timeout_s > limits.write_timeout_s:
+            return Answer(0)
+        return Answer(504, queries.TIMED_OUT.encode())
 
     def _limits(self, tenant: str) -> Limits:
         return self.tenant_limits.get(tenant, self.limits)
 
     def _tenant(self, name: str) -> _Tenant:
-        return self._tenants.get(name) or _Tenant()
+        if name in self._tenants or len(self._tenants) < _MAX_TENANTS:
+            return self._tenants.setdefault(name, _Tenant())
+        return _Tenant()  # a reader's made-up names must not cost memory
 
     def _ingest(self, tenant: str, batches: Sequence[Batch]) -> list[Refusal]:
         with self._lock:
-            store = self._tenants.setdefault(tenant, _Tenant()).store
+            store = self._tenant(tenant).store
             refusals = ingest(store, batches, self._limits(tenant), self._clock.now_ns())
             excess = self.stored_bytes - self.limits.max_stored_bytes
             if excess > 0:

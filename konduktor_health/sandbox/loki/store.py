@@ -17,6 +17,7 @@ from typing import NamedTuple
 from konduktor_health.sandbox.loki.logql import LabelSet, Matcher, Predicate, Query
 
 _ENTRY_OVERHEAD = 120  # bytes of Python objects per entry, about
+_STREAM_OVERHEAD = 1000  # the same per stream
 
 
 class Entry(NamedTuple):
@@ -38,7 +39,7 @@ class Stream:
     labels: dict[str, str]
     times: list[int] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    newest_ns: int = 0  # survives drop_oldest: it decides what is too far behind
+    newest_ns: int = 0  # of all entries ever accepted: decides what is too far behind
     waiting: list[Entry] = field(default_factory=list)  # late ones that a flush makes visible
 
     def insert(self, entry: Entry) -> bool:
@@ -87,6 +88,7 @@ class Store:
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = Stream(dict(key))
+            self.stored_bytes += _STREAM_OVERHEAD
         return stream
 
     def append(self, stream: Stream, entry: Entry, *, visible: bool = True) -> None:
@@ -107,8 +109,9 @@ class Store:
             stream.waiting.clear()
 
     def drop_oldest(self, bytes_to_free: int) -> int:
-        """Drop the oldest entries over all streams; the number of bytes freed."""
-        freed, drops = 0, dict.fromkeys(self._streams, 0)
+        """Drop the oldest entries over all streams, invisible ones first, and streams that
+        become empty; the number of bytes freed."""
+        freed, drops = self._drop_waiting(bytes_to_free), dict.fromkeys(self._streams, 0)
         heads = [(s.times[0], key) for key, s in self._streams.items() if s.times]
         heapq.heapify(heads)
         while heads and freed < bytes_to_free:
@@ -121,10 +124,20 @@ class Store:
             else:
                 heapq.heappop(heads)
         for key, count in drops.items():
-            if count:
-                del self._streams[key].times[:count]
-                del self._streams[key].entries[:count]
+            stream = self._streams[key]
+            del stream.times[:count]
+            del stream.entries[:count]
+            if not stream.times and not stream.waiting:
+                del self._streams[key]
+                freed += _STREAM_OVERHEAD
         self.stored_bytes -= freed
+        return freed
+
+    def _drop_waiting(self, bytes_to_free: int) -> int:
+        freed = 0
+        for stream in self._streams.values():
+            while stream.waiting and freed < bytes_to_free:
+                freed += stream.waiting.pop(0).size() + _ENTRY_OVERHEAD
         return freed
 
     def select(

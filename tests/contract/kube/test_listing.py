@@ -7,6 +7,9 @@ import pytest
 from tests.support.kube_rest import NODES, TABLE, Json, KubeRest, a_node, nonce
 
 PODS = "/api/v1/namespaces/default/pods"
+DAEMONSET = (
+    "Name Desired Current Ready Up-to-date Available Node-Selector Age Containers Images Selector"
+)
 
 
 @pytest.fixture
@@ -116,8 +119,15 @@ def test_nodes_as_a_table(kube: KubeRest, mark: str) -> None:
     table = answer.json()
     assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
     assert [(c["name"], c["priority"]) for c in table["columnDefinitions"]] == [
-        ("Name", 0), ("Status", 0), ("Roles", 0), ("Age", 0), ("Version", 0),
-        ("Internal-IP", 1), ("External-IP", 1), ("OS-Image", 1), ("Kernel-Version", 1),
+        ("Name", 0),
+        ("Status", 0),
+        ("Roles", 0),
+        ("Age", 0),
+        ("Version", 0),
+        ("Internal-IP", 1),
+        ("External-IP", 1),
+        ("OS-Image", 1),
+        ("Kernel-Version", 1),
         ("Container-Runtime", 1),
     ]
     rows = [row["cells"] for row in table["rows"]]
@@ -143,8 +153,7 @@ def test_nodes_as_a_table(kube: KubeRest, mark: str) -> None:
         ("/api/v1/namespaces", "Name Status Age"),
         (
             "/apis/apps/v1/daemonsets",
-            "Name Desired Current Ready Up-to-date Available Node-Selector Age Containers Images "
-            "Selector",
+            DAEMONSET,
         ),
         (
             "/apis/policy/v1/poddisruptionbudgets",
@@ -166,8 +175,11 @@ def test_a_list_of_all_namespaces_names_them(kube: KubeRest) -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/api", "APIVersions"), ("/apis", "APIGroupList"), ("/api/v1", "APIResourceList"),
-        ("/apis/apps", "APIGroup"), ("/apis/apps/v1", "APIResourceList"),
+        ("/api", "APIVersions"),
+        ("/apis", "APIGroupList"),
+        ("/api/v1", "APIResourceList"),
+        ("/apis/apps", "APIGroup"),
+        ("/apis/apps/v1", "APIResourceList"),
     ],
 )
 def test_discovery(kube: KubeRest, path: str, kind: str) -> None:
@@ -180,7 +192,14 @@ def test_discovery_describes_nodes(kube: KubeRest) -> None:
     assert (node["kind"], node["namespaced"], node["singularName"]) == ("Node", False, "node")
     assert node["shortNames"] == ["no"]
     assert set(node["verbs"]) == {
-        "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
     }
     assert "nodes/status" in rows
     assert rows["pods/eviction"]["kind"] == "Eviction"

@@ -9,6 +9,7 @@ from tests.support.kube_rest import (
     LEASES,
     MERGE,
     NODES,
+    Json,
     KubeRest,
     a_configmap,
     a_node,
@@ -73,7 +74,9 @@ def test_the_status_of_a_missing_object_names_it(kube: KubeRest) -> None:
     status = kube.refused(404, "GET", f"{LEASES}/none-such")
     assert status["message"] == 'leases.coordination.k8s.io "none-such" not found'
     assert status["details"] == {
-        "name": "none-such", "group": "coordination.k8s.io", "kind": "leases",
+        "name": "none-such",
+        "group": "coordination.k8s.io",
+        "kind": "leases",
     }
     assert kube.refused(404, "GET", "/api/v1/nonsense")["reason"] == "NotFound"
 
@@ -100,9 +103,16 @@ def test_a_write_based_on_an_older_version_is_a_conflict(kube: KubeRest, method:
     name = nonce()
     old = kube.ok("POST", NODES, a_node(name))
     new = kube.patch(f"{NODES}/{name}", {"metadata": {"labels": {"by": "somebody"}}})
-    stale = old if method == "PUT" else {
-        "metadata": {"resourceVersion": old["metadata"]["resourceVersion"], "labels": {"a": "b"}}
-    }
+    stale = (
+        old
+        if method == "PUT"
+        else {
+            "metadata": {
+                "resourceVersion": old["metadata"]["resourceVersion"],
+                "labels": {"a": "b"},
+            }
+        }
+    )
     kind = "application/json" if method == "PUT" else MERGE
     status = kube.refused(409, method, f"{NODES}/{name}", stale, kind=kind)
     assert status["reason"] == "Conflict"
@@ -149,7 +159,7 @@ def test_put_replaces_the_spec_and_leaves_the_status(kube: KubeRest) -> None:
 def test_the_status_subresource_changes_status_and_not_spec(kube: KubeRest) -> None:
     name = nonce()
     kube.ok("POST", NODES, a_node(name))
-    body = {"spec": {"unschedulable": True}, "status": {"nodeInfo": {"bootID": "b-2"}}}
+    body: Json = {"spec": {"unschedulable": True}, "status": {"nodeInfo": {"bootID": "b-2"}}}
     through_main = kube.patch(f"{NODES}/{name}", body)
     assert through_main["spec"]["unschedulable"] is True
     assert through_main["status"].get("nodeInfo", {}).get("bootID", "") == ""
@@ -281,7 +291,9 @@ def test_a_lease_is_renewed_by_put_with_its_version(kube: KubeRest) -> None:
 def test_a_lease_is_created_by_put_where_there_is_none(kube: KubeRest) -> None:
     name = nonce()
     lease = {
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name},
         "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15},
     }
     assert kube.call("PUT", f"{LEASES}/{name}", lease).status_code == 201

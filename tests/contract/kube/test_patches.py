@@ -69,12 +69,15 @@ def test_a_strategic_patch_merges_conditions_and_addresses_by_type(
     }
     node = kube.patch(f"{path}/status", body, STRATEGIC)
     assert conditions(node) == {
-        "KonduktorHealthy": "False", "Ready": "False", "DiskPressure": "False",
+        "KonduktorHealthy": "False",
+        "Ready": "False",
+        "DiskPressure": "False",
     }
     ready = next(c for c in node["status"]["conditions"] if c["type"] == "Ready")
     assert ready["reason"] == "KubeletReady"
     assert {a["type"]: a["address"] for a in node["status"]["addresses"]} == {
-        "InternalIP": "10.1.2.3", "Hostname": "h",
+        "InternalIP": "10.1.2.3",
+        "Hostname": "h",
     }
     assert node["spec"] == before["spec"]
 
@@ -105,7 +108,10 @@ def test_a_strategic_patch_merges_containers_and_their_environment_by_name(
         },
     }
     kube.ok("POST", base, body)
-    change = {"name": "first", "env": [{"name": "B", "value": "3"}, {"name": "A", "$patch": "delete"}]}
+    change = {
+        "name": "first",
+        "env": [{"name": "B", "value": "3"}, {"name": "A", "$patch": "delete"}],
+    }
     after = kube.patch(
         f"{base}/{name}", {"spec": {"template": {"spec": {"containers": [change]}}}}, STRATEGIC
     )
@@ -157,6 +163,27 @@ def test_a_json_patch_that_does_not_fit_is_invalid_and_changes_nothing(
     assert kube.ok("GET", path) == before
 
 
+def test_what_is_empty_is_not_kept_so_that_a_json_patch_cannot_add_into_it(
+    kube: KubeRest, path: str
+) -> None:
+    body = {"metadata": {"labels": {"keep": None, "drop": None}}, "spec": {"taints": []}}
+    node = kube.patch(path, body)
+    assert "labels" not in node["metadata"]
+    assert "taints" not in node["spec"]
+    for into, value in (("/spec/taints/-", OURS), ("/metadata/labels/a", "b")):
+        operation = {"op": "add", "path": into, "value": value}
+        kube.refused(422, "PATCH", path, [operation], kind=JSON_PATCH)
+
+
+def test_a_strategic_patch_decides_the_order_of_what_it_names(kube: KubeRest, path: str) -> None:
+    body = {"status": {"conditions": [{"type": "New", "status": "True"}]}}
+    assert list(conditions(kube.patch(f"{path}/status", body, STRATEGIC))) == [
+        "New",
+        "Ready",
+        "DiskPressure",
+    ]
+
+
 @pytest.mark.parametrize(("kind", "body"), [(MERGE, []), (STRATEGIC, []), (JSON_PATCH, {"a": 1})])
 def test_a_patch_of_the_wrong_shape_is_a_bad_request(
     kube: KubeRest, path: str, kind: str, body: object
@@ -178,7 +205,10 @@ def test_server_side_apply_creates_and_merges(kube: KubeRest) -> None:
     name = nonce()
     path, kind = f"/api/v1/namespaces/default/configmaps/{name}", "application/apply-patch+yaml"
     body = {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"},
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"a": "1"},
     }
     made = kube.call("PATCH", path, body, kind=kind, fieldManager="one")
     assert made.status_code == 201

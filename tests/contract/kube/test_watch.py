@@ -9,7 +9,16 @@ from contextlib import closing
 import pytest
 
 from konduktor_health.sandbox.kubeapi import KubeApi
-from tests.support.kube_rest import CONFIGMAPS, NODES, TABLE, Json, KubeRest, a_configmap, a_node, nonce
+from tests.support.kube_rest import (
+    CONFIGMAPS,
+    NODES,
+    TABLE,
+    Json,
+    KubeRest,
+    a_configmap,
+    a_node,
+    nonce,
+)
 
 
 def told(frames: list[Json]) -> list[tuple[str, str]]:
@@ -104,14 +113,18 @@ def test_the_watch_ends_after_its_time(kube: KubeRest) -> None:
     assert 0.5 < time.monotonic() - began < 3.0
 
 
-def test_a_bookmark_tells_how_far_the_watch_is(kube: KubeRest) -> None:
-    revision = kube.revision()
-    kube.ok("POST", NODES, a_node(nonce()))
-    wanted = {"labelSelector": "mark=none-such", "resourceVersion": revision}
-    frames = kube.frames(NODES, 1, timeoutSeconds=4, allowWatchBookmarks="true", **wanted)
-    assert [f["type"] for f in frames] == ["BOOKMARK"]
-    assert frames[0]["object"]["kind"] == "Node"
-    assert int(frames[0]["object"]["metadata"]["resourceVersion"]) > int(revision)
+@pytest.mark.parametrize("start", ["", "0"])
+def test_a_bookmark_tells_that_the_present_is_complete(kube: KubeRest, start: str) -> None:
+    name = nonce()
+    made = kube.ok("POST", NODES, a_node(name, mark=name))
+    wanted = {"labelSelector": f"mark={name}", "resourceVersion": start}
+    frames = kube.frames(NODES, 2, allowWatchBookmarks="true", **wanted)
+    assert [f["type"] for f in frames] == ["ADDED", "BOOKMARK"]
+    bookmark = frames[1]["object"]
+    assert (bookmark["kind"], bookmark["apiVersion"]) == ("Node", "v1")
+    assert "name" not in bookmark["metadata"]
+    version = int(bookmark["metadata"]["resourceVersion"])
+    assert version >= int(made["metadata"]["resourceVersion"])
 
 
 def test_initial_events_end_with_a_bookmark(kube: KubeRest) -> None:
@@ -125,9 +138,7 @@ def test_initial_events_end_with_a_bookmark(kube: KubeRest) -> None:
     }
     frames = kube.frames(NODES, 2, **wanted)
     assert [f["type"] for f in frames] == ["ADDED", "BOOKMARK"]
-    assert frames[1]["object"]["metadata"]["annotations"] == {
-        "k8s.io/initial-events-end": "true"
-    }
+    assert frames[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     del wanted["resourceVersionMatch"]
     kube.refused(422, "GET", NODES, watch="true", **wanted)
 
@@ -142,7 +153,8 @@ def test_a_watch_in_tables_sends_the_columns_once(kube: KubeRest) -> None:
     tables = [frame["object"] for frame in frames]
     assert [len(t["columnDefinitions"] or []) for t in tables] == [10, 0]
     assert [t["rows"][0]["cells"][:2] for t in tables] == [
-        [name, "Ready"], [name, "Ready,SchedulingDisabled"],
+        [name, "Ready"],
+        [name, "Ready,SchedulingDisabled"],
     ]
 
 

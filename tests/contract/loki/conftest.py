@@ -21,6 +21,7 @@ LIMITED: dict[str, tuple[dict[str, Any], Limits]] = {
     "day": ({"max_query_length": "24h"}, Limits(max_query_length_s=86_400)),
     "hour": ({"max_query_lookback": "1h"}, Limits(max_query_lookback_s=3600)),
     "cached": ({}, Limits(cache_results=True)),
+    "large": ({"query_timeout": "2s"}, Limits(query_timeout_s=0.1)),
     "memory": ({}, Limits(ingester_window_s=3 * 3600)),
 }
 

@@ -82,8 +82,8 @@ def test_several_kinds_of_refusal_are_counted(loki: LokiHttp) -> None:
     answer = loki.push(own_label(), lines)
 
     assert answer.status_code == 400
-    assert answer.text.startswith("2 errors like: entry for stream")
-    assert "; 1 errors like: entry for stream" in answer.text
+    kinds = [part.split(" like: ")[0] for part in answer.text.split("; ")]
+    assert sorted(kinds) == ["1 errors", "2 errors"]  # in any order
 
 
 def test_a_clock_nine_minutes_fast_is_accepted(loki: LokiHttp) -> None:

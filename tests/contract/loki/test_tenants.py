@@ -116,3 +116,18 @@ def test_very_late_lines_are_accepted_but_unseen_until_flushed(tenant: Tenant) -
     while memory.lines(selector(own), **window) != ["late"]:
         assert time.monotonic() < deadline, "not visible after a flush"
         threading.Event().wait(0.2)
+
+
+def test_an_answer_larger_than_a_message_times_out_until_the_page_is_smaller(
+    tenant: Tenant,
+) -> None:
+    own, base = own_label(), now_ns() - MINUTE
+    large = tenant("large")
+    for first in (0, 2500):
+        large.push(own, [(base + first + i, "x" * 1000) for i in range(2500)])
+
+    answer = large.ask(selector(own), start=base, limit=5000)
+
+    assert answer.status_code == 504
+    assert "timed out" in answer.text.lower()
+    assert len(large.lines(selector(own), start=base, limit=2500)) == 2500

@@ -17,7 +17,7 @@ from konduktor_health.cli.scan import (
 )
 from konduktor_health.errors import ConfigError
 from parsers.scan import ScanHit, scan
-from tests.support.loglines import WRAPPERS, journald, kmsg_json
+from tests.support.wrapped_lines import WRAPPERS, journald, kmsg_json
 
 XID_79 = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."
 XID_48 = "NVRM: Xid (PCI:0000:af:00): 48, DBE"

@@ -125,15 +125,20 @@ class Replica:
 
     # LeaseApi
     def get(self, timeout_s: float) -> dict[str, Any] | None:
-        return self._call(lambda: copy.deepcopy(self.world.lease), timeout_s)
+        found: dict[str, Any] | None = self._call(
+            lambda: copy.deepcopy(self.world.lease), timeout_s
+        )
+        return found
 
     def create(self, spec: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         sent = copy.deepcopy(dict(spec))
-        return self._call(lambda: self.world.create(sent), timeout_s)
+        stored: dict[str, Any] = self._call(lambda: self.world.create(sent), timeout_s)
+        return stored
 
     def replace(self, lease: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         sent = copy.deepcopy(dict(lease))
-        return self._call(lambda: self.world.replace(sent), timeout_s)
+        stored: dict[str, Any] = self._call(lambda: self.world.replace(sent), timeout_s)
+        return stored
 
     def _call(self, apply: Callable[[], Any], timeout_s: float) -> Any:
         if self.error is not None:
@@ -275,6 +280,21 @@ def test_leading_ends_with_the_renew_deadline_when_the_server_is_away(world: Wor
     world.advance(2)
     assert a.elector.is_leader()
     assert a.elector.last_error() is None
+
+
+def test_leading_counts_from_sending_not_from_the_answer(world: World) -> None:
+    """Others may count from the moment the server took it up, long before we read the answer."""
+    a, b = world.replica("a"), world.replica("b")
+    a.trips.extend([Trip(), Trip(back=4.5)])
+    world.advance(4.5)
+    assert a.elector.is_leader()
+    a.running = False
+    world.advance(5.25)
+    assert a.elector.is_leader()
+    world.advance(0.25)
+    assert not a.elector.is_leader()
+    world.advance(10)  # the world checks that no effects overlap
+    assert b.elector.is_leader()
 
 
 def test_a_stolen_lease_ends_leading_at_the_next_try(world: World) -> None:

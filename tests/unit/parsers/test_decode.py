@@ -12,7 +12,7 @@ from parsers.decode import LITERALS, POD_LITERALS, Decoder
 from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity, Trust
 from parsers.record import LINE_LIMIT, unwrap
-from tests.support.loglines import BOOT, UPTIME_US, WRAPPERS, journald, kmsg_json
+from tests.support.wrapped_lines import BOOT, UPTIME_US, WRAPPERS, journald, kmsg_json
 
 XID_79 = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."
 

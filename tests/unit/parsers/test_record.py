@@ -5,7 +5,7 @@ import json
 import pytest
 
 from parsers.record import LINE_LIMIT, LogRecord, unwrap
-from tests.support.loglines import BOOT, UPTIME_US, WRAPPERS, journald, kmsg_json
+from tests.support.wrapped_lines import BOOT, UPTIME_US, WRAPPERS, journald, kmsg_json
 
 MESSAGE = "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen \"off\""
 TIME_NS = 1_795_323_600_123_456_000

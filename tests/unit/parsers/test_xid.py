@@ -6,7 +6,7 @@ from parsers.decode import Decoder
 from parsers.device import normalise
 from parsers.fault import TEXT_LIMIT, Fault, Remedy, Severity
 from parsers.record import unwrap
-from tests.support.loglines import Row, rows
+from tests.support.wrapped_lines import Row, rows
 
 COLLECTION = rows()
 NAMELESS = "pid='<unknown>', name=<unknown>"

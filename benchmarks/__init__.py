@@ -1,0 +1,1 @@
+"""How fast, how frugal, how quiet? Measurements against real servers, each with its bar."""

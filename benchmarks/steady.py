@@ -1,0 +1,201 @@
+"""What does the controller do while nothing happens, and what does it need for that?
+
+1,000 nodes as large as real ones, whose kubelets send heartbeats; kernel lines without faults
+arrive; five nodes are tainted and three are held by the budget from before. Counted is what
+the API server's audit log shows.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.audit import AuditLog, Request
+from benchmarks.command import Options, run
+from benchmarks.figures import Figure, at_most
+from benchmarks.process import cpu_s, memory_mib
+from benchmarks.stage import Stage, pause, stage
+from benchmarks.watch import Watch, node_marks
+from tests.support.loglines import otel
+
+NODES = 1000
+SECONDS = 330.0
+QUICK_SECONDS = 60.0
+TAINTED, HELD = 5, 3
+HEARTBEAT_S = 300.0  # kubelets report an unchanged status this often
+LINES_PER_S = 20
+CHECKPOINT_S = 300.0
+_TIMER_SLACK_S = 1.0  # arrival times of two writes 300 s apart differ by a little less or more
+_SETTLE_S = 5.0
+
+
+def measure(options: Options) -> Iterable[Figure]:
+    """Writes of each kind, memory and CPU time."""
+    seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
+    count = options.nodes or NODES
+    with TemporaryDirectory(prefix="konduktor-bench-") as folder:
+        audit = AuditLog(Path(folder))
+        with stage(audit.flags) as on:
+            names = _create_nodes(on, count)
+            faulty = names[: TAINTED + HELD]
+            on.push_faults(faulty)
+            with Watch(on.kube, "/api/v1/nodes", node_marks) as watch:
+                process = on.controller({"policy": {"budget_max_nodes": TAINTED}})
+                watch.times([f"condition {name}" for name in faulty], 30)
+            with _life(on, names):
+                pause(_SETTLE_S)
+                assert process.process is not None
+                pid = process.process.pid
+                began, cpu = time.time(), cpu_s(pid)
+                pause(seconds)
+                cpu, ended = cpu_s(pid) - cpu, time.time()
+                rss, most = memory_mib(pid), memory_mib(pid, "VmHWM")
+            everything = audit.requests()
+            assert process.running(), process.tail()
+    window = [each for each in everything if began <= each.at_s <= ended]
+    leases = [each for each in window if each.writes and each.resource == "leases"]
+    others = [each for each in window if each.writes and not _expected(each)]
+    yield Figure(
+        "steady_other_writes",
+        len(others),
+        "requests",
+        at_most(0),
+        _about(others) or f"in {seconds:g} s with {count:,} nodes",
+    )
+    yield Figure(
+        "steady_checkpoints_in_5_min",
+        _most_at_once([each.at_s for each in everything if _is_checkpoint(each)]),
+        "requests",
+        at_most(1),
+        "the most in any 5 minutes since the start",
+    )
+    yield Figure("steady_lease_writes", 60 * len(leases) / seconds, "per minute")
+    reads = sum(not each.writes for each in window)
+    yield Figure("steady_reads", 60 * reads / seconds, "per minute", note="of the API server")
+    yield Figure("steady_vmrss", rss, "MiB", at_most(120), f"highest so far {most:.0f} MiB")
+    yield Figure("steady_cpu", 1000 * cpu / seconds, "ms per s", note=f"{cpu:.1f} s of CPU time")
+
+
+def _expected(request: Request) -> bool:
+    return request.resource == "leases" or _is_checkpoint(request)
+
+
+def _is_checkpoint(request: Request) -> bool:
+    return request.writes and request.resource == "configmaps"
+
+
+def _about(requests: Sequence[Request]) -> str:
+    kinds = sorted({f"{each.verb} {each.resource} {each.name}" for each in requests})
+    return ", ".join(kinds[:3])
+
+
+def _most_at_once(times: Sequence[float]) -> int:
+    span_s = CHECKPOINT_S - _TIMER_SLACK_S
+    return max((sum(t <= u < t + span_s for u in times) for t in times), default=0)
+
+
+@contextmanager
+def _life(on: Stage, names: Sequence[str]) -> Iterator[None]:
+    """Heartbeats of all nodes in turn, and kernel lines that are no faults."""
+    stop = threading.Event()
+    workers = [
+        threading.Thread(target=_beat, args=(on, names, stop), daemon=True),
+        threading.Thread(target=_chatter, args=(on, names, stop), daemon=True),
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(10)
+
+
+def _beat(on: Stage, names: Sequence[str], stop: threading.Event) -> None:
+    while True:
+        for name in names:
+            if stop.wait(HEARTBEAT_S / len(names)):
+                return
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": now}
+            on.kube.request(
+                "PATCH",
+                f"/api/v1/nodes/{name}/status",
+                {"status": {"conditions": [ready]}},
+                content_type="application/strategic-merge-patch+json",
+            )
+
+
+def _chatter(on: Stage, names: Sequence[str], stop: threading.Event) -> None:
+    while not stop.wait(1.0):
+        texts = ("cni0: port 1 entered forwarding state", "mlx5_core 0000:1a:00.0 eth0: Link up")
+        on.push(
+            [otel(random.choice(names), random.choice(texts)) for _ in range(LINES_PER_S)],
+        )
+
+
+def _create_nodes(on: Stage, count: int) -> list[str]:
+    names = [f"gpu-node-{number:04d}" for number in range(count)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: on.kube.create_node(_node(name)), names))
+    return names
+
+
+def _node(name: str) -> dict[str, Any]:
+    """A Node with what GPU discovery, cloud and kubelet put there: about 14 KB of JSON."""
+    discovered = {f"feature.node.kubernetes.io/cpu-cpuid.EXT{n:02d}": "true" for n in range(60)}
+    gpu = {f"nvidia.com/gpu.property-{n:02d}": "NVIDIA-H100-80GB-HBM3" for n in range(25)}
+    capacity = {"cpu": "192", "memory": "2113414388Ki", "pods": "110", "nvidia.com/gpu": "8"}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    kinds = ("MemoryPressure", "DiskPressure", "PIDPressure")
+    conditions = [{"type": kind, "status": "False", "reason": f"No{kind}"} for kind in kinds]
+    conditions.append({"type": "Ready", "status": "True", "reason": "KubeletReady"})
+    images = [
+        {
+            "names": [
+                f"registry.example/team-{n}/trainer@sha256:{n:064x}",
+                f"registry.example/team-{n}/trainer:v{n}",
+            ],
+            "sizeBytes": 12_345_678_901 + n,
+        }
+        for n in range(50)
+    ]
+    return {
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name,
+                "nvidia.com/gpu.present": "true",
+                **discovered,
+                **gpu,
+            },
+            "annotations": {f"example.com/note-{n}": "x" * 100 for n in range(10)},
+        },
+        "status": {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "conditions": [
+                {**each, "message": "kubelet says so", "lastTransitionTime": now}
+                for each in conditions
+            ],
+            "addresses": [
+                {"type": "Hostname", "address": name},
+                {"type": "InternalIP", "address": f"10.0.{len(name)}.1"},
+            ],
+            "nodeInfo": {"bootID": f"boot-of-{name}", "kernelVersion": "5.15.0-1062"},
+            "images": images,
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run({"steady": measure}))

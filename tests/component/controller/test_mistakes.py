@@ -1,0 +1,185 @@
+"""A user's mistake gives one clear message with a hint, and an exit code or a not-ready state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from konduktor_health.sandbox.kubeapi import KubeApi
+from konduktor_health.sandbox.loki import LokiServer
+from konduktor_health.sandbox.nodes import gpu_node
+from tests.support.controller import NAMESPACE, ControllerProcess, cli, eventually
+from tests.support.loglines import STREAM, otel
+from tests.support.processes import free_port
+
+
+class Surroundings:
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.api = KubeApi()
+        self.api.start()
+        stack.callback(self.api.stop)
+        self.loki = stack.enter_context(LokiServer())
+        self.api.store.create("namespaces", {"metadata": {"name": NAMESPACE}})
+        self.api.store.create("nodes", gpu_node("gpu-a"))
+        self.loki.push(STREAM, [otel("gpu-a", "nvidia: loading")])
+        self.folder = folder
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(self.api.kubeconfig())
+
+    def controller(self, *args: str, **settings: object) -> ControllerProcess:
+        loki = settings.pop("loki", self.loki.url)
+        return ControllerProcess(
+            self.folder, kubeconfig=self.kubeconfig, loki=str(loki), args=args, settings=settings
+        )
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Iterator[Surroundings]:
+    with ExitStack() as stack:
+        yield Surroundings(stack, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("loki: {ulr: http://x:1}", ["loki.ulr: no such setting", "hint: "]),
+        ("policy: {budget_percent: 0}", ["policy.budget_percent", "greater than 0", "'0'"]),
+        ("loki: {url: nonsense}", ["loki.url", "'nonsense'"]),
+        ("reading: [", ["not valid YAML"]),
+        ("sources: [{preset: custom}]", ["no selector", "hint: "]),
+        ("sources: [{preset: fluent}]", ["sources.0.preset", "'fluent'"]),
+        ("lease: {duration_s: 1, renew_deadline_s: 5}", ["lease", "hint: "]),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, content: str, words: list[str]) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(content)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
+        "clusters: [{name: x, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+        "contexts: [{name: x, context: {cluster: x, user: x}}]\nusers: [{name: x, user: {}}]\n"
+    )
+    done = cli("run", "--once", "--config", str(config), "--kubeconfig", str(kubeconfig))
+    assert done.returncode == 2, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_environment_variable_is_refused() -> None:
+    done = cli("run", "--once", environ={"KONDUKTOR_HEALTH_LOKIURL": "x"})
+    assert done.returncode == 2
+    assert "KONDUKTOR_HEALTH_LOKIURL: no such setting" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", ["", "not: [yaml", "apiVersion: v1\nkind: Config\n", None], ids=repr
+)
+def test_bad_kubeconfig(tmp_path: Path, content: str | None) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    if content is not None:
+        kubeconfig.write_text(content)
+    done = cli("reset", "--all", "--kubeconfig", str(kubeconfig))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_api_server_that_does_not_answer(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
+        f"clusters: [{{name: x, cluster: {{server: 'http://127.0.0.1:{free_port()}'}}}}]\n"
+        "contexts: [{name: x, context: {cluster: x, user: x}}]\nusers: [{name: x, user: {}}]\n"
+    )
+    done = cli("reset", "--all", "--kubeconfig", str(kubeconfig))
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_unreachable_loki_is_not_ready_and_once_says_so(around: Surroundings) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with around.controller(loki=nowhere) as controller:
+        eventually(lambda: "not ready: source" in controller.readiness()[1], "says why", 30)
+        assert "hint: " in controller.readiness()[1]
+        assert controller.terminate()[0] == 0
+    with around.controller("--once", loki=nowhere) as controller:
+        assert controller.wait(60) == 3
+        assert "hint: " in controller.tail()
+
+
+def test_selector_that_matches_nothing_is_not_ready(around: Surroundings) -> None:
+    wrong = [{"preset": "custom", "selector": '{job="typo"}', "trust": "kernel"}]
+    with around.controller(sources=wrong) as controller:
+        eventually(lambda: "typo" in controller.readiness()[1], "names the selector", 30)
+        status, text = controller.readiness()
+        assert (status, "hint: " in text) == (503, True)
+
+
+def test_two_clusters_in_one_selector_are_not_ready(around: Surroundings) -> None:
+    for cluster in ("one", "two"):
+        around.loki.push({**STREAM, "cluster": cluster}, [otel("gpu-a", "nvidia: loading")])
+    with around.controller() as controller:
+        eventually(lambda: "cluster" in controller.readiness()[1], "says why", 30)
+        assert controller.readiness()[0] == 503
+    with around.controller(reading={"cluster": "one"}) as controller:
+        controller.ready()
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "words"),
+    [
+        ("list", "nodes", "nodes"),
+        ("watch", "nodes", "nodes"),
+        ("create", "leases", "leases"),
+        ("get", "configmaps", "configmaps"),
+    ],
+)
+def test_missing_rbac_is_named(around: Surroundings, verb: str, resource: str, words: str) -> None:
+    around.api.deny["*"] = {(verb, resource)}
+    with around.controller() as controller:
+        eventually(lambda: words in controller.readiness()[1] + controller.tail(), "named", 30)
+        said = controller.readiness()[1] + controller.tail()
+        assert verb in said
+        assert controller.readiness()[0] != 200
+
+
+def test_missing_namespace_is_named(around: Surroundings) -> None:
+    with around.controller(cluster={"namespace": "nowhere"}) as controller:
+        eventually(lambda: "nowhere" in controller.readiness()[1], "named", 30)
+
+
+def test_environment_of_konduktors_controller_is_honoured(around: Surroundings) -> None:
+    environ = {
+        "LOG_ENDPOINT": around.loki.url,
+        "WATCHED_NAMESPACES": "a, b",
+        "KONDUKTOR_DEBUG": "1",
+    }
+    done = cli(
+        "run", "--once", "--dry-run", "--kubeconfig", str(around.kubeconfig), environ=environ
+    )
+    assert done.returncode == 0, done.stderr
+    queries = {request.params.get("query", "") for request in around.loki.requests}
+    assert any('k8s_namespace_name=~"a|b"' in query for query in queries), queries
+
+
+def test_port_in_use_is_a_settings_mistake(around: Surroundings) -> None:
+    taken = int(around.loki.url.rsplit(":", 1)[1])
+    done = cli(
+        "run", "--http-port", str(taken), "--kubeconfig", str(around.kubeconfig),
+        environ={"LOG_ENDPOINT": around.loki.url, "KONDUKTOR_HEALTH_HTTP__HOST": "127.0.0.1"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot listen" in done.stderr
+
+
+def test_usage_mistakes_exit_with_two() -> None:
+    assert cli("reset").returncode == 2
+    assert cli("scan", "--output", "xml").returncode == 2
+    assert cli("inject").returncode == 2
+    assert cli("nonsense").returncode == 2

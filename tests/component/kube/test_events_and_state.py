@@ -1,0 +1,93 @@
+"""Are Events published once, and does the controller's state survive?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from konduktor_health.errors import ClusterRejected
+from konduktor_health.model import PublishEvent
+from tests.component.kube.conftest import Side
+
+NOW = 1_800_000_000_000_000_000
+STATE = "/api/v1/namespaces/default/configmaps/konduktor-health-state"
+
+
+def events(side: Side, node: str) -> list[dict[str, object]]:
+    found = side.rest.ok("GET", "/api/v1/namespaces/default/events")["items"]
+    return [each for each in found if each["involvedObject"]["name"] == node]
+
+
+def test_the_same_transition_is_published_once(side: Side) -> None:
+    name = side.node()
+    uid = side.get(name)["metadata"]["uid"]
+    event = PublishEvent(name, uid, "Warning", "FaultDetected", "GPU lost", "xid/79 open")
+    side.cluster().publish_event(event, NOW)
+    side.cluster().publish_event(replace(event, message="other words"), NOW + 10**9)
+    (found,) = events(side, name)
+    assert found["message"] == "GPU lost"
+    assert found["involvedObject"]["uid"] == uid  # type: ignore[index]
+    assert found["type"] == "Warning"
+    assert found["reportingComponent"] == "konduktor-health"
+    assert found["firstTimestamp"] == "2027-01-15T08:00:00Z"
+    for other in (replace(event, dedupe="xid/79 cleared"), replace(event, node_uid="reborn")):
+        side.cluster().publish_event(other, NOW)
+    assert len(events(side, name)) == 3
+
+
+def test_a_message_is_bounded_and_printable(side: Side) -> None:
+    name = side.node()
+    hostile = "\x1b[2J\n" + "é" * 5000
+    event = PublishEvent(name, "u", "Normal", "R", hostile, "d")
+    side.cluster().publish_event(event, NOW)
+    message = str(events(side, name)[0]["message"])
+    assert message.isprintable()
+    assert len(message.encode()) <= 1024
+    assert message.endswith("…")
+
+
+def test_state_is_created_replaced_and_read(side: Side) -> None:
+    side.rest.call("DELETE", STATE)
+    cluster = side.cluster()
+    assert cluster.read_state() is None
+    cluster.write_state({"cursors": {"kmsg": 17}, "gaps": []})
+    assert side.cluster().read_state() == {"cursors": {"kmsg": 17}, "gaps": []}
+    cluster.write_state({"cursors": {"kmsg": 18}})
+    assert side.cluster().read_state() == {"cursors": {"kmsg": 18}}
+
+
+def test_state_written_by_another_meanwhile_is_replaced_labels_stay(side: Side) -> None:
+    first, second = side.cluster(), side.cluster()
+    first.write_state({"a": 1})
+    second.write_state({"a": 2})
+    side.rest.patch(STATE, {"metadata": {"labels": {"team": "gpu"}}})
+    first.write_state({"a": 3})
+    assert second.read_state() == {"a": 3}
+    assert side.rest.ok("GET", STATE)["metadata"]["labels"] == {"team": "gpu"}
+
+
+def test_state_deleted_under_us_is_created_again(side: Side) -> None:
+    cluster = side.cluster()
+    cluster.write_state({"a": 1})
+    side.delete(STATE)
+    cluster.write_state({"a": 2})
+    assert cluster.read_state() == {"a": 2}
+
+
+def test_damaged_values_count_as_none(side: Side) -> None:
+    cluster = side.cluster()
+    cluster.write_state({"a": 1, "b": 2})
+    side.rest.patch(STATE, {"data": {"a": "{not json"}})
+    assert cluster.read_state() == {"b": 2}
+
+
+def test_a_state_too_large_is_refused_before_sending(side: Side) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        side.cluster().write_state({"a": "x" * 1_000_000})
+
+
+def test_a_missing_namespace_is_said_with_the_way_out(real_side: Side) -> None:
+    with pytest.raises(ClusterRejected, match="namespace nowhere does not exist") as caught:
+        real_side.cluster(namespace="nowhere").write_state({"a": 1})
+    assert caught.value.hint == "kubectl create namespace nowhere"

@@ -1,0 +1,118 @@
+"""A reverse proxy on loopback that counts, refuses and cuts: trouble in front of real servers."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(slots=True)
+class Refusal:
+    """What to answer instead of passing a request on, ``times`` times."""
+
+    status: int
+    times: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"refused by the test\n"
+
+
+class Proxy:
+    """Passes requests to ``target`` (plain HTTP), watches included.
+
+    ``before`` and ``after`` are called with (method, path, write number) around each write.
+    """
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self.refusal: Refusal | None = None
+        self.writes = 0
+        self.refused = 0
+        self.before: Callable[[str, str, int], None] = lambda *_: None
+        self.after: Callable[[str, str, int], None] = lambda *_: None
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Proxy:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+
+            def _pass(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length) if length else b""
+                self.close_connection = True
+                if proxy._refuses(self):
+                    return
+                number = 0
+                if self.command in WRITES:
+                    with proxy._lock:
+                        proxy.writes += 1
+                        number = proxy.writes
+                    proxy.before(self.command, self.path, number)
+                upstream = http.client.HTTPConnection(*proxy._target, timeout=600)
+                try:
+                    headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+                    upstream.request(self.command, self.path, body, headers)
+                    answer = upstream.getresponse()
+                    if number:
+                        proxy.after(self.command, self.path, number)
+                    self._answer(answer)
+                except OSError:
+                    pass  # either side has gone
+                finally:
+                    upstream.close()
+
+            def _answer(self, answer: http.client.HTTPResponse) -> None:
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                        self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.flush()
+                while chunk := answer.read1(65536):
+                    self.wfile.write(chunk)
+                    self.wfile.flush()
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        for method in ("GET", *WRITES):
+            setattr(Handler, f"do_{method}", Handler._pass)
+        return Handler
+
+    def _refuses(self, handler: BaseHTTPRequestHandler) -> bool:
+        with self._lock:
+            refusal = self.refusal
+            if refusal is None or refusal.times <= 0:
+                return False
+            refusal.times -= 1
+            self.refused += 1
+        handler.send_response(refusal.status)
+        for name, value in refusal.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(refusal.body)))
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(refusal.body)
+        handler.wfile.flush()
+        return True
