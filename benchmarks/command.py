@@ -66,6 +66,7 @@ def _measure(benchmarks: Mapping[str, Benchmark], options: Options, output: Path
     loads = [os.getloadavg()[0]]
     for name, benchmark in benchmarks.items():
         began = time.monotonic()
+        sys.stderr.write(f"{name} ...\n")
         try:
             figures.extend(benchmark(options))
         except Exception as error:  # the others are still worth measuring

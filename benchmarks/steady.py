@@ -23,7 +23,7 @@ from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
 from benchmarks.process import cpu_s, memory_mib
 from benchmarks.stage import Stage, pause, stage
-from benchmarks.watch import Watch, node_marks
+from benchmarks.watch import OUR_TAINT, Watch, node_marks
 from tests.support.loglines import otel
 
 NODES = 1000
@@ -50,6 +50,7 @@ def measure(options: Options) -> Iterable[Figure]:
             with Watch(on.kube, "/api/v1/nodes", node_marks) as watch:
                 process = on.controller({"policy": {"budget_max_nodes": TAINTED}})
                 watch.times([f"condition {name}" for name in faulty], 30)
+            _check_held(on, faulty)
             with _life(on, names):
                 pause(_SETTLE_S)
                 assert process.process is not None
@@ -82,6 +83,14 @@ def measure(options: Options) -> Iterable[Figure]:
     yield Figure("steady_reads", 60 * reads / seconds, "per minute", note="of the API server")
     yield Figure("steady_vmrss", rss, "MiB", at_most(120), f"highest so far {most:.0f} MiB")
     yield Figure("steady_cpu", 1000 * cpu / seconds, "ms per s", note=f"{cpu:.1f} s of CPU time")
+
+
+def _check_held(on: Stage, faulty: Sequence[str]) -> None:
+    tainted = sum(
+        any(taint["key"] == OUR_TAINT for taint in on.kube.taints(name)) for name in faulty
+    )
+    if tainted != TAINTED:
+        raise RuntimeError(f"{tainted} nodes are tainted, not {TAINTED}: the stage is not set")
 
 
 def _expected(request: Request) -> bool:

@@ -16,7 +16,7 @@ TEXT_LIMIT = 512
 
 
 class Severity(Enum):
-    """How bad an observation is. Order (worst first): fatal, degraded, unknown, application, info."""
+    """How bad an observation is, worst first."""
 
     FATAL = "fatal"  # cannot be trusted now
     DEGRADED = "degraded"

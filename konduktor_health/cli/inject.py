@@ -157,23 +157,24 @@ def loki_entry(
     node: str,
     now_ns: int,
     *,
-    uptime_us: int,
+    uptime_us: int | None,
     boot_id: str = "",
     style: Style = "konduktor-otel",
     labels: dict[str, str] | None = None,
 ) -> LokiEntry:
     """A line as the shipper of a node would push it; ``labels`` adds to the stream's.
 
-    ``uptime_us`` is the kernel uptime to stamp it with, microseconds. Style ``kmsg`` says
-    facility 1, as a program's record does; ``konduktor-otel`` lines cannot say it.
+    ``uptime_us`` is the kernel uptime to stamp it with, microseconds; None: not known, and a
+    line of style ``konduktor-otel`` then has no stamp. Style ``kmsg`` says facility 1, as a
+    program's record does; ``konduktor-otel`` lines cannot say it.
     Raises ConfigError for a text that may not be injected.
     """
     text = _checked(text)
     more = labels or {}
     if style == "kmsg":
-        line = _kmsg_line(text, node, now_ns, uptime_us, boot_id)
+        line = _kmsg_line(text, node, now_ns, uptime_us or 0, boot_id)
         return LokiEntry({"job": "konduktor-kmsg", "node": node, **more}, now_ns, line)
-    stamp = f"[{uptime_us // 1_000_000:5d}.{uptime_us % 1_000_000:06d}]"
+    stamp = f"[{uptime_us // 1_000_000:5d}.{uptime_us % 1_000_000:06d}] " if uptime_us else ""
     stream = {
         "k8s_namespace_name": "dmesg-logging",
         "k8s_daemonset_name": "dmesg",
@@ -181,7 +182,7 @@ def loki_entry(
         "service_name": "dmesg",
         **more,
     }
-    return LokiEntry(stream, now_ns, f"{stamp} {text}", {"k8s_node_name": node})
+    return LokiEntry(stream, now_ns, f"{stamp}{text}", {"k8s_node_name": node})
 
 
 def _kmsg_line(text: str, node: str, now_ns: int, uptime_us: int, boot_id: str) -> str:

@@ -18,7 +18,7 @@ from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError, TransientError
 from konduktor_health.settings import Settings
 
-UNKNOWN_UPTIME_S = 86_400  # a stamp for pushed lines: nobody tells us the node's uptime
+SANDBOX_BOOT_NS = 1_767_225_600 * NS  # 2026: so old that stamps are above the sandbox's own
 
 
 def command(
@@ -61,10 +61,12 @@ def _push(settings: Settings, node: str, text: str, yes: bool) -> None:
 
     clock = SystemClock()
     push = LokiPush.from_settings(settings.loki)
-    if not push.version().endswith("-sandbox"):
+    sandbox = push.version().endswith("-sandbox")
+    if not sandbox:
         _ask(yes, f"push a fault of node {node} to {settings.loki.url}")
     now_ns = clock.now_ns()
-    uptime_us = UNKNOWN_UPTIME_S * 1_000_000 + now_ns // 1000 % (NS // 1000 * 86_400)
+    # A made-up stamp above a real node's uptime would make its later real faults look old.
+    uptime_us = (now_ns - SANDBOX_BOOT_NS) // 1000 if sandbox else None
     entry = loki_entry(text, node, now_ns, uptime_us=uptime_us)
     push.push(entry.labels, [(entry.time_ns, entry.line, entry.metadata)])
     typer.echo(f"pushed for {node}: {entry.line}")

@@ -138,10 +138,10 @@ def render_jsonl(hit: ScanHit) -> str:
 
 
 def render_table(hits: Iterable[ScanHit], console: Console) -> None:
-    """Print the hits as a table, in the order of the log."""
+    """Print the hits as a table, in the order of the log; the text is cut to the width."""
     table = Table(box=None, pad_edge=False)
     for column in ("line", "time", "node", "device", "fault", "severity", "remedy", "text"):
-        table.add_column(column, overflow="fold" if column == "text" else "ellipsis")
+        table.add_column(column, no_wrap=True, ratio=1 if column == "text" else None)
     for hit in hits:
         fault = hit.fault
         stamp = "" if fault.uptime_us is None else f"[{uptime_stamp(fault.uptime_us)}]"

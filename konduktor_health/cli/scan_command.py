@@ -21,6 +21,7 @@ from parsers.decode import LITERALS, POD_LITERALS, Decoder
 from parsers.record import unwrap
 from parsers.scan import ScanHit, scan
 
+PIPE_WIDTH = 250  # columns, when there is no terminal to fit
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -54,7 +55,10 @@ def _show(hits: Iterable[ScanHit], output: Output) -> None:
             sys.stdout.write(render_jsonl(hit) + "\n")
         sys.stdout.flush()
     elif output is Output.TABLE:
-        render_table(hits, Console())
+        console = Console()
+        if not console.is_terminal:
+            console.width = PIPE_WIDTH
+        render_table(hits, console)
     else:
         typer.echo(render_summary(hits))
 

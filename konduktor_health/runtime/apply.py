@@ -57,12 +57,14 @@ class Applier:
         feed: NodeFeed,
         *,
         now_ns: Callable[[], int],
+        on_write: Callable[[NodeView], None] = lambda _view: None,
         assert_leader: Callable[[], None] = lambda: None,
         writers: int = 8,
     ) -> None:
         self._cluster = cluster
         self._feed = feed
         self._now_ns = now_ns
+        self._on_write = on_write
         self._assert_leader = assert_leader
         self._pool = ThreadPoolExecutor(max_workers=writers, thread_name_prefix="writer")
 
@@ -106,6 +108,7 @@ class Applier:
             self._assert_leader()
             written = self._cluster.edit_node(fresh, action.edit)
             self._feed.put(written)
+            self._on_write(written)
             outcome.applied.append(action)
 
     def _follow(self, actions: list[Action], outcome: Outcome) -> None:

@@ -73,7 +73,7 @@ class Checkpoint:
 
     def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
         """Write the state. Raises errors of the cluster port."""
-        hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
+        hashes = sorted(short_hash(uid) for uid in list(managed_uids))[:MAX_REMEMBERED]
         content = {
             "v": VERSION,
             "floor": self._floor_ns,

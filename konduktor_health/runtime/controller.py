@@ -207,6 +207,7 @@ def build(
             cluster,
             feed,
             now_ns=clock.now_ns,
+            on_write=fleet.wrote,
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )

@@ -80,6 +80,12 @@ class Fleet:
         if name in self._changed:
             self._wake()
 
+    def wrote(self, view: NodeView) -> None:
+        """Our own write counts at once: the watch delivers it later, budgets must not wait."""
+        with self._lock:
+            if view.name in self._managed:
+                self._count(view.name, view)
+
     def take_changes(self) -> dict[str, Change]:
         """Changes since the last call."""
         with self._lock:

@@ -63,7 +63,7 @@ class Sandbox:
         self.api.store.create("nodes", cpu_node("cpu-node-1"))
         self.kubeconfig.write_text(self.api.kubeconfig(), encoding="utf-8")
         for name in self.names():
-            self.log(name, "nvidia-nvlink: Nvlink Core is being initialized", uptime_s=20.0)
+            self.log(name, "nvidia-nvlink: Nvlink Core is being initialized")
 
     def settings(self) -> settings.Settings:
         """What the controller in the sandbox runs with; the environment has no say."""

@@ -64,7 +64,8 @@ def exec_in_pod(
     """
     import websocket
 
-    call = Call("create", "pods/exec", pod, namespace)
+    # the WebSocket is opened by GET: servers check "get", newer ones "create" as well
+    call = Call("get", "pods/exec", pod, namespace)
     access = http.access
     query: list[tuple[str, str]] = [("command", part) for part in command]
     query += [("stdout", "true"), ("stderr", "true"), ("container", container)]

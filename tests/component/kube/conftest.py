@@ -20,8 +20,10 @@ from konduktor_health.adapters.kube import (
 )
 from konduktor_health.adapters.kube.feed import Callback
 from konduktor_health.adapters.kube.nodes import NodeDecoder
+from konduktor_health.adapters.lease import LeaseElector
 from konduktor_health.clock import SystemClock
 from konduktor_health.model import Keys, NodeView
+from konduktor_health.ports import Cluster, Leadership, NodeFeed
 from konduktor_health.sandbox.kubeapi import KubeApi
 from konduktor_health.settings import Settings, load
 from tests.support.kube_rest import MERGE, KubeRest, KubeServer
@@ -178,3 +180,10 @@ def _powerless(rest: KubeRest) -> str:
     rest.call("POST", accounts, {"metadata": {"name": "nobody"}})
     answer = rest.ok("POST", f"{accounts}/nobody/token", {"spec": {}})
     return str(answer["status"]["token"])
+
+
+def conforms(
+    cluster: KubeCluster, feed: WatchFeed, lease: LeaseElector
+) -> tuple[Cluster, NodeFeed, Leadership]:
+    """For mypy: the adapters are what the ports ask for."""
+    return cluster, feed, lease

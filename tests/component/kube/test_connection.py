@@ -258,3 +258,24 @@ def test_a_server_that_is_no_api_server_is_unavailable(odd_server: str, tmp_path
     with pytest.raises(ClusterUnavailable):
         http.get("/api/v1/nodes")
     http.close()
+
+
+def test_an_unknown_certificate_is_refused_unless_told_otherwise(
+    real_side: Side, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(real_side.kubeconfig(""))
+    cluster = content["clusters"][0]["cluster"]
+    del cluster["certificate-authority"]
+    path = tmp_path / "insecure"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    http = connect(path)
+    with pytest.raises(ClusterUnavailable, match="TLS failed") as caught:
+        http.get("/api/v1/nodes")
+    assert "certificate-authority" in caught.value.hint
+    with pytest.raises(ConfigError, match="TLS failed"):
+        http.check()
+    cluster["insecure-skip-tls-verify"] = True
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    http = connect(path)
+    assert http.check().startswith("v1.")
+    http.close()
