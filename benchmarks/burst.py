@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_least, at_most
+from benchmarks.process import cpu_s, pid_of
 from benchmarks.stage import NO_LIMITS, Stage, pause, stage
 from benchmarks.watch import Watch, event_marks, node_marks
 
@@ -43,9 +44,11 @@ def measure(options: Options) -> Iterable[Figure]:
             Watch(on.kube, "/api/v1/nodes", node_marks) as nodes,
             Watch(on.kube, "/api/v1/namespaces/default/events", event_marks) as events,
         ):
-            on.controller({"reading": {"poll_interval_s": POLL_S}, "policy": NO_LIMITS})
+            process = on.controller({"reading": {"poll_interval_s": POLL_S}, "policy": NO_LIMITS})
             nodes.times(["taint first"], _GIVE_UP_S)
+            cpu = cpu_s(pid_of(process))
             done = [_round(on, names, nodes, events) for names in groups]
+            cpu = cpu_s(pid_of(process)) - cpu
     about = f"worst of {rounds} bursts of {NODES} nodes"
     yield Figure("burst_all_taints", max(r.all_taints_s for r in done), "s", at_most(3), about)
     yield Figure(
@@ -57,6 +60,12 @@ def measure(options: Options) -> Iterable[Figure]:
         "taints/s",
         at_least(100),
         f"{NODES} / (last taint - first taint)",
+    )
+    yield Figure(
+        "burst_cpu",
+        1000 * cpu / (rounds * NODES),
+        "ms per node",
+        note="the controller's, for taint, condition and Event",
     )
 
 

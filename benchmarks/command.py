@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmarks.figures import Figure, print_table, store
 
+_MOST_SAID = 1000  # of an error that carries a log
 RESULTS = Path(__file__).parents[1] / "build" / "bench.json"
 
 
@@ -71,7 +72,7 @@ def _measure(benchmarks: Mapping[str, Benchmark], options: Options, output: Path
             figures.extend(benchmark(options))
         except Exception as error:  # the others are still worth measuring
             failed.append(name)
-            sys.stderr.write(f"{name}: not measured: {error}\n")
+            sys.stderr.write(f"{name}: not measured: {str(error)[:_MOST_SAID]}\n")
         loads.append(os.getloadavg()[0])
         sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s, load {loads[-1]:.1f}\n")
     figures.append(_load(loads))

@@ -5,6 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.support.controller import ControllerProcess
+
+
+def pid_of(controller: ControllerProcess) -> int:
+    """Its process id. Raises LookupError when it was not started."""
+    if controller.process is None:
+        raise LookupError("the controller was not started")
+    return controller.process.pid
+
 
 def memory_mib(pid: int, field: str = "VmRSS") -> float:
     """A memory field of /proc/PID/status in MiB: VmRSS now, VmHWM at its highest."""

@@ -15,7 +15,7 @@
     │   └── ClusterRejected         other 4xx
     ├── NotFound                    the object is gone
     ├── Conflict                    409: read again and decide again
-    └── LeadershipLost              stop all effects at once
+    └── LeadershipLost              stop all effects at once (exit 5)
 
 Adapters translate and chain (``raise ... from error``): nothing of requests, urllib3 or
 kubernetes leaves them. Payload excerpts are bounded to EXCERPT_LIMIT characters.
@@ -107,3 +107,5 @@ class Conflict(HealthError):
 
 class LeadershipLost(HealthError):
     """Another replica leads now."""
+
+    exit_code = 5

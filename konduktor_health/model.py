@@ -60,6 +60,7 @@ class HoldReason(Enum):
     INJECTED = "InjectedNotActing"
     BOOT_UNKNOWN = "BootUnknown"
     BEFORE_RESET = "BeforeReset"
+    BEFORE_NODE = "OlderThanNode"  # long before the Node object was made: a predecessor's
     NO_IDENTITY = "NoUptimeAfterReboot"
     NEVER_ACTS = "EvidenceNeverActs"  # pod lines, observe-only sources
     LEDGER_CORRUPT = "LedgerCorrupt"  # nothing clears until a person has looked
@@ -274,5 +275,7 @@ class Snapshot:
     nodes: Mapping[str, NodeView]
     sightings: Mapping[str, tuple[Sighting, ...]]
     fleet: FleetView
-    # per node: when we saw its boot id change (Unix ns); absent when it did not under our eyes
+    # per node whose boot id changed under our eyes, Unix ns: when the previous boot was last seen,
     boot_changed_ns: Mapping[str, int] = field(default_factory=dict)
+    # and when the new one was noticed; the reboot lies between the two
+    boot_noticed_ns: Mapping[str, int] = field(default_factory=dict)

@@ -61,6 +61,7 @@ class Poll:
 
     entries: tuple[LogEntry, ...] = ()
     status: SourceStatus = field(default_factory=lambda: SourceStatus(name="", ok=True))
+    more: bool = False  # it stopped early: the rest is due at once
 
 
 class LogSource(Protocol):

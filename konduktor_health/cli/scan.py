@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from konduktor_health.errors import ConfigError
@@ -42,6 +41,17 @@ _STYLES = {
     Severity.UNKNOWN: "magenta",
     Severity.APPLICATION: "cyan",
     Severity.INFO: "dim",
+}
+#: Columns of the table and their widths.
+_COLUMNS = {
+    "line": 5,
+    "time": 19,
+    "node": 10,
+    "device": 12,
+    "fault": 10,
+    "severity": 11,
+    "remedy": 11,
+    "text": 0,
 }
 _ADVICE = {
     Remedy.NONE: "nothing to repair",
@@ -138,22 +148,33 @@ def render_jsonl(hit: ScanHit) -> str:
 
 
 def render_table(hits: Iterable[ScanHit], console: Console) -> None:
-    """Print the hits as a table, in the order of the log; the text is cut to the width."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("line", "time", "node", "device", "fault", "severity", "remedy", "text"):
-        table.add_column(column, no_wrap=True, ratio=1 if column == "text" else None)
+    """Print the hits as a table, line by line as they are found; the width cuts the text."""
+    _print_row(console, {column: Text(column, style="bold") for column in _COLUMNS})
     for hit in hits:
         fault = hit.fault
         stamp = "" if fault.uptime_us is None else f"[{uptime_stamp(fault.uptime_us)}]"
-        cells = [str(hit.line_number), _time(fault) or stamp, fault.node, fault.device]
-        table.add_row(
-            *(Text(cell) for cell in cells),
-            Text(fault.fault_id + (" (injected)" if fault.injected else "")),
-            Text(fault.severity.value, style=_STYLES[fault.severity]),
-            Text(fault.remedy.value),
-            Text(fault.text),
-        )
-    console.print(table)
+        row = {
+            "line": Text(str(hit.line_number)),
+            "time": Text(_time(fault)[:19] or stamp),
+            "node": Text(fault.node),
+            "device": Text(fault.device),
+            "fault": Text(fault.fault_id + (" (injected)" if fault.injected else "")),
+            "severity": Text(fault.severity.value, style=_STYLES[fault.severity]),
+            "remedy": Text(fault.remedy.value),
+            "text": Text(fault.text),
+        }
+        _print_row(console, row)
+
+
+def _print_row(console: Console, row: dict[str, Text]) -> None:
+    """One line: a cell wider than its column pushes the rest to the right, as in ps."""
+    line = Text()
+    for column, width in _COLUMNS.items():
+        cell = row[column]
+        cell.append(" " * max(0, width - cell.cell_len))
+        line.append_text(cell).append(" ")
+    line.rstrip()
+    console.print(line, no_wrap=True, overflow="ellipsis", crop=True, highlight=False)
 
 
 def render_summary(hits: Iterable[ScanHit]) -> str:

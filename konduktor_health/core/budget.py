@@ -47,8 +47,9 @@ class Allowance:
 
 def allowance(fleet: FleetView, policy: Policy, now_ns: int) -> Allowance:
     """What may be spent, given how the fleet is now."""
-    share = math.ceil(fleet.managed * policy.budget_percent / 100)
-    recent = sorted(time for time in fleet.taint_times_ns if time > now_ns - 60 * NS)
+    share = _share(fleet.managed, policy.budget_percent)
+    # a time to come is of a clock that was set back since; it must not stop us until then
+    recent = sorted(time for time in fleet.taint_times_ns if now_ns - 60 * NS < time <= now_ns)
     return Allowance(
         policy=policy,
         limit=min(share, policy.budget_max_nodes),
@@ -64,10 +65,15 @@ def surges(fleet: FleetView, policy: Policy, now_ns: int) -> frozenset[str]:
     """
     if not policy.surge_enabled:
         return frozenset()
-    threshold = max(policy.surge_min_nodes, math.ceil(fleet.managed * policy.surge_percent / 100))
+    threshold = max(policy.surge_min_nodes, _share(fleet.managed, policy.surge_percent))
     oldest = now_ns - int(policy.surge_window_s * NS)
     return frozenset(
         fault_id
         for fault_id, nodes in fleet.fatal_sightings.items()
         if sum(1 for seen_ns in nodes.values() if seen_ns >= oldest) >= threshold
     )
+
+
+def _share(nodes: int, percent: float) -> int:
+    """Rounded up, but not because 1.1 * 1000 is a little more than 1100."""
+    return math.ceil(round(nodes * percent / 100, 6))

@@ -14,23 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
+from konduktor_health.core.assess import Assessment, acting_fatal, assess
 from konduktor_health.core.budget import Allowance, allowance, surges
-from konduktor_health.core.fold import already_counted
-from konduktor_health.core.guards import NodeHistory, Outcome, judge
-from konduktor_health.core.ledger import (
-    CorruptLedger,
-    Ledger,
-    Record,
-    merge,
-    open_record,
-    parse,
-    render,
-)
+from konduktor_health.core.ledger import Ledger, Record, render
 from konduktor_health.core.managed import opted_out
-from konduktor_health.core.reset import our_taints, parse_reset_at
+from konduktor_health.core.reset import damaged_ledger, our_taints
 from konduktor_health.core.wording import condition_of, describe
 from konduktor_health.model import (
     Action,
@@ -45,7 +36,6 @@ from konduktor_health.model import (
     PublishEvent,
     SetCondition,
     Severity,
-    Sighting,
     Snapshot,
     Taint,
     Trust,
@@ -54,26 +44,8 @@ from konduktor_health.model import (
 from konduktor_health.timestamps import NS
 
 EFFECT = "NoSchedule"  # the effect of a fatal fault (DESIGN, "Keys on the cluster")
+_KEEPS_PODS_OUT = frozenset({"NoSchedule", "NoExecute"})
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """One node: what its ledger says once the sightings are folded in."""
-
-    view: NodeView
-    before: Ledger
-    after: Ledger
-    corrupt: bool
-    holds: tuple[Hold, ...]  # sightings that may not act
-    news: bool  # more than counts has changed
-
-    @property
-    def wanting(self) -> tuple[Record, ...]:
-        """Acting fatal records with evidence newer than a removal of the taint by hand."""
-        return tuple(
-            record for record in _acting_fatal(self.after) if record.last_ns > self.after.removed_ns
-        )
 
 
 def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
@@ -83,7 +55,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     actions: list[Action] = []
     settled: set[str] = set()
     assessed = [
-        _assess(view, snapshot, policy, now_ns)
+        assess(view, snapshot, policy, now_ns)
         for view in snapshot.nodes.values()
         if not opted_out(view)
     ]
@@ -98,70 +70,6 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         if done:
             settled.add(node.view.name)
     return Plan(tuple(actions), frozenset(settled), surging)
-
-
-def read_ledger(view: NodeView) -> tuple[Ledger, bool]:
-    """The node's ledger and whether its annotation is corrupt.
-
-    A ledger of another Node UID (the node was deleted and came back) counts as none.
-    """
-    if view.ledger is None:
-        return Ledger(), False
-    try:
-        ledger = parse(view.ledger)
-    except CorruptLedger:
-        return Ledger(), True
-    return (ledger if ledger.uid in ("", view.uid) else Ledger()), False
-
-
-def _assess(view: NodeView, snapshot: Snapshot, policy: Policy, now_ns: int) -> Assessment:
-    before, corrupt = read_ledger(view)
-    boot_changed_ns = snapshot.boot_changed_ns.get(view.name, 0)
-    if before.boot_id and view.boot_id and before.boot_id != view.boot_id:
-        boot_changed_ns = max(boot_changed_ns, before.written_ns)
-    history = NodeHistory(view, before, parse_reset_at(view.reset_at), boot_changed_ns)
-    after, holds = before, []
-    for sighting in snapshot.sightings.get(view.name, ()):
-        if already_counted(before, sighting.fault, view.boot_id):
-            continue  # the write went through although its answer was lost
-        judgement = judge(sighting, history, policy, now_ns)
-        fatal = sighting.fault.severity is Severity.FATAL
-        if judgement.reason and fatal:
-            evidence = (describe(sighting.fault.fault_id, sighting.fault.device),)
-            holds.append(Hold(view.name, judgement.reason, judgement.why, evidence=evidence))
-        if judgement.outcome is Outcome.DROP:
-            continue
-        acting = judgement.outcome is Outcome.ACT
-        why = judgement.reason.value if judgement.reason else ""
-        after = _fold(after, sighting, view, acting, why)
-    after = _boot_now_known(after, view)
-    return Assessment(view, before, after, corrupt, tuple(holds), _is_news(before, after))
-
-
-def _fold(ledger: Ledger, sighting: Sighting, view: NodeView, acting: bool, why: str) -> Ledger:
-    record = open_record(sighting, view.boot_id, acting, why)
-    known = ledger.record(record.key)
-    return ledger.with_record(merge(known, record) if known else record)
-
-
-def _boot_now_known(ledger: Ledger, view: NodeView) -> Ledger:
-    """Records that waited for the Node to report their boot act as soon as it does."""
-    for record in ledger.records:
-        waited = record.why == HoldReason.BOOT_UNKNOWN.value and not record.acting
-        if waited and record.boot_id == view.boot_id:
-            ledger = ledger.with_record(replace(record, acting=True, why=""))
-    return ledger
-
-
-def _is_news(before: Ledger, after: Ledger) -> bool:
-    def essence(ledger: Ledger) -> set[tuple[object, ...]]:
-        return {(*r.key, r.severity, r.remedy, r.acting, r.boot_id) for r in ledger.records}
-
-    return essence(before) != essence(after)
-
-
-def _acting_fatal(ledger: Ledger) -> Iterable[Record]:
-    return (r for r in ledger.records if r.acting and r.severity is Severity.FATAL)
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, str]:
@@ -181,13 +89,13 @@ def _plan_node(
     after = node.after
     hold: Hold | None = None
     add: tuple[Taint, ...] = ()
-    if set(node.before.owned) - present and not present:
+    if set(node.before.owned) - present:
         after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns)
     elif present:
         after = replace(after, owned=tuple(sorted(set(after.owned) & present)))
     node = replace(node, after=after)
     wanting = node.wanting
-    if wanting and not present:
+    if wanting and not present & _KEEPS_PODS_OUT:
         if all(record.fault_id in surging for record in wanting):
             return [*holds, _surge_hold(node)], False
         if refusal := budget.refusal():
@@ -199,12 +107,12 @@ def _plan_node(
             after = replace(
                 after, owned=(EFFECT,), tainted_ns=now_ns, since_ns=now_ns, removed_ns=0
             )
-    elif any(_acting_fatal(after)) and not present:
+    elif any(acting_fatal(after)) and not present:
         hold = Hold(
             view.name,
             HoldReason.TAINT_REMOVED,
             "the taint was removed by somebody else; waiting for newer evidence",
-            evidence=_evidence(_acting_fatal(after)),
+            evidence=_evidence(acting_fatal(after)),
         )
     if node.corrupt and hold is None and not after.records:
         hold = Hold(view.name, HoldReason.LEDGER_CORRUPT, "the ledger annotation cannot be read")
@@ -228,9 +136,14 @@ def _plan_node(
         until_ns = node.before.written_ns + int(policy.repeat_write_interval_s * NS)
         actions.append(Hold(view.name, HoldReason.REPEAT, "counts only", until_ns))
         done = False
-    if view.ledger is not None or changed is _Due.NOW:
+    if view.ledger is not None or changed is _Due.NOW or _left_over(view, present):
         actions.extend(_publish(view, after, tainted, hold, verdict))
     return actions, done
+
+
+def _left_over(view: NodeView, present: set[str]) -> bool:
+    """A condition that speaks of a ledger which is gone: a reset was interrupted."""
+    return bool(view.condition and view.condition.status != "True" and not present)
 
 
 class _Due(Enum):
@@ -259,13 +172,14 @@ def _write_due(
     if after.records == node.before.records:
         return _Due.NO
     waited_ns = now_ns - node.before.written_ns
-    return _Due.NOW if waited_ns >= policy.repeat_write_interval_s * NS else _Due.LATER
+    waits = 0 <= waited_ns < policy.repeat_write_interval_s * NS  # the clock may have gone back
+    return _Due.LATER if waits else _Due.NOW
 
 
 def _verdict(ledger: Ledger, tainted: bool, hold: Hold | None) -> Verdict:
     if hold and hold.reason is HoldReason.TAINT_REMOVED:
         return Verdict.SUSPECT
-    if any(_acting_fatal(ledger)):
+    if any(acting_fatal(ledger)):
         return Verdict.FAULTY
     doubtful = (Severity.FATAL, Severity.DEGRADED, Severity.UNKNOWN)
     if tainted or any(record.severity in doubtful for record in ledger.records):
@@ -284,7 +198,7 @@ def _edit(
     keys = policy.keys
     annotations: dict[str, str | None] = {keys.ledger: render(after)}
     if node.corrupt:
-        annotations[f"{keys.ledger}-corrupt"] = (node.view.ledger or "")[:4096]
+        annotations[damaged_ledger(keys)] = (node.view.ledger or "")[:4096]
     label = None if verdict is Verdict.HEALTHY else verdict.value
     records = wanting or after.records
     what = describe(records[0].fault_id, records[0].device) if records else "no open fault"

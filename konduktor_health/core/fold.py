@@ -1,62 +1,99 @@
 """How do many faults become few sightings, and a record counts each line once?
 
-Folding bounds memory: however many lines a node logs, it has one Sighting per
-(device, fault id). Counting once has two parts: the reader hands each identity out once in a
-process, and ``already_counted`` compares with the ledger after a restart.
+Folding bounds memory: however many lines a node logs, it has one Sighting per (device, fault id)
+and kind of evidence. Evidence of different kinds never mixes: a pod's line must neither hide a
+kernel line nor lend it a severity. Counting once has two parts: the reader hands each identity
+out once in a process, and ``already_counted`` compares with the ledger after a restart.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from konduktor_health.core.ledger import Ledger
-from konduktor_health.model import Fault, Sighting
+from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.model import Fault, HoldReason, Sighting, Trust
+from konduktor_health.timestamps import NS
 
-#: Most (device, fault id) pairs kept for one node between two decisions.
+#: Most sightings kept for one node between two decisions.
 MAX_SIGHTINGS = 256
+#: The same record has log times that differ by so much when two shippers deliver it.
+SHIPPER_SKEW_NS = 30 * NS
+
+_TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
+
+#: (device, fault id) and what kind of evidence it is; the source last.
+SightingKey = tuple[str, str, Trust, bool, bool, str, bool, str]
+
+
+def key_of(fault: Fault, acting: bool) -> SightingKey:
+    """What a sighting is kept by. Lines are judged by the newest of their sighting, so all that
+    a judgement rests on is part of it."""
+    stamped = fault.uptime_us is not None
+    return (*fault.key, fault.trust, fault.injected, acting, fault.boot_id, stamped, fault.source)
 
 
 def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
     """True when the record of this fault has counted this line before.
 
     With a kernel uptime: within one boot uptimes only grow, so one that is not above the
-    record's is a replay (a second shipper, a re-read ring). Without: the log timestamp.
+    record's is a replay (a second shipper, a re-read ring). Without: the log timestamp. Stronger
+    evidence than the record's is never a replay of it.
     """
     record = ledger.record(fault.key)
     if record is None:
         return False
     if fault.identity and fault.identity == record.identity:
         return True
+    if not record.acting and _outranks(fault, record):
+        return False
     if fault.uptime_us is not None and record.uptime_us is not None:
         boot_id = fault.boot_id or node_boot_id
         return boot_id == record.boot_id and fault.uptime_us <= record.uptime_us
-    return fault.time_ns <= record.log_ns
+    skew_ns = 0 if fault.source == record.source else SHIPPER_SKEW_NS
+    return fault.time_ns <= record.log_ns + skew_ns
 
 
-def add(sightings: dict[tuple[str, str], Sighting], fault: Fault, acting: bool) -> None:
+def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> None:
     """Fold one more fault into a node's sightings, in place.
 
-    Beyond MAX_SIGHTINGS the least severe, oldest sighting goes.
+    Beyond MAX_SIGHTINGS the weakest, least severe, oldest sighting goes.
     """
-    known = sightings.get(fault.key)
+    key = key_of(fault, acting)
+    known = sightings.get(key)
     event_ns = fault.event_ns or fault.time_ns
     if known is None:
-        sightings[fault.key] = Sighting(fault, event_ns, event_ns, fault.count, acting)
+        sightings[key] = Sighting(fault, event_ns, event_ns, fault.count, acting)
         if len(sightings) > MAX_SIGHTINGS:
-            del sightings[max(sightings, key=lambda key: _unimportance(sightings[key]))]
+            del sightings[max(sightings, key=lambda each: _unimportance(sightings[each]))]
         return
     newest = fault if event_ns >= known.last_ns else known.fault
     worst = min(fault, known.fault, key=lambda each: each.severity.rank)
     if worst is not newest:
         newest = replace(newest, severity=worst.severity, remedy=worst.remedy)
-    sightings[fault.key] = Sighting(
+    sightings[key] = Sighting(
         fault=newest,
         first_ns=min(known.first_ns, event_ns),
         last_ns=max(known.last_ns, event_ns),
         count=known.count + fault.count,
-        acting=known.acting or acting,
+        acting=acting,
     )
 
 
-def _unimportance(sighting: Sighting) -> tuple[int, int]:
-    return (sighting.fault.severity.rank, -sighting.last_ns)
+def _outranks(fault: Fault, record: Record) -> bool:
+    """Could this line be proof where the record's was not?"""
+    if fault.trust is not Trust.POD and record.trust is Trust.POD:
+        return True
+    if record.injected and not fault.injected:
+        return True
+    dated = fault.uptime_us is not None or bool(fault.boot_id)
+    return dated and record.why == HoldReason.NO_IDENTITY.value
+
+
+def _unimportance(sighting: Sighting) -> tuple[bool, int, int, int]:
+    fault = sighting.fault
+    return (
+        not sighting.acting,
+        _TRUST_RANK[fault.trust],
+        fault.severity.rank,
+        -sighting.last_ns,
+    )

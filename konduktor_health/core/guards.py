@@ -20,10 +20,19 @@ from konduktor_health.model import (
     InjectionMode,
     NodeView,
     Policy,
+    Remedy,
     Sighting,
     Trust,
 )
 from konduktor_health.timestamps import NS
+
+#: Clocks differ; Loki takes lines this far ahead of its own.
+AHEAD_NS = 600 * NS
+#: From a machine's first kernel lines to its Node object: slow firmware, drivers, joining.
+REGISTRATION_NS = 900 * NS
+_MENDED_BY_REBOOT = frozenset(
+    {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET, Remedy.REBOOT}
+)
 
 
 class Outcome(Enum):
@@ -48,12 +57,13 @@ ACT = Judgement(Outcome.ACT)
 
 @dataclass(frozen=True, slots=True)
 class NodeHistory:
-    """What is known of a node's past when its sightings are judged."""
+    """What is known of a node's past when its sightings are judged. Times are Unix ns."""
 
     view: NodeView
     ledger: Ledger
     reset_at: ResetAt | None
-    boot_changed_ns: int = 0  # latest time at which the previous boot was seen; 0: no change seen
+    boot_changed_ns: int = 0  # latest time at which the previous boot was seen; 0: no change known
+    boot_noticed_ns: int = 0  # when we saw that it had changed
 
 
 def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int) -> Judgement:
@@ -61,8 +71,9 @@ def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int)
     return (
         _injected(sighting, policy)
         or _other_boot(sighting, history)
-        or _before_reset(sighting, history)
-        or _no_identity(sighting, history, policy, now_ns)
+        or _before_reset(sighting, history, now_ns)
+        or _before_node(sighting, history)
+        or _no_identity(sighting, history, policy)
         or _never_acts(sighting)
         or ACT
     )
@@ -84,50 +95,79 @@ def _other_boot(sighting: Sighting, history: NodeHistory) -> Judgement | None:
     A line without a boot id but with an uptime tells its boot's start: log time minus uptime is
     never before the true start, so a start before the previous boot was last seen is not this boot.
     """
-    fault, view, ledger = sighting.fault, history.view, history.ledger
+    fault, view, changed_ns = sighting.fault, history.view, history.boot_changed_ns
     if fault.boot_id and view.boot_id:
         if fault.boot_id == view.boot_id:
             return None
-        known = {record.boot_id for record in ledger.records} | {ledger.boot_id}
-        if fault.boot_id in known or sighting.last_ns <= history.boot_changed_ns:
-            return Judgement(Outcome.DROP, HoldReason.BEFORE_RESET, "from an earlier boot")
+        if fault.boot_id in _past_boots(history.ledger) or sighting.last_ns <= changed_ns:
+            return _earlier_boot(sighting)
         return Judgement(
             Outcome.SHOW, HoldReason.BOOT_UNKNOWN, "from a boot that the Node does not report"
         )
-    if fault.uptime_us is not None and history.boot_changed_ns:
-        started_ns = fault.time_ns - fault.uptime_us * 1000
-        if started_ns < history.boot_changed_ns:
-            return Judgement(Outcome.DROP, HoldReason.BEFORE_RESET, "from an earlier boot")
+    uptime_ns = (fault.uptime_us or 0) * 1000
+    if changed_ns and fault.time_ns - uptime_ns < changed_ns:
+        return _earlier_boot(sighting)
     return None
 
 
-def _before_reset(sighting: Sighting, history: NodeHistory) -> Judgement | None:
+def _past_boots(ledger: Ledger) -> set[str]:
+    """Boots that the Node has reported. Records of a boot that it has not yet are no proof."""
+    waiting = HoldReason.BOOT_UNKNOWN.value
+    return {ledger.boot_id} | {one.boot_id for one in ledger.records if one.why != waiting}
+
+
+def _earlier_boot(sighting: Sighting) -> Judgement:
+    """History where a reboot was the remedy; otherwise nobody has mended it yet, as far as we
+    know, but what was done to the node since cannot be told either."""
+    mended = sighting.fault.remedy in _MENDED_BY_REBOOT
+    outcome = Outcome.DROP if mended else Outcome.SHOW
+    return Judgement(outcome, HoldReason.BEFORE_RESET, "from an earlier boot")
+
+
+def _before_reset(sighting: Sighting, history: NodeHistory, now_ns: int) -> Judgement | None:
     reset, fault = history.reset_at, sighting.fault
-    if reset is None:
-        return None
+    if reset is None or reset.time_ns > now_ns + AHEAD_NS:
+        return None  # a reset that is still to come is a slip of the pen
     boot_id = fault.boot_id or history.view.boot_id
     same_boot = bool(reset.boot_id) and boot_id == reset.boot_id
-    uptimes_known = fault.uptime_us is not None and reset.uptime_us is not None
-    if same_boot and uptimes_known and (fault.uptime_us or 0) <= (reset.uptime_us or 0):
+    if same_boot and fault.uptime_us is not None and reset.uptime_us is not None:
+        seen = fault.uptime_us <= reset.uptime_us
+    else:
+        seen = fault.time_ns <= reset.log_ns
+    if seen and reset.had(fault.fault_id, fault.device):
         return Judgement(Outcome.DROP, HoldReason.BEFORE_RESET, "seen before the reset")
-    if sighting.last_ns <= reset.time_ns:
+    if seen or sighting.last_ns <= reset.time_ns:
         return Judgement(
             Outcome.SHOW, HoldReason.BEFORE_RESET, "older than the reset, first seen after it"
         )
     return None
 
 
-def _no_identity(
-    sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int
-) -> Judgement | None:
-    """Neither uptime nor boot id: after a reboot or reset nobody can tell which side it is on."""
-    fault = sighting.fault
+def _before_node(sighting: Sighting, history: NodeHistory) -> Judgement | None:
+    """A machine logs for a while before it is a Node; what is older was its predecessor's."""
+    view, fault = history.view, sighting.fault
+    if not view.created_ns or (fault.boot_id and fault.boot_id == view.boot_id):
+        return None
+    if sighting.last_ns < view.created_ns - REGISTRATION_NS:
+        return Judgement(Outcome.SHOW, HoldReason.BEFORE_NODE, "older than the Node object")
+    return None
+
+
+def _no_identity(sighting: Sighting, history: NodeHistory, policy: Policy) -> Judgement | None:
+    """Neither uptime nor boot id: after a reboot or reset nobody can tell which side it is on.
+
+    The line's own time counts: read hours later, it is as doubtful as it was."""
+    fault, reset = sighting.fault, history.reset_at
     if fault.uptime_us is not None or fault.boot_id:
         return None
-    last_change = max(history.boot_changed_ns, history.reset_at.time_ns if history.reset_at else 0)
-    if last_change and now_ns - last_change < policy.reboot_doubt_s * NS:
+    last_change_ns = max(
+        history.boot_changed_ns, history.boot_noticed_ns, reset.time_ns if reset else 0
+    )
+    if last_change_ns and sighting.last_ns - last_change_ns < policy.reboot_doubt_s * NS:
         return Judgement(
-            Outcome.SHOW, HoldReason.NO_IDENTITY, "no uptime and no boot id, soon after a reboot"
+            Outcome.SHOW,
+            HoldReason.NO_IDENTITY,
+            "no uptime and no boot id, soon after a reboot or reset",
         )
     return None
 

@@ -1,8 +1,10 @@
 """Which faults are open on a node? The ledger: a node's records, kept in one annotation.
 
 Invariants:
-- ``parse(render(ledger)) == ledger`` as long as the ledger fits MAX_BYTES; beyond that the
-  least severe, oldest records go first and ``dropped`` counts them.
+- ``parse(render(ledger)) == ledger`` as long as the ledger fits MAX_BYTES; beyond that texts
+  are cut, then the least severe, latest opened records go and ``dropped`` counts them.
+- The order of records, and what of them is shown, does not depend on repeats: a fault that
+  repeats changes counts and times, nothing else.
 - ``owned`` lists the taint effects that we put on the node. A taint with our key that is not
   listed is not ours to clear (DESIGN 5).
 - Times are Unix nanoseconds of event time unless said otherwise.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from konduktor_health.model import Remedy, Severity, Sighting, Trust
@@ -20,6 +23,8 @@ from konduktor_health.model import Remedy, Severity, Sighting, Trust
 VERSION = 1
 MAX_BYTES = 16 * 1024  # DESIGN, "Keys on the cluster"
 TEXT_LIMIT = 200
+TEXT_LIMIT_CROWDED = 80  # of a ledger that would not fit otherwise
+_TIMES = range(2**63)
 
 
 class CorruptLedger(ValueError):
@@ -67,13 +72,15 @@ class Ledger:
     removed_ns: int = 0  # when we found that somebody had removed our taint
     records: tuple[Record, ...] = ()
     dropped: int = 0  # records left out for size
+    rebooted_ns: int = 0  # the last reboot that we know of happened after this
+    noticed_ns: int = 0  # and before this
 
     def record(self, key: tuple[str, str]) -> Record | None:
         """The record of (device, fault_id), if open."""
         return next((record for record in self.records if record.key == key), None)
 
     def with_record(self, record: Record) -> Ledger:
-        """This ledger with the record added or replaced; order is worst first, then newest."""
+        """This ledger with the record added or replaced; order is worst first, then oldest."""
         others = [other for other in self.records if other.key != record.key]
         ordered = sorted([*others, record], key=_order)
         return replace(self, records=tuple(ordered))
@@ -83,7 +90,7 @@ def _order(record: Record) -> tuple[bool, int, int, str, str]:
     return (
         not record.acting,
         record.severity.rank,
-        -record.last_ns,
+        record.first_ns,
         record.device,
         record.fault_id,
     )
@@ -114,39 +121,51 @@ def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Rec
 
 
 def merge(record: Record, newer: Record) -> Record:
-    """A known record seen again. It keeps the worst severity and never stops acting by itself."""
+    """A known record seen again. It keeps the worst severity and never stops acting by itself.
+
+    What may not act adds nothing to a record that acts, neither severity nor time; and what
+    acts replaces what was only visible. The text is that of the line that opened the record,
+    or made it worse.
+    """
+    if record.acting is not newer.acting:
+        return record if record.acting else newer
     worst = min(record, newer, key=lambda each: each.severity.rank)
-    if newer.acting and not record.acting:
-        worst = newer  # what was only visible has now been proven
-    same_boot = record.boot_id == newer.boot_id
-    uptimes = [
-        u for u in (record.uptime_us if same_boot else None, newer.uptime_us) if u is not None
-    ]
     newest = newer if newer.last_ns >= record.last_ns else record
+    same_boot = record.boot_id == newer.boot_id
+    uptimes = [each.uptime_us for each in (record, newer) if each.uptime_us is not None]
     return replace(
-        newest,
-        severity=worst.severity,
-        remedy=worst.remedy,
-        acting=record.acting or newer.acting,
-        why="" if record.acting or newer.acting else newer.why,
+        worst,
         first_ns=min(record.first_ns, newer.first_ns),
         last_ns=max(record.last_ns, newer.last_ns),
         log_ns=max(record.log_ns, newer.log_ns),
         count=record.count + newer.count,
-        uptime_us=max(uptimes) if uptimes else None,
+        uptime_us=max(uptimes, default=None) if same_boot else newest.uptime_us,
+        boot_id=newest.boot_id,
+        identity=newest.identity,
+        source=newest.source,
+        injected=record.injected and newer.injected,
     )
 
 
 def render(ledger: Ledger) -> str:
     """The annotation's text: compact JSON, at most MAX_BYTES."""
-    records = list(ledger.records)
-    dropped = ledger.dropped
-    while True:
-        text = json.dumps(_to_json(ledger, records, dropped), separators=(",", ":"))
-        if len(text) <= MAX_BYTES or not records:
-            return text
-        records.pop()  # ordered worst first: the last one matters least
-        dropped += 1
+    return _dumps(_to_json(fitted(ledger)))
+
+
+def fitted(ledger: Ledger) -> Ledger:
+    """What of the ledger the annotation can hold: itself, if it fits."""
+    head = len(_dumps(_to_json(replace(ledger, records=(), dropped=10**9))))
+    for limit in (TEXT_LIMIT, TEXT_LIMIT_CROWDED):
+        records = tuple(
+            record if len(record.text) <= limit else replace(record, text=record.text[:limit])
+            for record in ledger.records
+        )
+        sizes = [len(_dumps(_record_to_json(record))) + 1 for record in records]
+        if head + sum(sizes) <= MAX_BYTES:
+            return replace(ledger, records=records)
+    fits = sum(1 for total in accumulate(sizes) if head + total <= MAX_BYTES)
+    dropped = ledger.dropped + len(records) - fits
+    return replace(ledger, records=records[:fits], dropped=dropped)
 
 
 def parse(text: str) -> Ledger:
@@ -156,11 +175,25 @@ def parse(text: str) -> Ledger:
         if not isinstance(data, dict) or data.get("v") != VERSION:
             raise CorruptLedger("not a ledger of version 1")
         return _from_json(data)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CorruptLedger(f"ledger: {str(error)[:120]}") from error
+    except RecursionError as error:
+        raise CorruptLedger("ledger: nested too deeply") from error
 
 
-def _to_json(ledger: Ledger, records: list[Record], dropped: int) -> dict[str, Any]:
+def _dumps(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _number(value: Any) -> int:
+    """A time or a count. Numbers that no clock shows would break arithmetic far from here."""
+    number = int(value)
+    if number not in _TIMES:
+        raise ValueError("a number out of range")
+    return number
+
+
+def _to_json(ledger: Ledger) -> dict[str, Any]:
     data: dict[str, Any] = {
         "v": VERSION,
         "uid": ledger.uid,
@@ -168,12 +201,14 @@ def _to_json(ledger: Ledger, records: list[Record], dropped: int) -> dict[str, A
         "written": ledger.written_ns,
         "since": ledger.since_ns,
         "owned": list(ledger.owned),
-        "records": [_record_to_json(record) for record in records],
+        "records": [_record_to_json(record) for record in ledger.records],
     }
     for name, value in (
         ("tainted", ledger.tainted_ns),
         ("removed", ledger.removed_ns),
-        ("dropped", dropped),
+        ("dropped", ledger.dropped),
+        ("rebooted", ledger.rebooted_ns),
+        ("noticed", ledger.noticed_ns),
     ):
         if value:
             data[name] = value
@@ -209,12 +244,14 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
     return Ledger(
         uid=str(data["uid"]),
         boot_id=str(data["boot"]),
-        written_ns=int(data["written"]),
-        since_ns=int(data["since"]),
+        written_ns=_number(data["written"]),
+        since_ns=_number(data["since"]),
         owned=tuple(str(effect) for effect in data["owned"]),
-        tainted_ns=int(data.get("tainted", 0)),
-        removed_ns=int(data.get("removed", 0)),
-        dropped=int(data.get("dropped", 0)),
+        tainted_ns=_number(data.get("tainted", 0)),
+        removed_ns=_number(data.get("removed", 0)),
+        dropped=_number(data.get("dropped", 0)),
+        rebooted_ns=_number(data.get("rebooted", 0)),
+        noticed_ns=_number(data.get("noticed", 0)),
         records=tuple(_record_from_json(record) for record in data["records"]),
     )
 
@@ -226,11 +263,11 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         fault_id=str(data["fault"]),
         severity=Severity(data["severity"]),
         remedy=Remedy(data["remedy"]),
-        first_ns=int(data["first"]),
-        last_ns=int(data["last"]),
-        count=int(data["count"]),
-        log_ns=int(data["log"]),
-        uptime_us=int(data["uptime"]) if "uptime" in data else None,
+        first_ns=_number(data["first"]),
+        last_ns=_number(data["last"]),
+        count=_number(data["count"]),
+        log_ns=_number(data["log"]),
+        uptime_us=_number(data["uptime"]) if "uptime" in data else None,
         boot_id=str(data["boot"]),
         identity=str(data["id"]),
         acting=not visible_only,

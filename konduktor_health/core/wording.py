@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from konduktor_health.core.ledger import Ledger, Record
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
+from parsers.printable import printable
 
 MESSAGE_LIMIT = 512
 
@@ -55,5 +56,5 @@ def _first_to_act(ledger: Ledger) -> Record | None:
 
 
 def _bounded(text: str, record: Record) -> str:
-    line = f"{text}: {record.text}" if record.text else text
-    return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+    """As Kubernetes will give it back: a message that came back changed would be written again."""
+    return printable(f"{text}: {record.text}" if record.text else text, MESSAGE_LIMIT)

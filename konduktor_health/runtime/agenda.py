@@ -1,76 +1,89 @@
 """Which nodes have to be looked at again, and when? Held ones and unfinished ones.
 
-A hold without a time (budget) is looked at again when the fleet changes; one with a time
-(rate, repeat, surge) when the time has come; an unfinished write at once, then with growing
-delays up to MAX_RETRY_S.
+A hold without a time (budget) is looked at again when the counts of the fleet change; one with
+a time (rate, repeat, surge) when the time has come, and at the latest after MAX_WAIT_S; an
+unfinished write after a delay that grows for each node up to MAX_RETRY_S. Waiting is measured
+with the monotonic clock: a wall clock that is set back delays nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from konduktor_health.clock import Clock
 from konduktor_health.model import Hold, HoldReason, Plan
 from konduktor_health.timestamps import NS
 
 WAITING = frozenset({HoldReason.BUDGET, HoldReason.RATE, HoldReason.SURGE, HoldReason.REPEAT})
-SURGE_LOOK_S = 10
-FIRST_RETRY_S = 0.05
+SURGE_LOOK_S = 10.0
+FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 10.0
+MIN_WAIT_S = 0.05
+MAX_WAIT_S = 600.0
 IDLE_LOOK_S = 1.0
+
+
+@dataclass(slots=True)
+class _Wait:
+    at_s: float = math.inf  # monotonic
+    at_change: bool = False
 
 
 class Agenda:
     """Nodes to decide again. Used by one thread."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[str, int | None] = {}  # node -> look again at (ns); None: at a change
-        self._again: set[str] = set()
-        self._retry_at_ns = 0
-        self._retry_s = FIRST_RETRY_S
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: dict[str, _Wait] = {}
+        self._delays: dict[str, float] = {}  # nodes with an unfinished write -> last delay
+        self._counts: object = None
 
-    def forget(self, name: str) -> None:
-        """The node is gone."""
-        self._waiting.pop(name, None)
-        self._again.discard(name)
+    def unfinished(self) -> int:
+        """How many nodes have a write that has to be tried again."""
+        return len(self._delays)
 
-    def unfinished(self) -> bool:
-        """True while a write has to be tried again."""
-        return bool(self._again)
+    def add(self, names: Iterable[str]) -> None:
+        """These are due, until ``note`` says what became of them."""
+        for name in names:
+            self._waiting.setdefault(name, _Wait()).at_s = -math.inf
 
-    def postpone(self, names: Iterable[str]) -> None:
-        """Keep these names until ``note`` says what became of them."""
-        self._again |= set(names)
-
-    def due(self, now_ns: int, fleet_changed: bool) -> set[str]:
-        """Nodes whose time has come; unfinished ones are handed out once."""
-        names = {
+    def due(self, counts: object) -> set[str]:
+        """Nodes whose time has come; ``counts``: whatever budgets depend on."""
+        changed, self._counts = counts != self._counts, counts
+        now_s = self._clock.monotonic()
+        return {
             name
-            for name, until_ns in self._waiting.items()
-            if (fleet_changed if until_ns is None else until_ns <= now_ns)
+            for name, wait in self._waiting.items()
+            if wait.at_s <= now_s or (changed and wait.at_change)
         }
-        if now_ns >= self._retry_at_ns:
-            names |= self._again
-            self._again = set()
-        return names
 
-    def note(self, plan: Plan, unfinished: Iterable[str], now_ns: int) -> None:
-        """Take up what a Plan held and what could not be finished."""
-        for name in {action.node for action in plan.actions} | plan.settled:
+    def note(self, decided: Iterable[str], plan: Plan, unfinished: Iterable[str]) -> None:
+        """Take up what became of the decided nodes; those that are gone are forgotten."""
+        now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
+        failed = set(unfinished)
+        for name in decided:
             self._waiting.pop(name, None)
+            if name not in failed:
+                self._delays.pop(name, None)
         for action in plan.actions:
             if isinstance(action, Hold) and action.reason in WAITING:
-                surge = action.reason is HoldReason.SURGE
-                self._waiting[action.node] = (
-                    now_ns + SURGE_LOOK_S * NS if surge else action.until_ns
-                )
-        names = set(unfinished)
-        self._again = names
-        self._retry_s = min(self._retry_s * 2, MAX_RETRY_S) if names else FIRST_RETRY_S
-        self._retry_at_ns = now_ns + int(self._retry_s * NS) if names else 0
+                wait = self._waiting.setdefault(action.node, _Wait())
+                if action.reason is HoldReason.SURGE:
+                    wait.at_s = min(wait.at_s, now_s + SURGE_LOOK_S)
+                elif action.until_ns is None:
+                    wait.at_change = True
+                else:
+                    seconds = min(max((action.until_ns - now_ns) / NS, MIN_WAIT_S), MAX_WAIT_S)
+                    wait.at_s = min(wait.at_s, now_s + seconds)
+        for name in failed:
+            delay = min(2 * self._delays.get(name, FIRST_RETRY_S / 2), MAX_RETRY_S)
+            self._delays[name] = delay
+            wait = self._waiting.setdefault(name, _Wait())
+            wait.at_s = min(wait.at_s, now_s + delay)
 
-    def seconds_until_due(self, now_ns: int) -> float:
+    def seconds_until_due(self) -> float:
         """How long the loop may sleep if nothing wakes it."""
-        times = [until_ns for until_ns in self._waiting.values() if until_ns is not None]
-        if self._again:
-            times.append(self._retry_at_ns)
-        return max(0.0, min([IDLE_LOOK_S, *((time - now_ns) / NS for time in times)]))
+        next_s = min((wait.at_s for wait in self._waiting.values()), default=math.inf)
+        return max(0.0, min(IDLE_LOOK_S, next_s - self._clock.monotonic()))

@@ -1,17 +1,22 @@
 """How is a Plan carried out? One action at a time per node, several nodes at once.
 
 Each edit reads the Node afresh and is applied only if what the decision rests on is still so;
-otherwise that node stops with a conflict and the next cycle decides again. Taints come first,
-Events and conditions of all nodes after. Leadership is asserted before every effect.
+otherwise that node stops with a conflict and the next cycle decides again. The same holds for
+the condition: a node that was reset meanwhile must not be called faulty. Taints come first,
+Events and conditions of all nodes after. Leadership is asserted before every effect. A Plan that
+takes too long, or is interrupted by ``stop``, is left: what was not done is decided again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
 
+from loguru import logger
+
+from konduktor_health.clock import Clock
 from konduktor_health.errors import Conflict, HealthError, LeadershipLost, NotFound
 from konduktor_health.model import (
     Action,
@@ -23,8 +28,9 @@ from konduktor_health.model import (
 )
 from konduktor_health.ports import Cluster, NodeFeed
 from konduktor_health.runtime.fleet import same_basis
+from konduktor_health.runtime.writers import Writers
 
-T = TypeVar("T")
+PLAN_DEADLINE_S = 45.0  # below the standstill that ends the process
 
 
 @dataclass(slots=True)
@@ -34,8 +40,9 @@ class Outcome:
     applied: list[EditNode] = field(default_factory=list)
     conditions: int = 0
     events: int = 0
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: set[str] = field(default_factory=set)
     failed: dict[str, HealthError] = field(default_factory=dict)
+    postponed: set[str] = field(default_factory=set)  # no time was left for them
 
     @property
     def edited(self) -> frozenset[str]:
@@ -45,7 +52,7 @@ class Outcome:
     @property
     def unfinished(self) -> frozenset[str]:
         """Nodes that have to be decided again."""
-        return frozenset(self.conflicts) | frozenset(self.failed)
+        return frozenset(self.conflicts) | frozenset(self.failed) | frozenset(self.postponed)
 
 
 class Applier:
@@ -56,98 +63,123 @@ class Applier:
         cluster: Cluster,
         feed: NodeFeed,
         *,
-        now_ns: Callable[[], int],
+        clock: Clock,
+        stop: threading.Event | None = None,
         on_write: Callable[[NodeView], None] = lambda _view: None,
         assert_leader: Callable[[], None] = lambda: None,
         writers: int = 8,
     ) -> None:
         self._cluster = cluster
         self._feed = feed
-        self._now_ns = now_ns
+        self._clock = clock
+        self._stop = stop or threading.Event()
         self._on_write = on_write
         self._assert_leader = assert_leader
-        self._pool = ThreadPoolExecutor(max_workers=writers, thread_name_prefix="writer")
+        self._writers = Writers(writers)
 
     def close(self) -> None:
-        """Let running writes end; no new ones start."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """No new writes start; one that hangs is not waited for."""
+        self._writers.close()
 
     def apply(self, plan: Plan) -> Outcome:
         """Carry out a Plan. Raises LeadershipLost; other errors stop only their node."""
-        outcome = Outcome()
-        edits = [action for action in plan.actions if isinstance(action, EditNode)]
-        self._each(edits, self._edit, outcome)
-        followers: dict[str, list[Action]] = {}
-        for action in plan.actions:
-            follows = isinstance(action, PublishEvent | SetCondition)
-            if follows and action.node not in outcome.unfinished:
-                followers.setdefault(action.node, []).append(action)
-        self._each(list(followers.values()), self._follow, outcome)
-        return outcome
+        work = _Work(self, plan)
+        self._run(work, work.edits)
+        followers = {
+            name: actions
+            for name, actions in work.followers.items()
+            if name not in work.outcome.unfinished
+        }
+        self._run(work, followers)
+        return work.outcome
 
-    def _each(
-        self, items: Iterable[T], effect: Callable[[T, Outcome], None], outcome: Outcome
-    ) -> None:
-        futures = [self._pool.submit(effect, item, outcome) for item in items]
-        lost: LeadershipLost | None = None
-        for future in futures:
-            try:
-                future.result()
-            except LeadershipLost as error:
-                lost = error
-        if lost:
-            raise lost
+    def _run(self, work: _Work, actions: dict[str, list[Action]]) -> None:
+        work.done = set()
+        ends_s = self._clock.monotonic() + PLAN_DEADLINE_S
+        self._writers.run(
+            [partial(work.carry_out, name, each) for name, each in actions.items()],
+            lambda: self._stop.is_set() or self._clock.monotonic() > ends_s,
+        )
+        work.outcome.postponed |= actions.keys() - work.done
 
-    def _edit(self, action: EditNode, outcome: Outcome) -> None:
-        with _Guarded(action.node, outcome):
-            self._assert_leader()
+    def edit(self, action: EditNode) -> NodeView:
+        """Read afresh, compare, write. Raises Conflict when the Node has changed."""
+        self._assert_leader()
+        fresh = self._cluster.get_node(action.node)
+        if not same_basis(fresh, replace(action.basis, condition=fresh.condition)):
+            self._feed.put(fresh)
+            raise Conflict(f"node {action.node} has changed since the decision")
+        self._assert_leader()
+        return self._written(self._cluster.edit_node(fresh, action.edit))
+
+    def set_condition(self, action: SetCondition, basis: NodeView) -> None:
+        """Write the condition if the Node is still as decided; heartbeats do not matter."""
+        self._assert_leader()
+        now_ns = self._clock.now_ns()
+        try:
+            self._written(self._cluster.set_condition(basis, action.condition, now_ns))
+        except Conflict:
             fresh = self._cluster.get_node(action.node)
-            if not same_basis(fresh, replace(action.basis, condition=fresh.condition)):
-                self._feed.put(fresh)
-                raise Conflict(f"node {action.node} has changed since the decision")
+            self._feed.put(fresh)
+            if not same_basis(fresh, replace(basis, condition=fresh.condition)):
+                raise
             self._assert_leader()
-            written = self._cluster.edit_node(fresh, action.edit)
-            self._feed.put(written)
-            self._on_write(written)
-            outcome.applied.append(action)
+            self._written(self._cluster.set_condition(fresh, action.condition, now_ns))
 
-    def _follow(self, actions: list[Action], outcome: Outcome) -> None:
-        with _Guarded(actions[0].node, outcome):
+    def publish(self, event: PublishEvent) -> None:
+        """Create the Event."""
+        self._assert_leader()
+        self._cluster.publish_event(event, self._clock.now_ns())
+
+    def _written(self, view: NodeView) -> NodeView:
+        self._feed.put(view)
+        self._on_write(view)
+        return view
+
+
+class _Work:
+    """One Plan while it is carried out. Called from several threads, one per node at a time."""
+
+    def __init__(self, applier: Applier, plan: Plan) -> None:
+        self._applier = applier
+        self._lock = threading.Lock()
+        self._views: dict[str, NodeView] = {}  # as our edit left them
+        self.outcome = Outcome()
+        self.done: set[str] = set()
+        self.edits: dict[str, list[Action]] = {}
+        self.followers: dict[str, list[Action]] = {}
+        for action in plan.actions:
+            if isinstance(action, EditNode):
+                self.edits.setdefault(action.node, []).append(action)
+            elif isinstance(action, PublishEvent | SetCondition):
+                self.followers.setdefault(action.node, []).append(action)
+
+    def carry_out(self, node: str, actions: list[Action]) -> None:
+        """A node's actions in order. What stops them is noted; leadership lost goes on up."""
+        try:
             for action in actions:
-                self._assert_leader()
-                if isinstance(action, PublishEvent):
-                    self._cluster.publish_event(action, self._now_ns())
-                    outcome.events += 1
-                elif isinstance(action, SetCondition):
-                    current = self._current(action.node)
-                    self._feed.put(
-                        self._cluster.set_condition(current, action.condition, self._now_ns())
-                    )
-                    outcome.conditions += 1
+                self._one(action)
+        except LeadershipLost:
+            raise
+        except (Conflict, NotFound):
+            self.outcome.conflicts.add(node)
+        except HealthError as error:
+            self.outcome.failed[node] = error
+        except Exception as error:  # a bug on one node must not stop the others
+            logger.bind(node=node).opt(exception=error).error(f"bug: write failed: {error!r}")
+            self.outcome.failed[node] = HealthError(f"bug: {error!r}")
+        self.done.add(node)
 
-    def _current(self, name: str) -> NodeView:
-        return self._feed.nodes().get(name) or self._cluster.get_node(name)
-
-
-class _Guarded:
-    """Notes what stopped a node; leadership lost goes on up."""
-
-    def __init__(self, node: str, outcome: Outcome) -> None:
-        self._node = node
-        self._outcome = outcome
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if error is None:
-            return False
-        if isinstance(error, Conflict | NotFound):
-            self._outcome.conflicts.append(self._node)
-            return True
-        if isinstance(error, LeadershipLost):
-            return False
-        if isinstance(error, HealthError):
-            self._outcome.failed[self._node] = error
-            return True
-        return False
+    def _one(self, action: Action) -> None:
+        if isinstance(action, EditNode):
+            self._views[action.node] = self._applier.edit(action)
+            self.outcome.applied.append(action)
+        elif isinstance(action, PublishEvent):
+            self._applier.publish(action)
+            with self._lock:
+                self.outcome.events += 1
+        elif isinstance(action, SetCondition):
+            basis = self._views.get(action.node, action.basis)
+            self._applier.set_condition(action, basis)
+            with self._lock:
+                self.outcome.conditions += 1

@@ -7,14 +7,14 @@ passes a sighting that is not on its Node yet: a crash costs a re-read, never a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
-from konduktor_health.errors import HealthError
+from konduktor_health.errors import HealthError, LeadershipLost
 from konduktor_health.ports import Cluster
 
 VERSION = 1
@@ -33,8 +33,16 @@ class Stored:
 class Checkpoint:
     """Keeps the newest source states and writes them now and then."""
 
-    def __init__(self, cluster: Cluster, *, clock: Clock, interval_s: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        clock: Clock,
+        interval_s: float,
+        assert_leader: Callable[[], None] = lambda: None,
+    ) -> None:
         self._cluster = cluster
+        self._assert_leader = assert_leader
         self._clock = clock
         self._interval_s = interval_s
         self._sources: dict[str, Mapping[str, Any]] = {}
@@ -53,7 +61,9 @@ class Checkpoint:
             self._sources = {
                 str(name): state for name, state in sources.items() if isinstance(state, Mapping)
             }
-        self._floor_ns = floor if isinstance(floor, int) else first_floor_ns
+        # the floor of a first start lies before that of any later one
+        stored_floor = floor if type(floor) is int else first_floor_ns
+        self._floor_ns = min(stored_floor, first_floor_ns)
         hashes = managed if isinstance(managed, list) else []
         return Stored(dict(self._sources), frozenset(map(str, hashes)), self._floor_ns)
 
@@ -61,19 +71,28 @@ class Checkpoint:
         """The newest state of a source whose entries have been taken."""
         self._sources[source] = state
 
-    def write_if_due(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
-        """Write once the interval is over; a failure is logged and tried again after the next."""
+    def write_if_due(
+        self,
+        oldest_pending_ns: Callable[[], int | None],
+        managed_uids: Callable[[], Iterable[str]],
+    ) -> None:
+        """Write once the interval is over; a failure is logged and tried again after the next.
+
+        Both are asked only then. Raises LeadershipLost.
+        """
         since = self._clock.monotonic() - (self._written_at or 0.0)
         if self._written_at is not None and since < self._interval_s:
             return
         try:
-            self.write(oldest_pending_ns, managed_uids)
+            self.write(oldest_pending_ns(), managed_uids())
+        except LeadershipLost:
+            raise
         except HealthError as error:
             logger.warning(f"checkpoint not written: {error}")
 
     def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
-        """Write the state. Raises errors of the cluster port."""
-        hashes = sorted(short_hash(uid) for uid in list(managed_uids))[:MAX_REMEMBERED]
+        """Write the state. Raises LeadershipLost and errors of the cluster port."""
+        hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
         content = {
             "v": VERSION,
             "floor": self._floor_ns,
@@ -85,6 +104,7 @@ class Checkpoint:
         }
         self._written_at = self._clock.monotonic()
         if content != self._content:
+            self._assert_leader()
             self._cluster.write_state(content)
             self._content = content
 

@@ -18,22 +18,25 @@ from konduktor_health.adapters.kube import build_cluster, build_feed, build_leas
 from konduktor_health.adapters.loki import build_sources, build_specs
 from konduktor_health.clock import NS, Clock, SystemClock
 from konduktor_health.errors import ClusterUnavailable, HealthError, TransientError
-from konduktor_health.ports import Leadership, NodeFeed
+from konduktor_health.ports import Cluster, Leadership, NodeFeed
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
-from konduktor_health.runtime.checkpoint import Checkpoint
+from konduktor_health.runtime.checkpoint import Checkpoint, short_hash
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report, Trouble
+from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.settings import Settings
 
 STANDSTILL_S = 120.0
 SYNC_TIMEOUT_S = 30.0
 ONCE_ROUNDS = 10
+ONCE_LEASES = 2  # so many lease durations --once waits for another replica
+SAVE_S = 1.5  # of the seconds that the end may take
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class Controller:
     clock: Clock
     stop: threading.Event
     wake: threading.Event
+    cluster: Cluster
     feed: NodeFeed
     fleet: Fleet
     observer: Observer
@@ -61,8 +65,8 @@ class Controller:
             self._start()
             if not self._lead():
                 return
-            self._resume()
             self._await_nodes()
+            self._resume()
             self.sources.start(self.stop)
             self.loop.run(self.stop)
         finally:
@@ -76,14 +80,16 @@ class Controller:
             if not self._lead(once=True):
                 return
             self._resume()
-            self.loop.cycle(self.sources.poll_once())
+            self.loop.cycle(self.sources.poll_once(self.stop))
             for _ in range(ONCE_ROUNDS):
                 if self.stop.is_set() or not self.loop.agenda.unfinished():
                     break
-                self.clock.wait(self.stop, self.loop.agenda.seconds_until_due(self.clock.now_ns()))
+                self.clock.wait(self.stop, self.loop.agenda.seconds_until_due())
                 self.loop.cycle([])
             if troubles := self.report.troubles():
                 raise TransientError(troubles[0].message, hint=troubles[0].hint)
+            if unfinished := self.loop.agenda.unfinished():
+                raise TransientError(f"{unfinished} nodes could not be written; see the log")
         finally:
             self._put_down()
 
@@ -129,6 +135,8 @@ class Controller:
         if self.lease is None:
             return True
         self.lease.start(self.stop)
+        patience_s = ONCE_LEASES * self.settings.lease.duration_s
+        deadline = self.clock.monotonic() + patience_s
         while not self.stop.is_set():
             if self.lease.wait_leader(0.2):
                 self.report.metrics.leader.set(1)
@@ -137,6 +145,11 @@ class Controller:
             error = self.lease.last_error()
             if once and isinstance(error, HealthError) and not isinstance(error, TransientError):
                 raise error
+            if once and self.clock.monotonic() > deadline:
+                raise error or TransientError(
+                    f"another replica has been leading for {patience_s:g} s",
+                    hint="a running controller does what --once would; or use --dry-run",
+                )
         return False
 
     def _resume(self) -> None:
@@ -150,24 +163,57 @@ class Controller:
                 self.clock.wait(self.stop, 1.0)
                 continue
             self.sources.restore(stored.sources)
-            self.fleet.recall(stored.managed)
             self.observer.floor_ns = stored.floor_ns
+            self._recall(stored.managed)
             return
 
+    def _recall(self, hashes: frozenset[str]) -> None:
+        """Nodes that were managed before stay so. The feed has taken its list without knowing
+        them: those whose GPUs are gone since are looked up once."""
+        self.fleet.recall(hashes)
+        missing = hashes - {short_hash(view.uid) for view in self.feed.nodes().values()}
+        if not missing:
+            return
+        try:
+            views = self.cluster.list_nodes()
+        except TransientError as error:
+            logger.warning(f"nodes managed before are kept as the watch reports them: {error}")
+            return
+        for view in views:
+            if short_hash(view.uid) in missing and self.fleet.keep(view):
+                self.feed.put(view)
+                self.fleet.changed(None, view)
+
     def _put_down(self) -> None:
+        """Each step whatever became of those before it: the Lease must not stay taken."""
         self.stop.set()
         self.wake.set()
-        if self.lease is not None and self.lease.is_leader() and self.feed.synced():
+        steps: list[Callable[[], object]] = []
+        if self.applier:
+            steps.append(self.applier.close)
+        if self.lease is not None:
+            steps += [self._save, self.lease.release]
+        if self.status:
+            steps.append(self.status.stop)
+        for step in steps:
             try:
-                self.checkpoint.write(self.observer.oldest_pending_ns(), self.fleet.remembered)
+                step()
+            except Exception as error:
+                logger.opt(exception=error).error(f"bug: not put down well: {error!r}")
+
+    def _save(self) -> None:
+        """The last checkpoint, if it can be had quickly: without it the log is read again."""
+
+        def write() -> None:
+            try:
+                self.checkpoint.write(self.observer.oldest_pending_ns(), self.fleet.uids())
             except HealthError as error:
                 logger.warning(f"checkpoint not written: {error}")
-        if self.applier:
-            self.applier.close()
-        if self.lease is not None:
-            self.lease.release()
-        if self.status:
-            self.status.stop()
+
+        if self.lease is not None and self.lease.is_leader() and self.observer.floor_ns:
+            thread = threading.Thread(target=write, name="last-checkpoint", daemon=True)
+            thread.start()
+            thread.join(SAVE_S)
 
 
 def _identity() -> str:
@@ -200,39 +246,50 @@ def build(
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
     )
-    observer = Observer(feed, surge_window_s=settings.policy.surge_window_s)
+    observer = Observer(
+        feed,
+        clock=clock,
+        opted_out=fleet.is_opted_out,
+        surge_window_s=settings.policy.surge_window_s,
+    )
     applier = None
     if lease is not None:
         applier = Applier(
             cluster,
             feed,
-            now_ns=clock.now_ns,
+            clock=clock,
+            stop=stop,
             on_write=fleet.wrote,
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
-    checkpoint = Checkpoint(cluster, clock=clock, interval_s=settings.checkpoint_interval_s)
+    checkpoint = Checkpoint(
+        cluster,
+        clock=clock,
+        interval_s=settings.checkpoint_interval_s,
+        assert_leader=lease.assert_leader if lease else lambda: None,
+    )
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     report = Report(Metrics(), emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        feed=feed,
+        situation=Situation(feed, fleet, observer, settings.core_policy(), clock),
         fleet=fleet,
         observer=observer,
         applier=applier,
         checkpoint=None if dry_run else checkpoint,
         report=report,
-        policy=settings.core_policy(),
         clock=clock,
         wake=wake,
-        agenda=Agenda(),
+        agenda=Agenda(clock),
     )
     controller = Controller(
         settings=settings,
         clock=clock,
         stop=stop,
         wake=wake,
+        cluster=cluster,
         feed=feed,
         fleet=fleet,
         observer=observer,

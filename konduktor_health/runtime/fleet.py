@@ -10,12 +10,16 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from konduktor_health.core.decide import read_ledger
-from konduktor_health.core.managed import is_managed
+from loguru import logger
+
+from konduktor_health.core.assess import read_ledger
+from konduktor_health.core.managed import is_managed, odd_label, opted_out
 from konduktor_health.core.reset import needs_reset, our_taints
 from konduktor_health.model import FleetView, Keys, NodeView
 from konduktor_health.runtime.checkpoint import RememberedUids
 from konduktor_health.timestamps import NS
+
+MAX_OPTED_OUT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class Fleet:
         self._tainted: set[str] = set()
         self._adopted: set[str] = set()
         self._taint_times: dict[str, int] = {}
-        self._boot_changed: dict[str, int] = {}
+        self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
+        self._opted_out: set[str] = set()
         self._seen_at: dict[str, int] = {}
         self.remembered = RememberedUids()
 
@@ -51,10 +56,19 @@ class Fleet:
 
     def keep(self, view: NodeView) -> bool:
         """The feed's predicate: managed nodes are kept, and remembered by UID."""
+        if opted_out(view):
+            if len(self._opted_out) < MAX_OPTED_OUT:
+                self._opted_out.add(view.name)
+            return False
+        self._opted_out.discard(view.name)
         managed = is_managed(view, self._keys, self.remembered)
         if managed:
             self.remembered.add(view.uid)
         return managed
+
+    def is_opted_out(self, name: str) -> bool:
+        """The node of this name was last seen with the opt-out label."""
+        return name in self._opted_out
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""
@@ -66,18 +80,22 @@ class Fleet:
         with self._lock:
             self._count(name, new)
             if new is None:
-                self._boot_changed.pop(name, None)
+                self._boots.pop(name, None)
                 self._seen_at.pop(name, None)
-                if old is not None:
-                    self.remembered.discard(old.uid)
             else:
                 if old and old.boot_id and new.boot_id and old.boot_id != new.boot_id:
-                    self._boot_changed[name] = self._seen_at.get(name, now_ns)
+                    self._boots[name] = (self._seen_at.get(name, now_ns), now_ns)
                 self._seen_at[name] = now_ns
-            if self._needs_decision(old, new):
+            if old is not None and (new is None or old.uid != new.uid):
+                self.remembered.discard(old.uid)
+            needed = self._needs_decision(old, new)
+            if needed:
                 first = self._changed.get(name)
                 self._changed[name] = Change(first.old if first else old, new)
-        if name in self._changed:
+        if new is not None and odd_label(new) and (old is None or not odd_label(old)):
+            shown = (new.managed_label or "")[:64]
+            logger.bind(node=name).warning(f"{self._keys.managed}={shown}: only false opts out")
+        if needed:
             self._wake()
 
     def wrote(self, view: NodeView) -> None:
@@ -92,16 +110,21 @@ class Fleet:
             changes, self._changed = self._changed, {}
         return changes
 
-    def boot_changed_ns(self) -> Mapping[str, int]:
-        """Per node: when the previous boot was last seen, for boot changes under our eyes."""
+    def boots(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """For boot changes under our eyes: when the previous boot was last seen, and when we
+        noticed that it had ended (Unix ns)."""
         with self._lock:
-            return dict(self._boot_changed)
+            return {name: self._boots[name] for name in names if name in self._boots}
 
     def view(self, now_ns: int, fatal: Mapping[str, Mapping[str, int]]) -> FleetView:
         """The counts that the core decides with."""
         with self._lock:
             recent = [time for time in self._taint_times.values() if time > now_ns - 60 * NS]
             return FleetView(len(self._managed), len(self._tainted), tuple(sorted(recent)), fatal)
+
+    def uids(self) -> frozenset[str]:
+        """UIDs of the nodes that were managed in this process and still exist."""
+        return frozenset(self.remembered.copy())
 
     def counts(self) -> tuple[int, int, int]:
         """(managed, tainted, adopted) nodes."""
@@ -128,7 +151,8 @@ class Fleet:
         if new is None:
             return old is not None
         if old is None:
-            return needs_reset(new, self._keys)
+            unwell = new.condition is not None and new.condition.status != "True"
+            return needs_reset(new, self._keys) or unwell
         return _basis(old) != _basis(new)
 
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from loguru import logger
+
 from konduktor_health.errors import ConfigError
 from konduktor_health.runtime.log import printable
 from konduktor_health.runtime.metrics import Metrics
@@ -35,25 +37,34 @@ class StatusServer:
             "/readyz": lambda: _ready(troubles()),
         }
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(pages))
+            self._server = _Server((host, port), _handler(pages))
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}",
                 hint="choose another port with http.port, or 0 for any free one",
             ) from error
         self._server.daemon_threads = True
+        self._serving = False
         self.port = int(self._server.server_address[1])
 
     def start(self) -> None:
         """Begin to answer."""
+        self._serving = True
         threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name="status-http", daemon=True
         ).start()
 
     def stop(self) -> None:
         """Stop answering and free the port."""
-        self._server.shutdown()
+        if self._serving:  # it would wait for a loop that never began
+            self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """A client that hung up, or a bug: one line in the log instead of a dump on stderr."""
+        logger.opt(exception=True).debug("a status request broke off")
 
 
 def _ready(troubles: list[Trouble]) -> tuple[int, bytes]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loguru import logger
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from loguru import Message
 
 LINE_LIMIT = 4096
+FRAMES = 6
 
 
 def set_up(*, debug: bool, form: str, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -34,6 +38,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:LINE_LIMIT])
 
 
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    return [_clean(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    """Where it happened, innermost first: files, lines and functions, no values."""
+    frames = traceback.extract_tb(trace, limit=-FRAMES)
+    return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)]
+
+
 def _json_sink(out: TextIO) -> Any:
     def write(message: Message) -> None:
         record = message.record
@@ -43,9 +59,10 @@ def _json_sink(out: TextIO) -> Any:
             "message": printable(record["message"]),
         }
         for key, value in record["extra"].items():
-            line[key] = printable(value) if isinstance(value, str) else value
-        if record["exception"] and record["exception"].value is not None:
-            line["exception"] = printable(repr(record["exception"].value))
+            line[key] = _clean(value)
+        if (raised := record["exception"]) and raised.value is not None:
+            line["exception"] = printable(repr(raised.value))
+            line["at"] = _frames(raised.traceback)
         out.write(json.dumps(line, default=str) + "\n")
         out.flush()
 
@@ -58,6 +75,9 @@ def _text_sink(out: TextIO) -> Any:
         extra = " ".join(f"{key}={printable(str(value))}" for key, value in record["extra"].items())
         stamp = record["time"].strftime("%H:%M:%S.%f")[:-3]
         text = f"{stamp} {record['level'].name.lower():7} {printable(record['message'])} {extra}"
+        if (raised := record["exception"]) and raised.value is not None:
+            at = " < ".join(_frames(raised.traceback))
+            text = f"{text.rstrip()} exception={printable(repr(raised.value))} at {at}"
         out.write(text.rstrip() + "\n")
         out.flush()
 
@@ -68,4 +88,8 @@ class _Bridge(logging.Handler):
     """Library warnings reach the same sink."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger.bind(logger=record.name).log(record.levelname, record.getMessage())
+        level = "ERROR" if record.levelno >= logging.ERROR else "WARNING"
+        try:
+            logger.bind(logger=record.name).log(level, record.getMessage())
+        except Exception:  # arguments that do not fit the format: never the library's problem
+            logger.bind(logger=record.name).log(level, str(record.msg))

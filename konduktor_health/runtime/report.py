@@ -48,11 +48,11 @@ class Report:
         self._emit = emit
         self._lock = threading.Lock()
         self._sources: dict[str, SourceStatus] = {}
-        self._holds: dict[str, tuple[HoldReason, str]] = {}
+        self._holds: dict[str, frozenset[HoldReason]] = {}
+        self._failures: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._surges: frozenset[str] = frozenset()
         self._fault_ids: set[str] = set()
-        self._counted: dict[tuple[str, str, str], int] = {}
         self._unknown_shown: set[str] = set()
 
     def troubles(self) -> list[Trouble]:
@@ -82,8 +82,10 @@ class Report:
         with self._lock:
             before = self._sources.get(status.name)
             self._sources[status.name] = status
-        if not status.ok and (before is None or before.message != status.message):
-            logger.bind(source=status.name, hint=status.hint).warning(status.message)
+        told = before is not None and before.message == status.message
+        if status.message and not told:
+            level = "INFO" if status.ok else "WARNING"
+            logger.bind(source=status.name, hint=status.hint).log(level, status.message)
         elif status.ok and before is not None and not before.ok:
             logger.bind(source=status.name).info("source is read again")
         label = status.name
@@ -94,11 +96,14 @@ class Report:
 
     def plan(self, plan: Plan, outcome: Outcome, *, dry_run: bool) -> None:
         """A Plan was carried out (or, in a dry run, only shown)."""
-        holds = [action for action in plan.actions if isinstance(action, Hold)]
-        for hold in holds:
-            self._hold(hold)
-        for name in plan.settled - {hold.node for hold in holds}:
+        holds: dict[str, list[Hold]] = {}
+        for action in plan.actions:
+            if isinstance(action, Hold):
+                holds.setdefault(action.node, []).append(action)
+        for name in plan.settled - holds.keys():
             self._holds.pop(name, None)
+        for name, held in holds.items():
+            self._hold(name, held)
         done = [a for a in plan.actions if isinstance(a, EditNode)] if dry_run else outcome.applied
         for edit in done:
             self._say(edit, dry_run)
@@ -107,8 +112,7 @@ class Report:
         self.metrics.write_errors.inc(len(outcome.failed))
         self.metrics.events.inc(outcome.events)
         self.metrics.conditions.inc(outcome.conditions)
-        for name, error in outcome.failed.items():
-            logger.bind(node=name, hint=error.hint).warning(f"write failed: {error}")
+        self._failed(outcome)
         self._note_surges(plan.surges, bool(plan.actions))
 
     def cycle(self, seconds: float, observer: Observer, fleet: Fleet) -> None:
@@ -120,13 +124,13 @@ class Report:
         metrics.managed.set(managed)
         metrics.tainted.set(tainted)
         metrics.adopted.set(adopted)
-        metrics.pending.set(len(observer.pending()))
-        metrics.unknown_lines.set(sum(observer.unknown_names.values()))
+        metrics.pending.set(observer.pending_nodes())
+        metrics.unknown_lines.set(observer.unknown_lines)
         metrics.unmanaged.set(observer.unmanaged_faults)
         metrics.missed.set(observer.missed_records)
         self._count_faults(observer)
-        for name in list(observer.unknown_names):
-            if name not in self._unknown_shown:
+        if len(observer.unknown_names) > len(self._unknown_shown):
+            for name in observer.unknown_names.keys() - self._unknown_shown:
                 self._unknown_shown.add(name)
                 logger.bind(name=name[:253]).warning("log lines from a name that is no Node")
 
@@ -134,17 +138,29 @@ class Report:
         """A cycle ended in an error."""
         self.metrics.cycles.labels("failed").inc()
 
-    def _hold(self, hold: Hold) -> None:
-        known = self._holds.get(hold.node)
-        if known == (hold.reason, hold.message):
-            return
-        if known is None or known[0] is not hold.reason:
+    def _hold(self, name: str, holds: list[Hold]) -> None:
+        """Say what has not been said: a node may be held for several reasons at a time."""
+        known = self._holds.get(name, frozenset())
+        for hold in holds:
+            if hold.reason in known:
+                continue
             self.metrics.holds.labels(hold.reason.value).inc()
-            self._print(f"hold {hold.node}: {hold.reason.value}: {hold.message}", hold.evidence)
+            self._print(f"hold {name}: {hold.reason.value}: {hold.message}", hold.evidence)
             if hold.reason is not HoldReason.REPEAT:
-                logger.bind(node=hold.node, reason=hold.reason.value).info(f"held: {hold.message}")
-        if len(self._holds) < MAX_KNOWN_HOLDS or hold.node in self._holds:
-            self._holds[hold.node] = (hold.reason, hold.message)
+                logger.bind(node=name, reason=hold.reason.value).info(f"held: {hold.message}")
+        if len(self._holds) < MAX_KNOWN_HOLDS or name in self._holds:
+            self._holds[name] = frozenset(hold.reason for hold in holds)
+
+    def _failed(self, outcome: Outcome) -> None:
+        """A write that keeps failing is told once, and again when the reason changes."""
+        for action in outcome.applied:
+            self._failures.pop(action.node, None)
+        for name, error in outcome.failed.items():
+            if self._failures.get(name) == str(error):
+                continue
+            if len(self._failures) < MAX_KNOWN_HOLDS or name in self._failures:
+                self._failures[name] = str(error)
+            logger.bind(node=name, hint=error.hint).warning(f"write failed: {error}")
 
     def _say(self, edit: EditNode, dry_run: bool) -> None:
         self._print(f"{edit.kind.value} {edit.node}: {edit.message}", edit.evidence)
@@ -174,12 +190,8 @@ class Report:
         self._surges = surges
 
     def _count_faults(self, observer: Observer) -> None:
-        for key, count in observer.faults.items():
-            new = count - self._counted.get(key, 0)
-            if new > 0:
-                fault_id, severity, source = key
-                self.metrics.faults.labels(self._label(fault_id), severity, source).inc(new)
-                self._counted[key] = count
+        for (fault_id, severity, source), count in observer.drain_faults().items():
+            self.metrics.faults.labels(self._label(fault_id), severity, source).inc(count)
 
     def _label(self, fault_id: str) -> str:
         """Codes come from log lines: bound how many become labels."""

@@ -6,20 +6,31 @@ one. Entries become visible when they are put; ``fail`` makes requests fail.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from konduktor_health.adapters.loki.answers import Line, Page
 from konduktor_health.adapters.loki.client import Direction, Limits
-from konduktor_health.errors import HealthError, LokiTooMuch
+from konduktor_health.adapters.loki.refusals import AnswerLost
+from konduktor_health.clock import NS
+from konduktor_health.errors import HealthError, LokiTooMuch, LokiUnavailable
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _STAGE = re.compile(
     rf"\s*(?:(?P<op>\|=|!=|\|~|!~) (?P<values>{_STRING}(?: or {_STRING})*)"
     rf"|\| (?P<name>\w+)(?P<cmp>!?=)(?P<value>{_STRING}))"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    op: str
+    name: str  # "": a line filter
+    values: tuple[str, ...]
 
 
 class FakeClock:
@@ -51,14 +62,22 @@ def line(time_ns: int, text: str, labels: Mapping[str, str] | None = None, **met
 class MemoryLoki:
     """Stands in for LokiClient."""
 
-    def __init__(self, page_lines: int = 5000) -> None:
+    def __init__(self, page_lines: int = 5000, clock: FakeClock | None = None) -> None:
         self.page_lines = page_lines
+        self.clock = clock  # moves while an answer is waited for
         self.lines: list[Line] = []
         self.fail: HealthError | None = None
         self.fail_in = 0  # requests until it fails
         self.most_in_window: int | None = None  # more lines than this is "too much"
         self.queries: list[tuple[str, int, int]] = []
+        self.limits_asked: list[int | None] = []
         self.bytes_a_query = 0
+        self.bytes_a_second = 0.0  # scanned of the window
+        self.broken_ns: tuple[int, int] | None = None  # windows that touch it fail
+        self.scanned = 0  # in all
+        self.most_answer_bytes: int | None = None  # a larger answer is lost,
+        self.lost_after_s = 60.0  # and the connection cut after this
+        self.slow_s = 0.0  # that other answers take
         self.warnings: tuple[str, ...] = ()
         self.hide_below_ns: int | None = None  # max_query_lookback
 
@@ -72,9 +91,11 @@ class MemoryLoki:
         end_ns: int,
         limit: int | None = None,
         direction: Direction = "forward",
+        timeout_s: float | None = None,
     ) -> Page:
         self._trip()
         self.queries.append((query, start_ns, end_ns))
+        self.limits_asked.append(limit)
         lines = min(limit or self.page_lines, self.page_lines)
         found = [
             one for one in self.lines if start_ns <= one.time_ns < end_ns and _keeps(query, one)
@@ -88,8 +109,24 @@ class MemoryLoki:
                 _order(one, query + direction),
             )
         )
+        broken = self.broken_ns
+        if broken is not None and start_ns < broken[1] and broken[0] < end_ns:
+            raise LokiUnavailable("Loki answered 500: failed to load a chunk")
         shown = sorted(found[:lines], key=lambda one: one.time_ns)
-        return Page(tuple(shown), lines, 0, self.bytes_a_query, self.warnings)
+        size = sum(len(one.text) for one in shown)
+        self._wait(size, min(timeout_s or 65.0, 65.0))
+        scanned = self.bytes_a_query + int(self.bytes_a_second * (end_ns - start_ns) / NS)
+        self.scanned += scanned
+        return Page(tuple(shown), lines, 0, scanned, self.warnings, size, self.slow_s)
+
+    def _wait(self, size: int, timeout_s: float) -> None:
+        """As the real one: an answer above its message size is lost, after a long wait."""
+        lost = self.most_answer_bytes is not None and size > self.most_answer_bytes
+        wait_s = self.lost_after_s if lost else self.slow_s
+        if self.clock is not None:
+            self.clock.advance(min(wait_s, timeout_s))
+        if lost or wait_s > timeout_s:
+            raise AnswerLost("no answer")
 
     def series(self, selector: str, start_ns: int, end_ns: int) -> list[Mapping[str, str]]:
         self._trip()
@@ -122,23 +159,28 @@ def _order(one: Line, how: str) -> bytes:
 
 
 def _keeps(query: str, one: Line) -> bool:
-    position = query.index("}") + 1
+    return all(_stage_keeps(stage, one) for stage in _stages(query))
+
+
+@functools.lru_cache(maxsize=64)
+def _stages(query: str) -> tuple[_Stage, ...]:
+    position, stages = query.index("}") + 1, []
     while position < len(query):
-        stage = _STAGE.match(query, position)
-        assert stage is not None, f"not understood: {query[position:]}"
-        position = stage.end()
-        if not _stage_keeps(stage, one):
-            return False
-    return True
+        found = _STAGE.match(query, position)
+        assert found is not None, f"not understood: {query[position:]}"
+        position = found.end()
+        values = re.findall(_STRING, found["values"] or found["value"])
+        stages.append(
+            _Stage(found["op"] or found["cmp"], found["name"] or "", tuple(map(json.loads, values)))
+        )
+    return tuple(stages)
 
 
-def _stage_keeps(stage: re.Match[str], one: Line) -> bool:
-    if stage["name"]:
-        value = one.labels.get(stage["name"], one.metadata.get(stage["name"], ""))
-        same = value == str(json.loads(stage["value"]))
-        return same == (stage["cmp"] == "=")
-    values = [json.loads(text) for text in re.findall(_STRING, stage["values"])]
-    if stage["op"] in ("|=", "!="):
-        return any(value in one.text for value in values) == (stage["op"] == "|=")
-    found = re.search(re.sub(r"\$\Z", r"\\Z", values[0]), one.text) is not None
-    return found == (stage["op"] == "|~")
+def _stage_keeps(stage: _Stage, one: Line) -> bool:
+    if stage.name:
+        value = one.labels.get(stage.name, one.metadata.get(stage.name, ""))
+        return (value == stage.values[0]) == (stage.op == "=")
+    if stage.op in ("|=", "!="):
+        return any(value in one.text for value in stage.values) == (stage.op == "|=")
+    pattern = re.sub(r"\$\Z", r"\\Z", stage.values[0])
+    return (re.search(pattern, one.text) is not None) == (stage.op == "|~")

@@ -53,6 +53,8 @@ class Page:
     skipped: int = 0  # entries that could not be understood
     bytes_processed: int = 0  # that Loki scanned for it
     warnings: tuple[str, ...] = ()
+    answer_bytes: int = 0  # of the JSON, unpacked
+    took_s: float = 0.0  # from the request to the whole answer
 
     @property
     def full(self) -> bool:
@@ -112,6 +114,7 @@ def page(body: bytes, limit: int) -> Page:
         skipped=skipped,
         bytes_processed=_bytes_processed(data.get("stats")),
         warnings=_warnings(answer.get("warnings")),
+        answer_bytes=len(body),
     )
 
 

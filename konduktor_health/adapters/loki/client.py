@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import requests
@@ -29,7 +29,7 @@ from tenacity.stop import stop_base
 
 from konduktor_health.adapters.loki import answers
 from konduktor_health.adapters.loki.answers import Page
-from konduktor_health.adapters.loki.refusals import TooManyLines, error_for
+from konduktor_health.adapters.loki.refusals import AnswerLost, TooManyLines, error_for
 from konduktor_health.adapters.loki.transport import Reply, Transport
 from konduktor_health.clock import NS, Clock, SystemClock
 from konduktor_health.errors import LokiBusy, LokiRefused, LokiUnavailable, TransientError
@@ -37,7 +37,8 @@ from konduktor_health.settings import LokiSettings
 
 Direction = Literal["forward", "backward"]
 _API = "/loki/api/v1"
-_PATIENCE_S = 5.0  # no new try later than this after the first; a time-out uses it up
+_PATIENCE_S = 5.0  # no new try later than this after the first
+_ASIDE_S = 10.0  # for what Loki answers from its index; the reader has a way without it
 _WAIT_S = (0.2, 2.0)
 
 
@@ -78,12 +79,14 @@ class LokiClient:
         end_ns: int,
         limit: int | None = None,
         direction: Direction = "forward",
+        timeout_s: float | None = None,
     ) -> Page:
         """Entries with ``start_ns <= time < end_ns`` (Unix ns), at most ``limit`` of them,
         the oldest ("forward") or the newest ("backward"); merged, oldest first.
 
-        ``Page.limit`` is the limit that was in force. Raises LokiUnavailable, LokiBusy,
-        LokiTooMuch, LokiRefused, ConfigError.
+        ``timeout_s``: wait no longer for the answer; ``read_timeout_s`` at most. ``Page.limit``
+        is the limit that was in force. Raises LokiUnavailable, LokiBusy, LokiTooMuch,
+        LokiRefused, ConfigError.
         """
         lines = min(limit or self.page_lines, self.page_lines)
         while True:
@@ -95,38 +98,39 @@ class LokiClient:
                 ("direction", direction),
             ]
             try:
-                body = self._ask("POST", f"{_API}/query_range", form)
+                reply = self._ask("POST", f"{_API}/query_range", form, timeout_s)
             except TooManyLines as error:
                 if not 1 <= error.allowed < lines:
                     raise
                 self.page_lines = lines = error.allowed
                 continue
-            page = answers.page(body, lines)
+            page = answers.page(reply.body, lines)
             inside = tuple(line for line in page.lines if start_ns <= line.time_ns < end_ns)
             if page.lines and not inside:
                 raise LokiUnavailable("Loki's answer holds only entries from outside the window")
-            outside = len(page.lines) - len(inside)
-            return Page(inside, lines, page.skipped + outside, page.bytes_processed, page.warnings)
+            skipped = page.skipped + len(page.lines) - len(inside)
+            return replace(page, lines=inside, skipped=skipped, took_s=reply.took_s)
 
     def series(self, selector: str, start_ns: int, end_ns: int) -> list[Mapping[str, str]]:
         """Label sets of the streams that the selector matches. Raises as query_range."""
-        return answers.label_sets(
-            self._ask("POST", f"{_API}/series", [("match[]", selector), *_span(start_ns, end_ns)])
-        )
+        form = [("match[]", selector), *_span(start_ns, end_ns)]
+        return answers.label_sets(self._ask("POST", f"{_API}/series", form, _ASIDE_S).body)
 
     def label_values(self, name: str, selector: str, start_ns: int, end_ns: int) -> list[str]:
         """Values of an index label in the streams of a selector. Raises as query_range."""
         form = [("query", selector), *_span(start_ns, end_ns)]
-        return answers.names(self._ask("GET", f"{_API}/label/{name}/values", form))
+        reply = self._ask("GET", f"{_API}/label/{name}/values", form, _ASIDE_S)
+        return answers.names(reply.body)
 
     def label_names(self, start_ns: int, end_ns: int) -> list[str]:
         """Names of all index labels. Raises as query_range."""
-        return answers.names(self._ask("GET", f"{_API}/labels", _span(start_ns, end_ns)))
+        reply = self._ask("GET", f"{_API}/labels", _span(start_ns, end_ns), _ASIDE_S)
+        return answers.names(reply.body)
 
     def limits(self) -> Limits:
-        """The tenant's limits; all unknown where Loki does not tell. Raises as query_range."""
+        """The tenant's limits; all unknown where Loki does not tell. Raises ConfigError."""
         try:
-            return _limits(self._ask("GET", f"{_API}/drilldown-limits", []))
+            return _limits(self._ask("GET", f"{_API}/drilldown-limits", [], _ASIDE_S).body)
         except (LokiRefused, TransientError):  # an extra of newer Lokis: no reason to fail
             return Limits()
 
@@ -134,7 +138,13 @@ class LokiClient:
         """Close the connection."""
         self._transport.close()
 
-    def _ask(self, method: str, path: str, fields: Sequence[tuple[str, str]]) -> bytes:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        fields: Sequence[tuple[str, str]],
+        timeout_s: float | None = None,
+    ) -> Reply:
         retrying = Retrying(
             retry=retry_if_exception(_worth_retrying),
             stop=stop_any(
@@ -146,19 +156,26 @@ class LokiClient:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._once, method, path, fields)
+        return retrying(self._once, method, path, fields, timeout_s)
 
-    def _once(self, method: str, path: str, fields: Sequence[tuple[str, str]]) -> bytes:
-        reply: Reply = self._transport.exchange(method, path, fields)
+    def _once(
+        self,
+        method: str,
+        path: str,
+        fields: Sequence[tuple[str, str]],
+        timeout_s: float | None,
+    ) -> Reply:
+        reply = self._transport.exchange(method, path, fields, timeout_s)
         if reply.status != 200:
             raise error_for(reply.status, reply.headers, reply.body, self._clock.now_ns())
-        return reply.body
+        return reply
 
 
 def _worth_retrying(error: BaseException) -> bool:
     if isinstance(error, LokiBusy):
         return (error.retry_after or 0.0) <= _PATIENCE_S
-    return isinstance(error, LokiUnavailable)
+    # An answer that was lost once would be lost again: the caller asks for less.
+    return isinstance(error, LokiUnavailable) and not isinstance(error, AnswerLost)
 
 
 class _OutOfPatience(stop_base):

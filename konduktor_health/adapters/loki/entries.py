@@ -1,31 +1,24 @@
-"""Which log entry does a Loki line carry, from which node, and has it been seen before?
+"""Which log entry does a Loki line carry, and from which node?
 
 Invariants: identity is (node, boot id where known, uptime stamp as printed, text), without a
-stamp (node, Loki nanoseconds, text); ``Seen`` is bounded in number and time; no line, however
-odd, raises.
+stamp (node, Loki nanoseconds, text); no line, however odd, raises.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from konduktor_health.adapters.loki.answers import Line
 from konduktor_health.adapters.loki.presets import SourceSpec
-from konduktor_health.clock import NS
 from konduktor_health.ports import LogEntry
 from parsers.record import LogRecord
 
 MAX_LINE = 65_536  # characters of a line that are looked at
 MAX_NODE_NAME = 253  # Kubernetes' bound for names
 _HASH_BYTES = 16
-_GENERATIONS = 8  # of the bound in number
-_MOST_GENERATIONS = 64
-_SPAN_NS = 1800 * NS
 
 Unwrap = Callable[[str], LogRecord]
 
@@ -101,69 +94,3 @@ def _walk(body: Any, path: str) -> Any:
         if dot and head in body:
             return _walk(body[head], rest)
     return None
-
-
-@dataclass(slots=True)
-class _Generation:
-    begun_ns: int
-    newest_ns: int = 0  # newest log time of its lines
-    hashes: set[bytes] = field(default_factory=set)
-
-
-class Seen:
-    """Identities handed out, in generations that are forgotten as a whole.
-
-    An identity is known until its log time will not be read again (``forget_before``), unless
-    more than ``most`` would be kept: then the oldest eighth goes, and may be handed out again.
-    """
-
-    def __init__(self, *, most: int = 1_000_000) -> None:
-        self._size = max(1, most // _GENERATIONS)
-        self._generations: deque[_Generation] = deque([_Generation(0)])
-
-    def __len__(self) -> int:
-        return sum(len(generation.hashes) for generation in self._generations)
-
-    def add(self, name: str, time_ns: int) -> bool:
-        """Remember an identity (hex) of a line of that log time; False when it was known."""
-        key = bytes.fromhex(name)
-        if any(key in generation.hashes for generation in self._generations):
-            return False
-        last = self._generations[-1]
-        if len(last.hashes) >= self._size:
-            self._begin(last.begun_ns)
-            last = self._generations[-1]
-        last.hashes.add(key)
-        last.newest_ns = max(last.newest_ns, time_ns)
-        return True
-
-    def forget_before(self, horizon_ns: int, now_ns: int) -> None:
-        """Nothing before the horizon will be read again."""
-        kept = [one for one in self._generations if one.newest_ns >= horizon_ns]
-        self._generations = deque(kept)
-        if not kept or now_ns - kept[-1].begun_ns > _SPAN_NS:
-            self._begin(now_ns)
-
-    def _begin(self, now_ns: int) -> None:
-        self._generations.append(_Generation(now_ns))
-        while len(self._generations) > _MOST_GENERATIONS or len(self) > self._size * (
-            _GENERATIONS - 1
-        ):
-            self._generations.popleft()
-
-
-class NewestHeartbeat:
-    """Heartbeats are worth only their newest per node: remembered by time, not by identity."""
-
-    def __init__(self, *, most: int = 20_000) -> None:
-        self._most = most
-        self._newest: dict[str, int] = {}
-
-    def is_news(self, entry: LogEntry) -> bool:
-        """True when no later heartbeat of the node has been handed out."""
-        if entry.time_ns <= self._newest.get(entry.node_name, -1):
-            return False
-        if len(self._newest) >= self._most and entry.node_name not in self._newest:
-            self._newest.pop(next(iter(self._newest)))
-        self._newest[entry.node_name] = entry.time_ns
-        return True

@@ -64,15 +64,15 @@ class GapBook:
                 left.append(Gap(end_ns, gap.end_ns, gap.reason))
         self._gaps = left
 
-    def give_up(self, before_ns: int, reason: str, only: str | None = None) -> None:
-        """What is older than ``before_ns`` will not be read any more: permanent, for ``reason``.
-        ``only``: of the gaps with this reason."""
+    def give_up(self, before_ns: int, reason: str = "") -> None:
+        """What is older than ``before_ns`` will not be read any more: permanent, for ``reason``
+        (none: its own)."""
         for gap in self.gaps:
-            if gap.permanent or gap.start_ns >= before_ns or only not in (None, gap.reason):
+            if gap.permanent or gap.start_ns >= before_ns:
                 continue
             end_ns = min(gap.end_ns, before_ns)
             self.cover(gap.start_ns, end_ns)
-            self.open(gap.start_ns, end_ns, reason, permanent=True)
+            self.open(gap.start_ns, end_ns, reason or gap.reason, permanent=True)
 
     def forget(self, before_ns: int) -> None:
         """Drop permanent gaps that end before this: nobody waits for that time any more."""

@@ -4,7 +4,10 @@ Each poll reads [cursor - overlap, now + 10 min); each minute from 10 minutes ba
 the last 6 hours (counted from the scan before), a window per poll; after an outage, what was
 not readable and the hour before it. Invariants:
 - The cursor moves only over what was read completely, and never past now.
-- A failed read is a status that is not ok and a gap; poll() does not raise for it.
+- A failed read is a status that is not ok and a gap; poll() does not raise for it. Only what
+  cannot be read while Loki answers otherwise is left out, with a gap (``paging``).
+- A poll takes its budget, one page's time-out and a few short ones at most; reading the past
+  again never fails the present, and delays it by its own short time-out at most.
 - Nothing from before the floor (first start minus look-back) is read.
 - An identity is handed out once per process, within the bounds of ``Seen``.
 - A poll hands out a bounded number of entries; the rest is due at once.
@@ -14,37 +17,32 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loguru import logger
 
 from konduktor_health.adapters.loki import gaps, progress
 from konduktor_health.adapters.loki.answers import Page
 from konduktor_health.adapters.loki.entries import Unwrap
-from konduktor_health.adapters.loki.harvest import Harvest, Memory
-from konduktor_health.adapters.loki.lag import MAX_OVERLAP_S, Lag
-from konduktor_health.adapters.loki.pace import Pace
-from konduktor_health.adapters.loki.paging import HOUR_NS, Batch, Pager, RangeReader
+from konduktor_health.adapters.loki.memory import Harvest, Memory
+from konduktor_health.adapters.loki.pace import MAX_OVERLAP_S, Lag, Pace
+from konduktor_health.adapters.loki.paging import Batch, Pager, RangeReader
+from konduktor_health.adapters.loki.portion import HOUR_NS, PageSize, Portion
 from konduktor_health.adapters.loki.presets import SourceSpec, for_cluster
 from konduktor_health.adapters.loki.query import Query, containing, uncached
-from konduktor_health.adapters.loki.verify import StreamFinder, Verdict, verify
-from konduktor_health.clock import NS, Clock
-from konduktor_health.errors import (
-    ConfigError,
-    HealthError,
-    LokiBusy,
-    LokiRefused,
-    TransientError,
-    excerpt,
-)
+from konduktor_health.adapters.loki.verify import SelectorCheck, StreamFinder
+from konduktor_health.clock import NS, Clock, rfc3339
+from konduktor_health.errors import ConfigError, HealthError, LokiBusy, LokiRefused, excerpt
 from konduktor_health.ports import Poll, SourceStatus
 from konduktor_health.settings import ReadingSettings
 
+if TYPE_CHECKING:
+    from loguru import Logger  # a name of its type stubs only
+
 AHEAD_NS = 600 * NS  # Loki takes lines up to 10 min in the future: nodes with fast clocks
 _MINUTE_S = 60.0
-_VERIFY_S = 600.0
-_VERIFY_AGAIN_S = 60.0  # while something is wrong
+_PAST_PATIENCE_S = 20.0  # the present waits meanwhile
 _LATE_POLL_NS = 60 * NS  # a cursor further behind is catching up: ages of lines say nothing
 _REMEMBER_GAPS_NS = 7 * 24 * HOUR_NS
 
@@ -66,7 +64,7 @@ class LokiSource:
         literals: Sequence[str],
         unwrap: Unwrap,
         jitter: Callable[[], float] = random.random,
-        most_entries: int = 50_000,
+        most_entries: int = 10_000,
         budget_s: float = 10.0,
         tie_pages: int = 64,
     ) -> None:
@@ -84,14 +82,24 @@ class LokiSource:
         self._memory = Memory(self.spec, unwrap)
         self._lag = Lag(reading.overlap_s)
         self._pace = Pace(reading.poll_interval_s, reading.bytes_per_minute, jitter=jitter)
-        self._pager = Pager(client, tie_pages=tie_pages, on_page=self._count)
+        size = PageSize()
+        self._pager = Pager(
+            client,
+            tie_pages=tie_pages,
+            on_page=lambda page: self._count(page, again=False),
+            portion=Portion(size),
+        )
+        self._past_pager = Pager(
+            client,
+            tie_pages=tie_pages,
+            on_page=lambda page: self._count(page, again=True),
+            portion=Portion(size, most_patience_s=_PAST_PATIENCE_S),
+        )
+        self._selector = SelectorCheck(client, self.spec, reading)
         self._progress: progress.Progress | None = None
         self._resume_ns: int | None = None  # a forward read stopped early: go on here
         self._minute_due_s: float | None = None
-        self._verify_due_s: float | None = None
-        self._verdict = Verdict()
-        self._past_turn = False
-        self._notes: list[str] = []
+        self._notes = Notes(logger.bind(source=self.spec.name))
         self._status = SourceStatus(self.spec.name, ok=False, message="not read yet")
 
     @property
@@ -124,13 +132,15 @@ class LokiSource:
         now_ns = self._clock.now_ns()
         state = self._take_up(now_ns)
         self._pace.start(now_s)
-        self._notes = []
+        self._notes.begin(now_s)
         harvest = Harvest(
             self._memory, self._clock, most=self._most_entries, budget_s=self._budget_s
         )
         problem: HealthError | None = None
+        more = False
         try:
-            self._check(state, now_ns)
+            if self._selector.refresh(now_s, now_ns):
+                self._cut_at_lookback(state, now_ns)
             more = self._forward(state, harvest, now_ns)
             self._again(state, harvest, now_ns)
             self._pace.succeed(more=more)
@@ -138,7 +148,8 @@ class LokiSource:
             problem = error
             self._fail(state, error, now_ns)
         self._status = self._describe(state, problem)
-        return Poll(harvest.in_order(), self._status)
+        more = more and self._pace.due(self._clock.monotonic())
+        return Poll(harvest.in_order(), self._status, more=more)
 
     def _take_up(self, now_ns: int) -> progress.Progress:
         state = self._progress
@@ -149,30 +160,15 @@ class LokiSource:
         state.cursor_ns = min(state.cursor_ns, now_ns)
         look_back_ns = int(self._reading.first_lookback_s * NS)
         state.floor_ns = min(state.floor_ns, max(0, now_ns - look_back_ns))
-        past_bands_ns = now_ns - self._deep_ns - HOUR_NS
-        state.gaps.give_up(past_bands_ns, gaps.LIMIT_SATURATED, only=gaps.LIMIT_SATURATED)
+        # behind the cursor, gaps are what was left out; past the bands nothing reads them again
+        state.gaps.give_up(min(state.cursor_ns, now_ns - self._deep_ns - HOUR_NS))
         state.gaps.forget(now_ns - _REMEMBER_GAPS_NS)
         self._memory.forget_before(state.horizon_ns(self._deep_ns), now_ns)
         return state
 
-    def _check(self, state: progress.Progress, now_ns: int) -> None:
-        """Verify the selector now and then. Raises ConfigError when it mixes clusters."""
-        now_s = self._clock.monotonic()
-        if self._verify_due_s is None or now_s >= self._verify_due_s:
-            first_time = self._verify_due_s is None or self._verdict.mixed
-            try:
-                self._verdict = verify(self._client, self.spec, self._reading, now_ns)
-                self._cut_at_lookback(state, self._client.limits().lookback_ns, now_ns)
-            except TransientError:
-                if first_time:
-                    raise  # not read before we know whose lines these are
-            wrong = bool(self._verdict.message)
-            self._verify_due_s = now_s + (_VERIFY_AGAIN_S if wrong else _VERIFY_S)
-        if self._verdict.mixed:
-            raise ConfigError(self._verdict.message, hint=self._verdict.hint)
-
-    def _cut_at_lookback(self, state: progress.Progress, lookback_ns: int, now_ns: int) -> None:
+    def _cut_at_lookback(self, state: progress.Progress, now_ns: int) -> None:
         """Loki silently leaves out what is older than the tenant's look-back: a gap for good."""
+        lookback_ns = self._selector.lookback_ns
         oldest_ns = now_ns - lookback_ns
         if lookback_ns <= 0 or oldest_ns <= 0:
             return
@@ -198,9 +194,8 @@ class LokiSource:
             query = query.then(uncached(uuid.uuid4().hex))
         steady = self._minute_due_s is not None and state.outage is None
         current = steady and now_ns - state.cursor_ns < _LATE_POLL_NS
-        self._past_turn = False
         try:
-            for batch in self._pager.read(query, start_ns, end_ns):
+            for batch in _within(harvest, self._pager.read(query, start_ns, end_ns)):
                 harvest.take(batch.lines, self._lag if current else None, now_ns)
                 self._covered(state, batch, at_ns, now_ns)
                 at_ns = batch.upto_ns
@@ -227,25 +222,38 @@ class LokiSource:
             return
         if not self._pace.may_read_again(self._clock.monotonic()):
             return
-        self._past_turn = True
-        task = state.backlog.tasks[0]
+        tasks = state.backlog.tasks
+        try:
+            self._read_again(state, tasks[0], harvest, now_ns)
+        except HealthError as error:
+            when = rfc3339(tasks[0].position_ns)
+            self._notes.add("again", f"reading what is after {when} again failed: {error}")
+            tasks.append(tasks.pop(0))  # another one may be readable
+            self._pace.read_again(self._clock.monotonic(), ok=False)
+            return
+        self._pace.read_again(self._clock.monotonic(), ok=True)
+        if tasks[0].position_ns >= tasks[0].end_ns:
+            state.deep_ns = max(state.deep_ns, tasks.pop(0).deep_ns)
+
+    def _read_again(
+        self, state: progress.Progress, task: progress.Task, harvest: Harvest, now_ns: int
+    ) -> None:
         query = self._past.then(uncached(uuid.uuid4().hex))
-        for batch in self._pager.read(query, task.position_ns, task.end_ns):
+        batches = self._past_pager.read(query, task.position_ns, task.end_ns)
+        for batch in _within(harvest, batches):
             harvest.take(batch.lines, None, now_ns)
             self._covered(state, batch, task.position_ns, now_ns)
             task.position_ns = batch.upto_ns
             if batch.window_done or harvest.full:
                 break
-        if task.position_ns >= task.end_ns:
-            state.backlog.tasks.remove(task)
-            state.deep_ns = max(state.deep_ns, task.deep_ns) if task.deep_ns else state.deep_ns
 
     def _covered(self, state: progress.Progress, batch: Batch, at_ns: int, now_ns: int) -> None:
         state.gaps.cover(at_ns, min(now_ns, batch.upto_ns))
-        if batch.saturated_ns is not None:
-            tie_ns = batch.saturated_ns
-            state.gaps.open(tie_ns, tie_ns + 1, gaps.LIMIT_SATURATED)
-            self._notes.append("more lines in one nanosecond than Loki can hand out")
+        if batch.unread is None:
+            return
+        state.gaps.open(*batch.unread, gaps.LIMIT_SATURATED)
+        why = batch.trouble or "more lines in one nanosecond than Loki can hand out"
+        self._notes.add("unread", f"not all was read at {rfc3339(batch.unread[0])}: {why}")
 
     def _fail(self, state: progress.Progress, error: HealthError, now_ns: int) -> None:
         config = isinstance(error, (ConfigError, LokiRefused))
@@ -253,23 +261,23 @@ class LokiSource:
         retry_after = error.retry_after if isinstance(error, LokiBusy) else None
         self._pace.fail(self._clock.monotonic(), retry_after)
 
-    def _count(self, page: Page) -> None:
-        now_s = self._clock.monotonic()
-        self._pace.scanned(now_s, page.bytes_processed, again=self._past_turn)
+    def _count(self, page: Page, *, again: bool) -> None:
+        self._pace.scanned(self._clock.monotonic(), page.bytes_processed, again=again)
         if page.skipped:
-            self._notes.append(f"{page.skipped} entries could not be understood")
-        self._notes.extend(f"Loki warns: {warning}" for warning in page.warnings)
-        del self._notes[10:]
+            self._notes.add("skipped", f"{page.skipped} entries could not be understood")
+        for warning in page.warnings:
+            self._notes.add("warning", f"Loki warns: {warning}")
 
     def _describe(self, state: progress.Progress, problem: HealthError | None) -> SourceStatus:
         newest_ns = self._memory.newest_ns
-        absent = self._verdict.absent and not self._memory.newest_ns
+        verdict = self._selector.verdict
+        absent = verdict.absent and not newest_ns
         if problem is not None:
             ok, message, hint = False, str(problem), problem.hint
         elif absent:
-            ok, message, hint = self.spec.may_be_absent, self._verdict.message, self._verdict.hint
+            ok, message, hint = self.spec.may_be_absent, verdict.message, verdict.hint
         else:
-            ok, message, hint = True, "; ".join(dict.fromkeys(self._notes)), ""
+            ok, message, hint = True, str(self._notes), ""
         return SourceStatus(
             name=self.name,
             ok=ok,
@@ -280,5 +288,41 @@ class LokiSource:
             gaps=state.gaps.gaps,
             bytes_per_minute=float(self._pace.bytes_per_minute(self._clock.monotonic())),
             poll_interval_s=self._pace.interval_s,
-            clusters=self._verdict.clusters,
+            clusters=verdict.clusters,
         )
+
+
+class Notes:
+    """What is odd about a poll that went well: in its status, and logged now and then."""
+
+    _MOST = 10
+    _SAY_AGAIN_S = 3600.0
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._now_s = 0.0
+        self._texts: list[str] = []
+        self._said_s: dict[str, float] = {}  # per kind, of which there are few
+
+    def begin(self, now_s: float) -> None:
+        """A poll begins."""
+        self._now_s, self._texts = now_s, []
+
+    def add(self, kind: str, text: str) -> None:
+        """Something is odd; logged unless the same kind was within the hour."""
+        if text not in self._texts and len(self._texts) < self._MOST:
+            self._texts.append(text)
+        if self._now_s - self._said_s.get(kind, -self._SAY_AGAIN_S) >= self._SAY_AGAIN_S:
+            self._said_s[kind] = self._now_s
+            self._log.warning(excerpt(text))
+
+    def __str__(self) -> str:
+        return "; ".join(self._texts)
+
+
+def _within(harvest: Harvest, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; raises the trouble with a page when the poll has no time left to try less."""
+    for batch in batches:
+        if batch.trouble is not None and batch.unread is None and harvest.full:
+            raise batch.trouble
+        yield batch

@@ -1,4 +1,4 @@
-"""Which of our errors is an answer that is not 200?
+"""Which of our errors is an answer that is not 200, or none at all?
 
 The table is that of Loki's documented limits and of what real servers answered; error
 bodies are plain text, never JSON. Invariant: every status gives an error.
@@ -40,8 +40,18 @@ _HINTS = {
 }
 
 
+class Unreachable(LokiUnavailable):
+    """Nobody took the request: it says nothing about what was asked for."""
+
+
+class AnswerLost(LokiUnavailable):
+    """The request was taken, and after seconds of waiting no answer came. Loki loses answers
+    above 4 MiB on their way inside it like this; an overloaded Loki looks the same."""
+
+
 class AnswerTooLarge(LokiTooMuch):
-    """The answer itself is too large: fewer lines a page help, a smaller window may not."""
+    """The answer is too large, or (504) did not come in time, which has the same cause when it
+    was lost inside Loki: fewer lines a page are tried first."""
 
 
 class TooManyLines(LokiRefused):
@@ -60,7 +70,9 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes, now_ns: int)
         return AnswerTooLarge(said)
     if status == 429:
         return LokiBusy(said, retry_after=retry_after(headers.get("Retry-After"), now_ns))
-    if status == 504 or (status == 400 and any(mark in text for mark in _TOO_MUCH)):
+    if status == 504:
+        return AnswerTooLarge(said)
+    if status == 400 and any(mark in text for mark in _TOO_MUCH):
         return LokiTooMuch(said)
     if status >= 500 or status in (408, 499):
         return LokiUnavailable(said)

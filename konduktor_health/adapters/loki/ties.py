@@ -17,6 +17,7 @@ from konduktor_health.errors import LokiRefused
 
 _REACH = 160  # characters from each end of a line that are looked at
 _SAMPLE = 500  # lines that a cut is chosen from
+_MOST_CHARACTERS = 32 * 1024 * 1024  # of all lines together
 _GOOD_SHARE = 0.3  # a cut that leaves at least this share on either side is taken at once
 
 Fetch = Callable[[Query, Direction], Page]
@@ -31,6 +32,7 @@ class TieReader:
         self._pages_left = max_pages
         self._max_lines = max_lines
         self._found: dict[object, Line] = {}
+        self._characters = 0
         self._complete = True
 
     def read(self, query: Query, page: Page) -> tuple[tuple[Line, ...], bool]:
@@ -69,7 +71,8 @@ class TieReader:
         self._complete = False
 
     def _may_go_on(self, pages: int) -> bool:
-        return self._pages_left >= pages and len(self._found) < self._max_lines
+        large = len(self._found) >= self._max_lines or self._characters >= _MOST_CHARACTERS
+        return self._pages_left >= pages and not large
 
     def _ask(self, query: Query, direction: Direction) -> Page:
         self._pages_left -= 1
@@ -79,7 +82,8 @@ class TieReader:
 
     def _take(self, page: Page) -> None:
         for line in page.lines:
-            self._found.setdefault(line.key(), line)
+            if self._found.setdefault(line.key(), line) is line:
+                self._characters += len(line.text)
 
 
 def choose_cut(lines: tuple[Line, ...]) -> Cut | None:

@@ -1,8 +1,8 @@
 """How does one HTTP exchange with Loki run, and when does it end?
 
 A server that refuses, hangs, drips single bytes or sends without end must cost a bounded
-time and a bounded memory. Invariants: every exchange ends within ``connect_timeout_s +
-read_timeout_s`` or at once when ``stop`` is set (name resolution is the system's and not
+time and a bounded memory. Invariants: every exchange ends within ``connect_timeout_s`` and
+its time-out, or at once when ``stop`` is set (name resolution is the system's and not
 covered); no body grows beyond ``max_answer_bytes``, before or after gunzip; nothing of
 requests or urllib3 leaves. One exchange at a time: not thread-safe.
 """
@@ -22,7 +22,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from konduktor_health.adapters.loki.answers import CATEGORIZE
-from konduktor_health.adapters.loki.refusals import AnswerTooLarge
+from konduktor_health.adapters.loki.refusals import AnswerLost, AnswerTooLarge, Unreachable
 from konduktor_health.adapters.loki.wire import WatchedAdapter, Wire
 from konduktor_health.clock import Clock
 from konduktor_health.errors import ConfigError, HealthError, LokiUnavailable, excerpt
@@ -31,6 +31,9 @@ from konduktor_health.settings import LokiSettings
 _CHUNK = 65_536
 _ERROR_BODY = 16_384  # bytes kept of an answer that is not 200
 _LOOK_EVERY_S = 0.1
+_LONG_S = 2.0  # a connection that ends earlier is trouble with the connection, not the answer
+_URL_HINT = "is loki.url (LOG_ENDPOINT) right and Loki running?"
+_LOST_HINT = "Loki is overloaded, or the answer was above its 4 MiB: less is asked for next time"
 _FOREIGN = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -38,6 +41,13 @@ _FOREIGN = (
     OSError,
     ValueError,  # urllib3 on broken chunk sizes, headers and locations
     zlib.error,
+)
+_NOT_CONNECTED = (
+    requests.ConnectTimeout,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.SSLError,
 )
 
 
@@ -48,6 +58,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    took_s: float
 
 
 class Transport:
@@ -75,15 +86,24 @@ class Transport:
         self._session.headers.update(_headers(settings))
 
     def exchange(
-        self, method: str, path: str, fields: Sequence[tuple[str, str]] | None = None
+        self,
+        method: str,
+        path: str,
+        fields: Sequence[tuple[str, str]] | None = None,
+        timeout_s: float | None = None,
     ) -> Reply:
         """Send ``fields`` (a form for POST) to a path below the base URL.
 
-        Raises LokiUnavailable, AnswerTooLarge, and ConfigError for an unreadable token file.
+        ``timeout_s``: wait for the whole answer no longer than this (and never longer than
+        ``read_timeout_s``). Raises LokiUnavailable, of it Unreachable where nobody took the
+        request and AnswerLost where it was waited for, AnswerTooLarge, and ConfigError for an
+        unreadable token file.
         """
         settings = self._settings
         auth = self._auth()
-        with self._deadline() as cut:
+        wait_s = min(timeout_s or settings.read_timeout_s, settings.read_timeout_s)
+        started = self._clock.monotonic()
+        with self._deadline(started, settings.connect_timeout_s + wait_s) as cut:
             try:
                 response = self._session.request(
                     method,
@@ -91,31 +111,28 @@ class Transport:
                     data=list(fields) if method == "POST" and fields else None,
                     params=list(fields) if method == "GET" and fields else None,
                     auth=auth,
-                    timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+                    timeout=(settings.connect_timeout_s, wait_s),
                     stream=True,
                     allow_redirects=False,  # a redirect would turn the POST into a GET
                 )
                 with response:
-                    reply = self._reply(response)
+                    body = self._body(response)
                 if cut():  # the end of a cut connection can look like that of an answer
                     raise ConnectionAbortedError
-                return reply  # noqa: TRY300 - the check above must be inside
             except HealthError:
                 self._drop()
                 raise
             except _FOREIGN as error:
                 self._drop()
-                why = cut() or _plain(error)
-                raise LokiUnavailable(
-                    f"no answer from Loki at {self._base}: {why}",
-                    hint="is loki.url (LOG_ENDPOINT) right and Loki running?",
-                ) from error
+                raise self._no_answer(error, cut(), started) from error
+        took_s = self._clock.monotonic() - started
+        return Reply(response.status_code, response.headers, body, took_s)
 
     def close(self) -> None:
         """Close the connection."""
         self._drop()
 
-    def _reply(self, response: requests.Response) -> Reply:
+    def _body(self, response: requests.Response) -> bytes:
         ok = response.status_code == 200
         most = self._settings.max_answer_bytes if ok else _ERROR_BODY
         body = bytearray()
@@ -127,7 +144,16 @@ class Transport:
                 del body[most:]
                 self._wire.cut()  # the rest of an error's body is of no interest
                 break
-        return Reply(response.status_code, response.headers, bytes(body))
+        return bytes(body)
+
+    def _no_answer(self, error: Exception, cut: str, started_s: float) -> LokiUnavailable:
+        chain = _chain(error)
+        said = f"no answer from Loki at {self._base}: {cut or _plain(chain)}"
+        if any(isinstance(link, _NOT_CONNECTED) for link in chain):
+            return Unreachable(said, hint=_URL_HINT)
+        if not self._stop.is_set() and self._clock.monotonic() - started_s >= _LONG_S:
+            return AnswerLost(said, hint=_LOST_HINT)
+        return LokiUnavailable(said, hint=_URL_HINT)
 
     def _auth(self) -> AuthBase | None:
         settings = self._settings
@@ -136,7 +162,7 @@ class Transport:
                 token = settings.token_file.read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
                 raise ConfigError(
-                    f"token file {settings.token_file} cannot be read: {_plain(error)}",
+                    f"token file {settings.token_file} cannot be read: {_plain([error])}",
                     hint="loki.token_file",
                 ) from error
             if not token or not token.isascii() or not token.isprintable():
@@ -148,14 +174,12 @@ class Transport:
         return None
 
     @contextlib.contextmanager
-    def _deadline(self) -> Iterator[Callable[[], str]]:
+    def _deadline(self, started_s: float, seconds: float) -> Iterator[Callable[[], str]]:
         """Cut the wire at the deadline or at stop; the function says which, or nothing.
 
         Time-outs of requests bound one read of the socket, not their sum: only cutting the
         socket from outside ends a server that drips.
         """
-        seconds = self._settings.connect_timeout_s + self._settings.read_timeout_s
-        end = self._clock.monotonic() + seconds
         done = threading.Event()
         reason: list[str] = []
 
@@ -163,7 +187,7 @@ class Transport:
             while not done.wait(_LOOK_EVERY_S):
                 if self._stop.is_set():
                     reason[:] = ["stopped"]
-                elif self._clock.monotonic() >= end:
+                elif self._clock.monotonic() - started_s >= seconds:
                     reason[:] = [f"not complete after {seconds:g} s"]
                 else:
                     continue
@@ -261,14 +285,24 @@ def _headers(settings: LokiSettings) -> dict[str, str]:
     return headers
 
 
-def _plain(error: BaseException) -> str:
-    """What happened, without the library's object addresses; bounded."""
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what it came from, the outermost first; bounded."""
     chain: list[BaseException] = []
     step: BaseException | None = error
     while step is not None and len(chain) < 8:
         chain.append(step)
         step = step.__cause__ or step.__context__
+    return chain
+
+
+def _plain(chain: Sequence[BaseException]) -> str:
+    """What happened, without the library's object addresses; bounded."""
+    for link in chain:
+        if isinstance(link, (TimeoutError, requests.ReadTimeout)):
+            return "nothing came in time"
+        if isinstance(link, http.client.RemoteDisconnected):
+            return "the connection was closed without an answer"
     for link in reversed(chain):
         if isinstance(link, OSError) and link.strerror:
             return excerpt(link.strerror)
-    return excerpt(f"{type(error).__name__}: {error}")
+    return excerpt(f"{type(chain[0]).__name__}: {chain[0]}")

@@ -12,11 +12,20 @@ from typing import Protocol
 
 from konduktor_health.adapters.loki.client import Limits
 from konduktor_health.adapters.loki.presets import SourceSpec
+from konduktor_health.adapters.loki.refusals import AnswerLost
 from konduktor_health.clock import NS
-from konduktor_health.errors import LokiRefused, LokiTooMuch, excerpt
+from konduktor_health.errors import (
+    ConfigError,
+    LokiRefused,
+    LokiTooMuch,
+    TransientError,
+    excerpt,
+)
 from konduktor_health.settings import ReadingSettings
 
 _LOOK_BACK_S = (3600, 86_400)  # a day of streams may be a large answer: the last hour first
+_EVERY_S = 600.0
+_SOON_S = 60.0  # while something is wrong
 _SHOWN = 10
 
 
@@ -51,6 +60,43 @@ class Verdict:
     absent: bool = False  # no stream at all
 
 
+class SelectorCheck:
+    """Verifies one source's selector now and then, and remembers what was found."""
+
+    def __init__(self, finder: StreamFinder, spec: SourceSpec, reading: ReadingSettings) -> None:
+        self._finder = finder
+        self._spec = spec
+        self._reading = reading
+        self._due_s: float | None = None
+        self.verdict = Verdict()
+        self.lookback_ns = 0  # of the tenant; 0: no limit, or not known
+
+    def refresh(self, now_s: float, now_ns: int) -> bool:
+        """Verify if it is time to (``now_s``: monotonic); True when it was done.
+
+        Raises ConfigError while the selector mixes clusters, and as LokiClient does where the
+        lines would be read without knowing whose they are: before the first verdict.
+        """
+        due = self._due_s is None or now_s >= self._due_s
+        done = due and self._verify(now_s, now_ns)
+        if self.verdict.mixed:
+            raise ConfigError(self.verdict.message, hint=self.verdict.hint)
+        return done
+
+    def _verify(self, now_s: float, now_ns: int) -> bool:
+        must = self._due_s is None or self.verdict.mixed
+        try:
+            self.verdict = verify(self._finder, self._spec, self._reading, now_ns)
+            self.lookback_ns = self._finder.limits().lookback_ns
+        except TransientError:
+            if must:
+                raise
+            self._due_s = now_s + _EVERY_S
+            return False
+        self._due_s = now_s + (_SOON_S if self.verdict.message else _EVERY_S)
+        return True
+
+
 def verify(
     finder: StreamFinder, spec: SourceSpec, reading: ReadingSettings, now_ns: int
 ) -> Verdict:
@@ -61,8 +107,8 @@ def verify(
         try:
             streams = finder.series(spec.selector, start_ns, now_ns)
             values = {stream.get(reading.cluster_label, "") for stream in streams}
-        except (LokiTooMuch, LokiRefused) as error:
-            if isinstance(error, LokiRefused) and error.status in (400, 401, 403):
+        except (LokiTooMuch, AnswerLost, LokiRefused) as error:
+            if isinstance(error, LokiRefused) and error.status in (400, 401):
                 raise  # the query itself would be refused as well
             return _judged(spec, reading, _label_values(finder, spec, reading, now_ns))
         if streams:
@@ -73,7 +119,8 @@ def verify(
 def _label_values(
     finder: StreamFinder, spec: SourceSpec, reading: ReadingSettings, now_ns: int
 ) -> set[str]:
-    """The clusters where /series is not to be had; none where this is not either."""
+    """The clusters where /series is not to be had (its answers can be too large to arrive);
+    none where Loki refuses this too."""
     start_ns = max(0, now_ns - _LOOK_BACK_S[0] * NS)
     try:
         return set(finder.label_values(reading.cluster_label, spec.selector, start_ns, now_ns))

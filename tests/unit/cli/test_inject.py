@@ -112,6 +112,13 @@ def test_a_line_for_loki_looks_like_the_dmesg_shippers() -> None:
     assert entry.time_ns == NOW
 
 
+def test_a_line_of_unknown_uptime_has_no_stamp() -> None:
+    """A made-up one would make later real faults of the node look like history."""
+    entry = loki_entry("NVRM: hello", "node-a", NOW, uptime_us=None)
+
+    assert entry.line == "NVRM: hello"
+
+
 def test_a_kmsg_line_for_loki_is_one_of_the_forwarders() -> None:
     clocks = FakeClocks()
     lines = LineFormat(BOOT_ID, "node-a", PrintkClock(clocks))

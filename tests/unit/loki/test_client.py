@@ -22,11 +22,10 @@ from hypothesis import strategies as st
 
 from konduktor_health.adapters.loki import answers
 from konduktor_health.adapters.loki.client import LokiClient, duration_ns
-from konduktor_health.adapters.loki.refusals import AnswerTooLarge
+from konduktor_health.adapters.loki.refusals import AnswerLost, AnswerTooLarge, Unreachable
 from konduktor_health.clock import NS
 from konduktor_health.errors import (
     ConfigError,
-    HealthError,
     LokiBusy,
     LokiRefused,
     LokiTooMuch,
@@ -218,7 +217,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"json": body(["x", "y"])}, "no readable"),
     ({"json": body(["1000", "outside the window"])}, "outside"),
     ({"body": requests.ConnectionError("refused")}, "refused"),
-    ({"body": requests.ReadTimeout("slow")}, "slow"),
+    ({"body": requests.ReadTimeout("slow")}, "in time"),
     ({"body": b"no gzip", "headers": {"Content-Encoding": "gzip"}}, "no answer"),
     ({"body": b"x", "headers": {"Content-Encoding": "br"}}, "br"),
     ({"body": gzip.compress(b"x" * 999)[:-9], "headers": {"Content-Encoding": "gzip"}}, "middle"),
@@ -250,9 +249,21 @@ def test_tries_end_when_patience_does(http: responses.RequestsMock, loki: Loki) 
         raise requests.ReadTimeout("slow")
 
     http.add_callback("POST", RANGE, hang)
-    with pytest.raises(LokiUnavailable):
+    with pytest.raises(AnswerLost):
         loki.ask()
     assert len(http.calls) == 1, "a time-out is not waited for three times"
+
+
+def test_a_request_that_nobody_took_is_no_lost_answer(http: responses.RequestsMock) -> None:
+    loki = Loki(attempts=1)
+
+    def slow_to_refuse(request: requests.PreparedRequest) -> Any:
+        loki.clock.advance(3)
+        raise requests.ConnectTimeout("nobody")
+
+    http.add_callback("POST", RANGE, slow_to_refuse)
+    with pytest.raises(Unreachable):
+        loki.ask()
 
 
 def test_stop_ends_the_tries(http: responses.RequestsMock) -> None:
@@ -480,6 +491,20 @@ def test_a_server_that_drips_is_cut_at_the_deadline(head: bytes) -> None:
         client.close()
 
 
+def test_a_caller_may_wait_for_less_than_the_settings_say() -> None:
+    def hang(connection: socket.socket) -> None:
+        while connection.recv(1000):
+            pass
+
+    with server(hang) as url:
+        client = LokiClient(LokiSettings(url=url, attempts=1, connect_timeout_s=0.1))
+        started = time.monotonic()
+        with pytest.raises(LokiUnavailable):
+            client.query_range('{job="a"}', 0, 1, timeout_s=0.2)
+        assert time.monotonic() - started < 2
+        client.close()
+
+
 def test_stop_cuts_a_request_that_hangs() -> None:
     stop = threading.Event()
 
@@ -508,10 +533,18 @@ def test_a_connection_that_breaks_in_the_body_is_unavailable() -> None:
         client.close()
 
 
+def test_a_connection_that_is_closed_without_an_answer_says_so() -> None:
+    with server(lambda connection: None) as url:
+        client = LokiClient(LokiSettings(url=url, attempts=1))
+        with pytest.raises(LokiUnavailable, match=r"closed without an answer$"):
+            client.query_range('{job="a"}', 0, 1)
+        client.close()
+
+
 def test_a_refused_connection_is_unavailable_with_a_hint() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     client = LokiClient(LokiSettings(url=f"http://127.0.0.1:{port}", attempts=1))
-    with pytest.raises(HealthError, match="refused") as caught:
+    with pytest.raises(Unreachable, match="refused") as caught:
         client.query_range('{job="a"}', 0, 1)
     assert "LOG_ENDPOINT" in caught.value.hint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 
 from konduktor_health.adapters.loki.answers import Line, Page
 from konduktor_health.adapters.loki.client import Direction
-from konduktor_health.adapters.loki.paging import HOUR_NS, Batch, Pager
+from konduktor_health.adapters.loki.paging import Batch, Pager
+from konduktor_health.adapters.loki.portion import HOUR_NS
 from konduktor_health.adapters.loki.query import Query
-from konduktor_health.adapters.loki.refusals import AnswerTooLarge
+from konduktor_health.adapters.loki.refusals import AnswerLost, AnswerTooLarge, Unreachable
 from konduktor_health.clock import NS
-from konduktor_health.errors import LokiRefused, LokiTooMuch
+from konduktor_health.errors import HealthError, LokiRefused, LokiTooMuch, LokiUnavailable
 from tests.support.memory_loki import MemoryLoki, line
 
 QUERY = Query('{job="kmsg"}')
@@ -56,7 +59,7 @@ def test_adjacent_windows_hand_out_every_entry_exactly_once(
     handed: Counter[object] = Counter()
     for start_ns, end_ns in pairwise(sorted({0, 7, *cuts})):
         batches = read(loki, start_ns, end_ns)
-        assert all(batch.saturated_ns is None for batch in batches)
+        assert all(batch.unread is None for batch in batches)
         handed += keys(batches)
     assert handed == Counter(one.key() for one in entries)
 
@@ -93,7 +96,7 @@ def test_a_tie_that_cannot_be_told_apart_is_a_gap_and_the_rest_is_read() -> None
     middle = [f"{'a' * 400}{i}{'b' * 400}" for i in range(40)]
     loki.put(*(line(5, text) for text in middle), line(6, "after"), line(4, "before"))
     batches = read(loki, 0, 10)
-    assert [batch.saturated_ns for batch in batches if batch.saturated_ns is not None] == [5]
+    assert [batch.unread for batch in batches if batch.unread is not None] == [(5, 6)]
     handed = {one.text for batch in batches for one in batch.lines}
     assert {"before", "after"} <= handed
     assert len(handed & set(middle)) > 4, "the other end of the tie is read as well"
@@ -103,7 +106,7 @@ def test_a_tie_above_its_page_budget_is_a_gap() -> None:
     loki = MemoryLoki(4)
     loki.put(*(line(5, f"line {i:04d}") for i in range(500)))
     batches = read(loki, 0, 10, tie_pages=10)
-    assert [batch.saturated_ns for batch in batches if batch.saturated_ns is not None] == [5]
+    assert [batch.unread for batch in batches if batch.unread is not None] == [(5, 6)]
     assert len(loki.queries) <= 13
 
 
@@ -116,8 +119,8 @@ def test_a_loki_without_the_stages_of_a_split_gives_a_gap_not_an_error() -> None
 
     loki = Old(4)
     loki.put(*(line(5, f"line {i}") for i in range(9)))
-    marks = [batch.saturated_ns for batch in read(loki, 0, 10)]
-    assert [mark for mark in marks if mark is not None] == [5]
+    marks = [batch.unread for batch in read(loki, 0, 10)]
+    assert [mark for mark in marks if mark is not None] == [(5, 6)]
 
 
 def test_a_loki_that_answers_nothing_to_a_split_gives_a_gap_not_silence() -> None:
@@ -129,8 +132,8 @@ def test_a_loki_that_answers_nothing_to_a_split_gives_a_gap_not_silence() -> Non
 
     loki = Silent(4)
     loki.put(*(line(5, f"line {i}") for i in range(9)))
-    marks = [batch.saturated_ns for batch in read(loki, 0, 10)]
-    assert [mark for mark in marks if mark is not None] == [5]
+    marks = [batch.unread for batch in read(loki, 0, 10)]
+    assert [mark for mark in marks if mark is not None] == [(5, 6)]
 
 
 def test_long_ranges_are_read_by_the_full_hour_oldest_first() -> None:
@@ -155,10 +158,20 @@ def test_windows_shrink_until_loki_bears_them_and_nothing_is_lost() -> None:
 
 def test_what_loki_does_not_bear_at_the_smallest_is_an_error() -> None:
     loki = MemoryLoki()
-    loki.most_in_window = 0
-    loki.put(line(1, "one"))
+    loki.most_in_window = -1
     with pytest.raises(LokiTooMuch):
         read(loki, 0, 4 * NS)
+
+
+def test_a_second_that_loki_does_not_bear_is_left_out_with_a_mark() -> None:
+    loki = MemoryLoki()
+    loki.most_in_window = 1
+    twins = [line(10 * NS + 1, "one"), line(10 * NS + 2, "two")]
+    loki.put(line(1, "before"), *twins, line(3600 * NS - 1, "after"))
+    batches = read(loki, 0, HOUR_NS)
+    assert {one.text for batch in batches for one in batch.lines} == {"before", "after"}
+    (unread,) = [batch.unread for batch in batches if batch.unread is not None]
+    assert unread[0] <= 10 * NS < unread[1] <= 11 * NS
 
 
 def test_answers_that_are_too_large_ask_for_fewer_lines_first() -> None:
@@ -172,14 +185,55 @@ def test_answers_that_are_too_large_ask_for_fewer_lines_first() -> None:
             end_ns: int,
             limit: int | None = None,
             direction: Direction = "forward",
+            timeout_s: float | None = None,
         ) -> Page:
             asked.append(limit or self.page_lines)
             if asked[-1] > 100:
                 raise AnswerTooLarge("larger than max")
-            return super().query_range(query, start_ns, end_ns, limit, direction)
+            return super().query_range(query, start_ns, end_ns, limit, direction, timeout_s)
 
     loki = Heavy(1000)
     entries = [line(i, f"line {i}") for i in range(500)]
     loki.put(*entries)
     assert keys(read(loki, 0, HOUR_NS)) == Counter(one.key() for one in entries)
-    assert asked[:5] == [1000, 500, 250, 125, 62]
+    assert asked[:3] == [1000, 250, 62]
+
+
+@pytest.mark.parametrize(
+    ("error", "between", "asked"),
+    [
+        (Unreachable("refused"), 9, 1000),
+        (LokiUnavailable("503"), 2, 1000),
+        (LokiUnavailable("503"), 3, 250),
+        (AnswerLost("hung"), 1, 250),
+    ],
+)
+def test_only_what_the_page_may_be_the_reason_of_makes_it_smaller(
+    error: HealthError, between: int, asked: int
+) -> None:
+    loki = MemoryLoki()
+    pager = Pager(loki, on_page=lambda page: None)
+    limits: list[int | None] = []
+    for _ in range(2):  # what came between two answers counts, not all there ever was
+        loki.fail = error
+        for _ in range(between):
+            with contextlib.suppress(HealthError):
+                next(pager.read(QUERY, 0, NS))
+        loki.fail = None
+        limits.append(next(asked_of(pager, loki)))
+    assert limits[0] == asked
+    assert asked < 1000 or limits == [1000, 1000]
+
+
+def asked_of(pager: Pager, loki: MemoryLoki) -> Iterator[int | None]:
+    for _ in pager.read(QUERY, 0, NS):
+        yield loki.limits_asked[-1]
+
+
+def test_each_time_that_is_left_out_begins_small_again() -> None:
+    loki = MemoryLoki()
+    loki.most_in_window = 1
+    for second in (10, 2000):
+        loki.put(line(second * NS, "one"), line(second * NS + 1, "two"))
+    unread = [batch.unread for batch in read(loki, 0, HOUR_NS) if batch.unread is not None]
+    assert [end - start for start, end in unread] == [NS, NS]

@@ -4,75 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from konduktor_health.adapters.loki.paging import HOUR_NS
-from konduktor_health.adapters.loki.presets import SourceSpec
-from konduktor_health.adapters.loki.reader import LokiSource
+from konduktor_health.adapters.loki.portion import HOUR_NS
 from konduktor_health.clock import NS
 from konduktor_health.errors import HealthError, LokiBusy, LokiRefused, LokiUnavailable
 from konduktor_health.model import Trust
 from konduktor_health.ports import LogEntry
-from konduktor_health.settings import ReadingSettings
-from parsers.record import LogRecord
-from tests.support.memory_loki import FakeClock, MemoryLoki, line
-
-NOW = 1_800_000_000 * NS
-MINUTE = 60 * NS
-
-
-def unwrap(text: str) -> LogRecord:
-    """``stamp|text`` has an uptime stamp; ``heartbeat`` is one."""
-    stamp, bar, rest = text.partition("|")
-    if bar:
-        return LogRecord(text=rest, uptime_stamp=stamp)
-    return LogRecord(text=text, heartbeat=text == "heartbeat", hostname="from-record")
-
-
-class World:
-    """A source, its Loki and the time."""
-
-    def __init__(self, state: Mapping[str, Any] | None = None, **reading: Any) -> None:
-        self.clock = FakeClock(NOW)
-        self.loki = MemoryLoki(20)
-        self.reading = ReadingSettings(**{"poll_interval_s": 1.0, **reading})
-        self.spec = SourceSpec("kmsg", '{job="kmsg"}', ("metadata:node", "record"), Trust.KERNEL)
-        self.loki.put(line(NOW - 20 * HOUR_NS, "unrelated and long ago"))
-        self.options: dict[str, Any] = {}
-        self.source = self.start(state)
-
-    def start(self, state: Mapping[str, Any] | None) -> LokiSource:
-        self.source = LokiSource(
-            self.loki,
-            self.spec,
-            self.reading,
-            clock=self.clock,
-            literals=(),
-            unwrap=unwrap,
-            jitter=lambda: 0.0,
-            **self.options,
-        )
-        if state is not None:
-            self.source.restore(state)
-        return self.source
-
-    def poll(self, after_s: float = 1.0) -> list[str]:
-        self.clock.advance(after_s)
-        return [entry.record.text for entry in self.source.poll().entries]
-
-    def polls(self, seconds: float, step_s: float = 30.0) -> list[str]:
-        found: list[str] = []
-        for _ in range(int(seconds / step_s)):
-            found += self.poll(step_s)
-        return found
-
-    def ago(self, seconds: float) -> int:
-        return self.clock.wall_ns - int(seconds * NS)
+from tests.support.loki_world import World
+from tests.support.memory_loki import line
 
 
 @pytest.fixture
@@ -135,10 +79,22 @@ def test_late_lines_are_found_by_the_bands(late_s: float, found_within_s: float)
 def test_a_late_line_makes_the_overlap_larger(world: World) -> None:
     world.poll()
     world.poll()
-    world.loki.put(line(world.ago(300), "late"))
-    assert world.polls(61, 1.0) == ["late"]
+    for number in range(2):
+        world.loki.put(line(world.ago(300), f"late {number}"))
+        assert world.polls(61, 1.0) == [f"late {number}"]
     world.loki.put(line(world.ago(250), "as late"))
     assert world.poll() == ["as late"]
+
+
+def test_one_odd_line_does_not_multiply_what_is_read() -> None:
+    def scanned_in_an_hour(late_s: float) -> int:
+        world = World()
+        world.loki.bytes_a_second = 1000.0
+        world.polls(60, 2.0)
+        world.loki.put(line(world.ago(late_s), "once"))
+        return sum(int(world.bytes_of_a_poll(2.0)) for _ in range(1800))
+
+    assert scanned_in_an_hour(590) <= 1.1 * scanned_in_an_hour(1)
 
 
 def test_a_failed_read_is_a_gap_and_moves_nothing(world: World) -> None:
@@ -206,13 +162,12 @@ def test_one_poll_is_bounded_and_the_rest_is_due_at_once(world: World) -> None:
     world.options = {"most_entries": 50}
     world.start(None)
     world.loki.put(*(line(world.ago(800 - i), f"line {i:03d}") for i in range(300)))
-    first = world.poll()
-    assert 50 <= len(first) <= 70
-    found = list(first)
-    while len(found) < 300:
-        more = world.poll(0)
-        assert more
-        found += more
+    world.clock.advance(1)
+    found: list[str] = []
+    while (poll := world.source.poll()).more:
+        assert 50 <= len(poll.entries) <= 70
+        found += [entry.record.text for entry in poll.entries]
+    found += [entry.record.text for entry in poll.entries]
     assert found == [f"line {i:03d}" for i in range(300)]
 
 
@@ -324,6 +279,17 @@ def test_scanned_bytes_slow_the_polls_down() -> None:
     assert world.source.poll().status.bytes_per_minute <= 6000 * 1.5
 
 
+def test_the_rest_waits_when_the_byte_bound_says_so() -> None:
+    world = World(bytes_per_minute=6000)
+    world.options = {"most_entries": 20}
+    world.start(None)
+    world.loki.bytes_a_query = 1000
+    world.loki.put(*(line(world.ago(800 - i), f"line {i:03d}") for i in range(60)))
+    world.clock.advance(1)
+    poll = world.source.poll()
+    assert (len(poll.entries), poll.more, poll.status.poll_interval_s) == (20, False, 10.0)
+
+
 def test_warnings_of_loki_are_shown(world: World) -> None:
     world.loki.warnings = ("partial response",)
     world.clock.advance(1)
@@ -338,13 +304,14 @@ steps = st.lists(
         st.tuples(st.just("burst"), st.integers(0, 100)),
         st.tuples(st.just("wait"), st.integers(1, 4000)),
         st.tuples(st.just("fail"), st.integers(1, 5)),
+        st.tuples(st.just("lose"), st.integers(20, 300)),  # answers of more bytes than this
         st.tuples(st.just("restart"), st.integers(0, 9000)),
     ),
     max_size=25,
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=steps)
 def test_whatever_happens_every_line_is_handed_out_and_once_per_process(
     steps: list[tuple[str, int]],
@@ -384,6 +351,11 @@ def test_whatever_happens_every_line_is_handed_out_and_once_per_process(
             for _ in range(value):
                 poll(20)
             world.loki.fail = None
+        elif step == "lose":
+            world.loki.most_answer_bytes = value
+            for _ in range(3):
+                poll(20)
+            world.loki.most_answer_bytes = None
         else:
             state = json.loads(json.dumps(world.source.checkpoint()))
             assert len(json.dumps(state)) < 20_000
@@ -391,7 +363,7 @@ def test_whatever_happens_every_line_is_handed_out_and_once_per_process(
             world.start(state)
             assert max(process.values(), default=0) <= 1
             process.clear()
-    for _ in range(90):
+    for _ in range(180):
         poll(50)
     assert max(process.values(), default=0) <= 1
     assert set(handed) - {"unrelated and long ago"} == expected

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konduktor_health.adapters.loki.build import build_sources, build_specs
-from konduktor_health.adapters.loki.entries import Seen, entry_of, identity, node_name
+from konduktor_health.adapters.loki.entries import entry_of, identity, node_name
 from konduktor_health.adapters.loki.gaps import GapBook, from_json, to_json
 from konduktor_health.adapters.loki.history import history
+from konduktor_health.adapters.loki.memory import Seen
 from konduktor_health.adapters.loki.presets import SourceSpec, for_cluster, spec
 from konduktor_health.clock import SystemClock
 from konduktor_health.errors import ConfigError

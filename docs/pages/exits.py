@@ -1,0 +1,67 @@
+"""Which exit codes are there? Read from konduktor_health.errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from docs.pages.tables import code, table
+from konduktor_health import errors
+from konduktor_health.runtime.shutdown import DEADLINE_S, HUNG_EXIT_CODE
+
+_EXIT_TEXT = """
+# Exit codes
+
+Every error is one line on stderr (`error: ...`), most with a second one (`hint: ...`).
+
+## `konduktor-health`
+
+"""
+_EXIT_MEANINGS = {
+    0: "Done. `run` and `demo`: ended by SIGTERM or Ctrl-C.",
+    1: "Not all of it could be done. `reset`: a named node does not exist or could not be reset; "
+    "the others were.",
+    2: "Wrong usage, settings, selector or kubeconfig: mend it and try again.",
+    3: "Loki or the API server is not available, or (`run --once`) a log source was not read. "
+    "Trying again may help. `run --once` also when another replica has been leading all the time.",
+    4: "Refused: credentials, RBAC, namespace or query. Trying again does not help.",
+    5: "Another replica leads: this one has lost the Lease and did nothing since.",
+}
+
+
+def exit_codes_page() -> str:
+    """The codes and the errors that end with them."""
+    by_code: dict[int, list[str]] = {0: []}
+    for error in _error_classes(errors.HealthError):
+        if error.__module__ == errors.__name__:
+            by_code.setdefault(error.exit_code, []).append(error.__name__)
+    rows = [
+        (str(number), _EXIT_MEANINGS[number], ", ".join(map(code, sorted(names))))
+        for number, names in sorted(by_code.items())
+    ]
+    hung = f"Ended hard: the program was still busy {DEADLINE_S:g} s after SIGTERM or Ctrl-C."
+    rows += [
+        (str(HUNG_EXIT_CODE), hung, ""),
+        ("130", "Ended by Ctrl-C (commands that have nothing to put down).", ""),
+    ]
+    return (
+        _EXIT_TEXT.lstrip()
+        + table(("code", "meaning", "errors"), rows)
+        + "\n`run` without `--once` does not end for an unavailable Loki or API server: it is"
+        + " not ready ([HTTP](http.md)) and tries again.\n"
+        + "`scan` exits 0 whether it finds faults or not.\n"
+        + "\n## `konduktor-probe`\n\n"
+        + table(
+            ("code", "meaning"),
+            (
+                ("0", "Done, or ended by SIGTERM or Ctrl-C."),
+                ("1", "It cannot work; the message says why. With `--once`: not all was pushed."),
+                ("2", "Wrong usage."),
+            ),
+        )
+    )
+
+
+def _error_classes(root: type[errors.HealthError]) -> Iterator[type[errors.HealthError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _error_classes(child)

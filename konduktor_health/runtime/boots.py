@@ -1,0 +1,52 @@
+"""When did the event of a log line happen? Event time of lines that carry a kernel uptime.
+
+A boot's start is the smallest log time minus uptime seen in that boot: delivery only makes log
+times later, so the estimate is never before the true start and only ever moves back. Only lines
+of the kernel log tell about it; a pod's line has its log time, whatever it says.
+"""
+
+from __future__ import annotations
+
+from konduktor_health.model import Trust
+from konduktor_health.ports import LogEntry
+from konduktor_health.timestamps import NS
+
+MOST_BOOTS = 20_000
+LONGEST_UPTIME_NS = 10 * 366 * 86_400 * NS  # more is a damaged stamp
+
+
+class BootTimes:
+    """Starts of the boots that lines were seen of. Not thread-safe."""
+
+    def __init__(self, *, most: int = MOST_BOOTS) -> None:
+        self._most = most
+        self._starts: dict[tuple[str, str], int] = {}
+
+    def note(self, node: str, boot_id: str, entry: LogEntry) -> None:
+        """Learn from a line. To be called for all lines of a poll before they are dated: a ring
+        that is shipped at one go is dated by its last line."""
+        start_ns = _start_ns(entry)
+        if start_ns is None:
+            return
+        known_ns = self._starts.pop((node, boot_id), start_ns)  # put at the end: used last
+        self._starts[node, boot_id] = min(start_ns, known_ns)
+        if len(self._starts) > self._most:
+            del self._starts[next(iter(self._starts))]
+
+    def event_ns(self, node: str, boot_id: str, entry: LogEntry) -> int:
+        """Event time of a line, Unix ns; never after its log time."""
+        start_ns = _start_ns(entry)
+        if start_ns is not None:
+            start_ns = min(start_ns, self._starts.get((node, boot_id), start_ns))
+            return start_ns + (entry.record.uptime_us or 0) * 1000
+        stated_ns = entry.record.time_ns
+        if stated_ns is None or entry.trust is Trust.POD:
+            return entry.time_ns
+        return min(stated_ns, entry.time_ns) if entry.time_ns else stated_ns
+
+
+def _start_ns(entry: LogEntry) -> int | None:
+    if entry.record.uptime_us is None or entry.trust is Trust.POD or entry.pod:
+        return None
+    uptime_ns = entry.record.uptime_us * 1000
+    return entry.time_ns - uptime_ns if 0 <= uptime_ns < LONGEST_UPTIME_NS else None

@@ -1,0 +1,276 @@
+"""The controller's loop on a clock that moves when told, a cluster and a log in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from konduktor_health.errors import Conflict, HealthError, NotFound
+from konduktor_health.model import (
+    Condition,
+    EditKind,
+    EditNode,
+    NodeEdit,
+    NodeView,
+    PublishEvent,
+    Taint,
+    Trust,
+)
+from konduktor_health.ports import LogEntry, Poll, SourceStatus
+from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.checkpoint import Checkpoint
+from konduktor_health.runtime.fleet import Fleet
+from konduktor_health.runtime.loop import Loop
+from konduktor_health.runtime.metrics import Metrics
+from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.situation import Situation
+from konduktor_health.runtime.sources import Delivery, Sources
+from konduktor_health.timestamps import NS
+from parsers.record import unwrap
+from tests.support.builders import KEYS, NOW, edited, node, policy
+from tests.support.memory_loki import FakeClock
+
+LOST = "NVRM: Xid (PCI:0000:3b:00): 79, pid=1, name=x, GPU has fallen off the bus."
+
+
+class MemoryCluster:
+    """Nodes with resource versions, Events and the state; ``before`` may interfere or raise."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeView] = {}
+        self.events: dict[str, PublishEvent] = {}
+        self.state: Mapping[str, Any] | None = None
+        self.writes: list[str] = []
+        self.before: Callable[[str, str], None] = lambda _what, _node: None
+        self._version = 0
+
+    def put(self, view: NodeView) -> NodeView:
+        """Somebody writes a Node."""
+        self._version += 1
+        view = replace(view, resource_version=str(self._version))
+        self.nodes[view.name] = view
+        return view
+
+    def get_node(self, name: str) -> NodeView:
+        self.before("get", name)
+        if name not in self.nodes:
+            raise NotFound(name)
+        return self.nodes[name]
+
+    def list_nodes(self) -> list[NodeView]:
+        return list(self.nodes.values())
+
+    def edit_node(self, view: NodeView, edit: NodeEdit) -> NodeView:
+        current = self._current("edit", view)
+        action = EditNode(view.name, current, edit, EditKind.RECORD, "")
+        return self.put(edited(current, action))
+
+    def set_condition(self, view: NodeView, condition: Condition, now_ns: int) -> NodeView:
+        return self.put(replace(self._current("condition", view), condition=condition))
+
+    def publish_event(self, event: PublishEvent, now_ns: int) -> None:
+        self.before("event", event.node)
+        self.writes.append(f"event {event.node}")
+        self.events.setdefault(f"{event.node} {event.dedupe}", event)
+
+    def read_state(self) -> Mapping[str, Any] | None:
+        return self.state
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        self.before("state", "")
+        self.writes.append("state")
+        self.state = state
+
+    def _current(self, what: str, view: NodeView) -> NodeView:
+        self.before(what, view.name)
+        current = self.nodes.get(view.name)
+        if current is None:
+            raise NotFound(view.name)
+        if current.resource_version != view.resource_version:
+            raise Conflict(view.name)
+        self.writes.append(f"{what} {view.name}")
+        return current
+
+
+class MemoryFeed:
+    """A node watch that delivers when told (``sync``)."""
+
+    def __init__(self, cluster: MemoryCluster, fleet: Fleet) -> None:
+        self._cluster, self._fleet = cluster, fleet
+        self._known: set[str] = set()
+        self._views: dict[str, NodeView] = {}
+        self._told: dict[str, NodeView] = {}
+
+    def start(self, stop: threading.Event) -> None:
+        self.sync()
+
+    def sync(self) -> None:
+        """The watch catches up."""
+        self._known = set(self._cluster.nodes)
+        self._views = {n: v for n, v in self._cluster.nodes.items() if self._fleet.keep(v)}
+        for name in sorted(self._views.keys() | self._told.keys()):
+            old, new = self._told.pop(name, None), self._views.get(name)
+            if new is not None:
+                self._told[name] = new
+            if (
+                old is None
+                or new is None
+                or replace(old, resource_version="") != replace(new, resource_version="")
+            ):
+                self._fleet.changed(old, new)
+
+    def synced(self) -> bool:
+        return True
+
+    def last_error(self) -> Exception | None:
+        return None
+
+    def nodes(self) -> Mapping[str, NodeView]:
+        return dict(self._views)
+
+    def resolve(self, name: str) -> str | None:
+        return name if name in self._known else None
+
+    def put(self, view: NodeView) -> None:
+        if view.name in self._known:
+            self._views[view.name] = view
+
+    def on_change(self, callback: Callable[[NodeView | None, NodeView | None], None]) -> None:
+        raise AssertionError("the fleet is told directly")
+
+
+class World:
+    """A fleet of healthy GPU nodes and one controller's loop."""
+
+    def __init__(
+        self,
+        nodes: int = 20,
+        *,
+        dry_run: bool = False,
+        emit: Callable[[str], None] | None = None,
+        decoder: Any = None,
+        **rules: Any,
+    ) -> None:
+        self.clock = FakeClock(NOW)
+        self.cluster = MemoryCluster()
+        self.names = [f"gpu-{n}" for n in range(nodes)]
+        for name in self.names:
+            self.cluster.put(node(name))
+        self.stop = threading.Event()
+        self.leading = True
+        self._position = 0
+        self._build(dry_run=dry_run, emit=emit, decoder=decoder, **rules)
+
+    def _build(self, *, dry_run: bool, emit: Any, decoder: Any, **rules: Any) -> None:
+        self.fleet = Fleet(KEYS, self.clock.now_ns)
+        self.feed = MemoryFeed(self.cluster, self.fleet)
+        more = {"decoder": decoder} if decoder else {}
+        self.observer = Observer(
+            self.feed, clock=self.clock, opted_out=self.fleet.is_opted_out, **more
+        )
+        self.agenda = Agenda(self.clock)
+        applier = Applier(
+            self.cluster,
+            self.feed,
+            clock=self.clock,
+            stop=self.stop,
+            on_write=self.fleet.wrote,
+            assert_leader=self.assert_leader,
+            writers=2,
+        )
+        self.checkpoint = Checkpoint(
+            self.cluster, clock=self.clock, interval_s=300.0, assert_leader=self.assert_leader
+        )
+        self.report = Report(Metrics(), emit=emit)
+        wake = threading.Event()
+        self.loop = Loop(
+            sources=Sources([], clock=self.clock, poll_interval_s=1.0, wake=wake),
+            situation=Situation(self.feed, self.fleet, self.observer, policy(**rules), self.clock),
+            fleet=self.fleet,
+            observer=self.observer,
+            applier=None if dry_run else applier,
+            checkpoint=None if dry_run else self.checkpoint,
+            report=self.report,
+            clock=self.clock,
+            wake=wake,
+            agenda=self.agenda,
+        )
+        self.feed.sync()
+
+    def restarted(self, **rules: Any) -> World:
+        """A new process on the same cluster."""
+        self._build(dry_run=False, emit=None, decoder=None, **rules)
+        return self
+
+    def assert_leader(self) -> None:
+        from konduktor_health.errors import LeadershipLost
+
+        if not self.leading:
+            raise LeadershipLost("somebody else leads")
+
+    def line(self, name: str, text: str = LOST, *, ago_s: float = 0.0, **fields: Any) -> LogEntry:
+        """A kernel line, a new one unless its identity is given."""
+        time_ns = self.clock.now_ns() - int(ago_s * NS)
+        uptime_s = 100_000 + (time_ns - NOW) / NS
+        self._position += 1
+        values: dict[str, Any] = {
+            "time_ns": time_ns,
+            "record": unwrap(f"[{uptime_s:12.6f}] {text}"),
+            "identity": f"{self._position:032x}",
+            "source": "kmsg",
+            "trust": Trust.KERNEL,
+        }
+        return LogEntry(node_name=name, **(values | fields))
+
+    def hear(self, *entries: LogEntry, cursor_ns: int | None = None) -> None:
+        """One cycle with these lines, and the watch catches up after it."""
+        cursor_ns = self.clock.now_ns() if cursor_ns is None else cursor_ns
+        status = SourceStatus("kmsg", ok=True, cursor_ns=cursor_ns)
+        delivery = Delivery("kmsg", Poll(tuple(entries), status), {"cursor": cursor_ns})
+        self.loop.cycle([delivery])
+        self.feed.sync()
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """So much later, a cycle without lines."""
+        self.clock.advance(seconds)
+        self.loop.cycle([])
+        self.feed.sync()
+
+    def settle(self) -> None:
+        """Cycles until nothing is due."""
+        for _ in range(20):
+            self.turn()
+            if self.agenda.seconds_until_due() > 0:
+                return
+        raise AssertionError("something is due at every cycle")
+
+    def tainted(self) -> list[str]:
+        return sorted(n for n, v in self.cluster.nodes.items() if _ours(v.taints))
+
+    def reason(self, name: str) -> str:
+        condition = self.cluster.nodes[name].condition
+        return condition.reason if condition else ""
+
+    def change(self, name: str, **fields: Any) -> None:
+        """Somebody else changes a Node; the watch delivers it."""
+        self.cluster.put(replace(self.cluster.nodes[name], **fields))
+        self.feed.sync()
+
+    def fail(self, what: str, name: str, error: HealthError, times: int = 1) -> None:
+        """The next calls of this kind for this node raise."""
+        left = [times]
+
+        def before(kind: str, node_name: str) -> None:
+            if (kind, node_name) == (what, name) and left[0] > 0:
+                left[0] -= 1
+                raise error
+
+        self.cluster.before = before
+
+
+def _ours(taints: tuple[Taint, ...]) -> bool:
+    return any(taint.key == KEYS.taint for taint in taints)
