@@ -64,13 +64,15 @@ class LokiSettings(_Group):
     )
     connect_timeout_s: float = Field(3.0, gt=0, description="Connect time-out, seconds.")
     read_timeout_s: float = Field(
-        65.0, gt=0, description="Read time-out, seconds; above Loki's query_timeout (60 s)."
+        65.0,
+        gt=0,
+        description="Longest wait for an answer, seconds; above Loki's query_timeout (60 s).",
     )
     page_lines: int = Field(
         5000, ge=2, description="Lines per page; Loki's max_entries_limit_per_query is 5000."
     )
     max_answer_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, description="An answer larger than this is refused, bytes."
+        16 * 1024 * 1024, ge=1024, description="An answer larger than this is refused, bytes."
     )
     attempts: int = Field(3, ge=1, description="Tries per request within one poll.")
 

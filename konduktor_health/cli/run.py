@@ -49,12 +49,10 @@ def command(
     log.set_up(debug=chosen.debug, form=chosen.log_format)
     stop, wake = threading.Event(), threading.Event()
     disarm = shutdown.on_signal(stop, wake)
-    from konduktor_health.runtime import controller  # loads the Kubernetes client
+    from konduktor_health.runtime.wiring import build  # loads the Kubernetes client
 
     emit = _print_plan if dry_run else None
-    built = controller.build(
-        chosen, dry_run=dry_run, emit=emit, stop=stop, wake=wake, serve=not once
-    )
+    built = build(chosen, dry_run=dry_run, emit=emit, stop=stop, wake=wake, serve=not once)
     try:
         if once:
             built.once()

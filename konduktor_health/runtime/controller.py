@@ -1,4 +1,4 @@
-"""How are the parts put together, started and stopped? The one place that wires adapters.
+"""In which order is a controller started, run and put down?
 
 Order: node watch and status port first, then leadership, then stored cursors, then the log.
 A replica that does not lead keeps its node cache warm and reads no log.
@@ -6,33 +6,25 @@ A replica that does not lead keeps its node cache warm and reads no log.
 
 from __future__ import annotations
 
-import socket
 import threading
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from loguru import logger
 
-from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
-from konduktor_health.adapters.loki import build_sources, build_specs
-from konduktor_health.clock import NS, Clock, SystemClock
+from konduktor_health.clock import NS, Clock
 from konduktor_health.errors import ClusterUnavailable, HealthError, TransientError
 from konduktor_health.ports import Cluster, Leadership, NodeFeed
-from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint, short_hash
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
-from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report, Trouble
-from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.settings import Settings
 
-STANDSTILL_S = 120.0
 SYNC_TIMEOUT_S = 30.0
 ONCE_ROUNDS = 10
 ONCE_LEASES = 2  # so many lease durations --once waits for another replica
@@ -107,6 +99,9 @@ class Controller:
         error = self.lease.last_error() if self.lease else None
         if error is not None:
             return [Trouble(f"lease: {error}", getattr(error, "hint", ""))]
+        leads = self.lease is None or self.lease.is_leader()
+        if leads and not self.reading():
+            return [*self.report.troubles(), Trouble("logs: not all sources have been read yet")]
         return self.report.troubles()
 
     def _start(self) -> None:
@@ -214,98 +209,3 @@ class Controller:
             thread = threading.Thread(target=write, name="last-checkpoint", daemon=True)
             thread.start()
             thread.join(SAVE_S)
-
-
-def _identity() -> str:
-    """Who we are in the Lease: the host (the pod's name in a cluster) and something unique."""
-    return f"{socket.gethostname()}_{uuid.uuid4()}"
-
-
-def build(
-    settings: Settings,
-    *,
-    dry_run: bool = False,
-    emit: Callable[[str], None] | None = None,
-    stop: threading.Event | None = None,
-    wake: threading.Event | None = None,
-    clock: Clock | None = None,
-    serve: bool = True,
-) -> Controller:
-    """Wire a controller. Raises ConfigError for what can be seen to be wrong before starting."""
-    clock = clock or SystemClock()
-    stop, wake = stop or threading.Event(), wake or threading.Event()
-    keys = settings.keys()
-    http, cluster = build_cluster(settings, clock)
-    fleet = Fleet(keys, clock.now_ns, wake.set)
-    feed = build_feed(settings, http, fleet.keep, clock)
-    feed.on_change(fleet.changed)
-    lease = None if dry_run else build_lease(settings, http, clock, _identity())
-    sources = Sources(
-        build_sources(settings, clock, stop),
-        clock=clock,
-        poll_interval_s=settings.reading.poll_interval_s,
-        wake=wake,
-    )
-    observer = Observer(
-        feed,
-        clock=clock,
-        opted_out=fleet.is_opted_out,
-        surge_window_s=settings.policy.surge_window_s,
-    )
-    applier = None
-    if lease is not None:
-        applier = Applier(
-            cluster,
-            feed,
-            clock=clock,
-            stop=stop,
-            on_write=fleet.wrote,
-            assert_leader=lease.assert_leader,
-            writers=settings.cluster.writers,
-        )
-    checkpoint = Checkpoint(
-        cluster,
-        clock=clock,
-        interval_s=settings.checkpoint_interval_s,
-        assert_leader=lease.assert_leader if lease else lambda: None,
-    )
-    pods = {one.name for one in build_specs(settings) if one.pod}
-    optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
-    report = Report(Metrics(), emit=emit, optional=optional, pods=pods)
-    loop = Loop(
-        sources=sources,
-        situation=Situation(feed, fleet, observer, settings.core_policy(), clock),
-        fleet=fleet,
-        observer=observer,
-        applier=applier,
-        checkpoint=None if dry_run else checkpoint,
-        report=report,
-        clock=clock,
-        wake=wake,
-        agenda=Agenda(clock),
-    )
-    controller = Controller(
-        settings=settings,
-        clock=clock,
-        stop=stop,
-        wake=wake,
-        cluster=cluster,
-        feed=feed,
-        fleet=fleet,
-        observer=observer,
-        sources=sources,
-        applier=applier,
-        checkpoint=checkpoint,
-        report=report,
-        loop=loop,
-        lease=lease,
-    )
-    if serve and settings.http.enabled:
-        controller.status = StatusServer(
-            report.metrics,
-            alive=lambda: loop.alive(STANDSTILL_S),
-            troubles=controller.troubles,
-            host=settings.http.host,
-            port=settings.http.port,
-        )
-    return controller

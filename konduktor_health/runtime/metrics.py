@@ -49,6 +49,9 @@ class Metrics:
             "unknown_node_lines", "Log lines of names that are no Node of this cluster."
         )
         self.unmanaged = gauge("unmanaged_faults", "Faults on nodes that are not managed.")
+        self.undecodable = gauge(
+            "undecodable_lines", "Log lines that made the decoder fail; counted and passed over."
+        )
         self.missed = gauge("missed_kernel_records", "Kernel records that forwarders missed.")
         self.source_ok = gauge("source_ok", "1 while a log source is read.", ("source",))
         self.source_lag = gauge(

@@ -128,6 +128,7 @@ class Report:
         metrics.unknown_lines.set(observer.unknown_lines)
         metrics.unmanaged.set(observer.unmanaged_faults)
         metrics.missed.set(observer.missed_records)
+        metrics.undecodable.set(observer.undecodable)
         self._count_faults(observer)
         if len(observer.unknown_names) > len(self._unknown_shown):
             for name in observer.unknown_names.keys() - self._unknown_shown:

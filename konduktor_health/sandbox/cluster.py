@@ -14,7 +14,8 @@ from pathlib import Path
 
 from konduktor_health import settings
 from konduktor_health.clock import NS, Clock, SystemClock
-from konduktor_health.runtime import controller
+from konduktor_health.runtime.controller import Controller
+from konduktor_health.runtime.wiring import build
 from konduktor_health.sandbox.kubeapi import KubeApi
 from konduktor_health.sandbox.loki import LokiServer
 from konduktor_health.sandbox.nodes import cpu_node, gpu_node
@@ -34,7 +35,7 @@ class Sandbox:
     folder: Path = field(init=False)
     api: KubeApi = field(init=False)
     loki: LokiServer = field(init=False)
-    running: controller.Controller | None = field(init=False, default=None)
+    running: Controller | None = field(init=False, default=None)
     _thread: threading.Thread | None = field(init=False, default=None)
     _booted_ns: int = field(init=False, default=0)
 
@@ -76,9 +77,9 @@ class Sandbox:
         }
         return settings.load(flags=flags, environ={})
 
-    def start_controller(self) -> controller.Controller:
+    def start_controller(self) -> Controller:
         """Run the controller in a thread."""
-        running = controller.build(self.settings(), clock=self.clock)
+        running = build(self.settings(), clock=self.clock)
         self.running = running
         self._thread = threading.Thread(target=running.run, name="controller", daemon=True)
         self._thread.start()

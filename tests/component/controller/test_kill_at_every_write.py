@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from konduktor_health.sandbox.kubeapi import KubeApi
-from konduktor_health.sandbox.loki import LokiServer
-from konduktor_health.sandbox.nodes import gpu_node
 from tests.support.controller import NAMESPACE, OUR_KEY, ControllerProcess, eventually
+from tests.support.embedded import Embedded
 from tests.support.loglines import LOST, STREAM, otel
 from tests.support.proxy import Proxy
 
@@ -23,39 +21,23 @@ WRITES = 9
 FIELDS = ("fault", "device", "severity", "count", "first", "last", "boot", "id")
 
 
-class Fleet:
-    """An embedded API server and Loki with one fatal and one degraded fault waiting."""
+class Fleet(Embedded):
+    """One fatal and one degraded fault are waiting; writes go through a proxy."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self.api = KubeApi()
-        self.api.start()
-        stack.callback(self.api.stop)
-        self.loki = stack.enter_context(LokiServer())
-        self.api.store.create("namespaces", {"metadata": {"name": NAMESPACE}})
-        for name in ("gpu-a", "gpu-b", "gpu-c"):
-            self.api.store.create("nodes", gpu_node(name))
+        super().__init__(stack, folder)
+        degraded = LOST.replace(": 79", ": 63")
         self.loki.push(
-            STREAM,
-            [
-                otel("gpu-a", uptime_s=100.5),
-                otel("gpu-b", LOST.replace(": 79", ": 63"), uptime_s=101.5),
-            ],
+            STREAM, [otel("gpu-a", uptime_s=100.5), otel("gpu-b", degraded, uptime_s=101.5)]
         )
         self.proxy = stack.enter_context(Proxy(self.api.url))
-        self.folder = folder
-        (folder / "kubeconfig").write_text(
-            self.api.kubeconfig().replace(self.api.url, self.proxy.url)
-        )
+        self.kubeconfig.write_text(self.api.kubeconfig().replace(self.api.url, self.proxy.url))
 
-    def controller(self) -> ControllerProcess:
-        return ControllerProcess(
-            self.folder,
-            kubeconfig=self.folder / "kubeconfig",
-            loki=self.loki.url,
-            settings={
-                "cluster": {"timeout_s": 0.5},
-                "lease": {"duration_s": 2.0, "renew_deadline_s": 1.2, "retry_s": 0.1},
-            },
+    def started(self) -> ControllerProcess:
+        """Its Lease is taken over soon."""
+        return self.controller(
+            cluster={"timeout_s": 0.5},
+            lease={"duration_s": 2.0, "renew_deadline_s": 1.2, "retry_s": 0.1},
         )
 
     def state(self) -> dict[str, Any]:
@@ -121,7 +103,7 @@ def test_killed_at_a_write_and_started_again_ends_the_same(
     fleet: Fleet, number: int, moment: str
 ) -> None:
     killed = threading.Event()
-    with fleet.controller() as first:
+    with fleet.started() as first:
 
         def strike(_method: str, _path: str, count: int) -> None:
             if count == number:
@@ -130,13 +112,13 @@ def test_killed_at_a_write_and_started_again_ends_the_same(
 
         setattr(fleet.proxy, moment, strike)
         eventually(killed.is_set, f"write {number} is made", timeout_s=20)
-    with fleet.controller():
+    with fleet.started():
         eventually(fleet.complete, "everything is written", timeout_s=30)
         check(fleet)
 
 
 def test_not_killed_ends_so(fleet: Fleet) -> None:
-    with fleet.controller() as controller:
+    with fleet.started() as controller:
         eventually(fleet.complete, "everything is written", timeout_s=30)
         check(fleet)
         assert controller.terminate()[0] == 0

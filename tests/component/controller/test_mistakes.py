@@ -8,38 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from konduktor_health.sandbox.kubeapi import KubeApi
-from konduktor_health.sandbox.loki import LokiServer
-from konduktor_health.sandbox.nodes import gpu_node
-from tests.support.controller import NAMESPACE, ControllerProcess, cli, eventually
+from tests.support.controller import cli, eventually
+from tests.support.embedded import Embedded
 from tests.support.loglines import STREAM, otel
 from tests.support.processes import free_port
 
 
-class Surroundings:
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self.api = KubeApi()
-        self.api.start()
-        stack.callback(self.api.stop)
-        self.loki = stack.enter_context(LokiServer())
-        self.api.store.create("namespaces", {"metadata": {"name": NAMESPACE}})
-        self.api.store.create("nodes", gpu_node("gpu-a"))
-        self.loki.push(STREAM, [otel("gpu-a", "nvidia: loading")])
-        self.folder = folder
-        self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(self.api.kubeconfig())
-
-    def controller(self, *args: str, **settings: object) -> ControllerProcess:
-        loki = settings.pop("loki", self.loki.url)
-        return ControllerProcess(
-            self.folder, kubeconfig=self.kubeconfig, loki=str(loki), args=args, settings=settings
-        )
-
-
 @pytest.fixture
-def around(tmp_path: Path) -> Iterator[Surroundings]:
+def around(tmp_path: Path) -> Iterator[Embedded]:
     with ExitStack() as stack:
-        yield Surroundings(stack, tmp_path)
+        embedded = Embedded(stack, tmp_path, "gpu-a")
+        embedded.loki.push(STREAM, [otel("gpu-a", "nvidia: loading")])
+        yield embedded
 
 
 @pytest.mark.parametrize(
@@ -102,7 +82,7 @@ def test_api_server_that_does_not_answer(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: ")
 
 
-def test_unreachable_loki_is_not_ready_and_once_says_so(around: Surroundings) -> None:
+def test_unreachable_loki_is_not_ready_and_once_says_so(around: Embedded) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with around.controller(loki=nowhere) as controller:
         eventually(lambda: "not ready: source" in controller.readiness()[1], "says why", 30)
@@ -113,7 +93,7 @@ def test_unreachable_loki_is_not_ready_and_once_says_so(around: Surroundings) ->
         assert "hint: " in controller.tail()
 
 
-def test_selector_that_matches_nothing_is_not_ready(around: Surroundings) -> None:
+def test_selector_that_matches_nothing_is_not_ready(around: Embedded) -> None:
     wrong = [{"preset": "custom", "selector": '{job="typo"}', "trust": "kernel"}]
     with around.controller(sources=wrong) as controller:
         eventually(lambda: "typo" in controller.readiness()[1], "names the selector", 30)
@@ -121,7 +101,7 @@ def test_selector_that_matches_nothing_is_not_ready(around: Surroundings) -> Non
         assert (status, "hint: " in text) == (503, True)
 
 
-def test_two_clusters_in_one_selector_are_not_ready(around: Surroundings) -> None:
+def test_two_clusters_in_one_selector_are_not_ready(around: Embedded) -> None:
     for cluster in ("one", "two"):
         around.loki.push({**STREAM, "cluster": cluster}, [otel("gpu-a", "nvidia: loading")])
     with around.controller() as controller:
@@ -140,7 +120,7 @@ def test_two_clusters_in_one_selector_are_not_ready(around: Surroundings) -> Non
         ("get", "configmaps", "configmaps"),
     ],
 )
-def test_missing_rbac_is_named(around: Surroundings, verb: str, resource: str, words: str) -> None:
+def test_missing_rbac_is_named(around: Embedded, verb: str, resource: str, words: str) -> None:
     around.api.deny["*"] = {(verb, resource)}
     with around.controller() as controller:
         eventually(lambda: words in controller.readiness()[1] + controller.tail(), "named", 30)
@@ -149,12 +129,12 @@ def test_missing_rbac_is_named(around: Surroundings, verb: str, resource: str, w
         assert controller.readiness()[0] != 200
 
 
-def test_missing_namespace_is_named(around: Surroundings) -> None:
+def test_missing_namespace_is_named(around: Embedded) -> None:
     with around.controller(cluster={"namespace": "nowhere"}) as controller:
         eventually(lambda: "nowhere" in controller.readiness()[1], "named", 30)
 
 
-def test_environment_of_konduktors_controller_is_honoured(around: Surroundings) -> None:
+def test_environment_of_konduktors_controller_is_honoured(around: Embedded) -> None:
     environ = {
         "LOG_ENDPOINT": around.loki.url,
         "WATCHED_NAMESPACES": "a, b",
@@ -168,7 +148,7 @@ def test_environment_of_konduktors_controller_is_honoured(around: Surroundings) 
     assert any('k8s_namespace_name=~"a|b"' in query for query in queries), queries
 
 
-def test_port_in_use_is_a_settings_mistake(around: Surroundings) -> None:
+def test_port_in_use_is_a_settings_mistake(around: Embedded) -> None:
     taken = int(around.loki.url.rsplit(":", 1)[1])
     done = cli(
         "run", "--http-port", str(taken), "--kubeconfig", str(around.kubeconfig),

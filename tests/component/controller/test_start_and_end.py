@@ -11,49 +11,23 @@ from typing import Any
 import pytest
 
 from konduktor_health.runtime.checkpoint import short_hash
-from konduktor_health.sandbox.kubeapi import KubeApi
-from konduktor_health.sandbox.loki import LokiServer
-from konduktor_health.sandbox.nodes import gpu_node
-from tests.support.controller import NAMESPACE, OUR_KEY, ControllerProcess, eventually
+from tests.support.controller import NAMESPACE, ControllerProcess, eventually
+from tests.support.embedded import Embedded
 from tests.support.loglines import STREAM, ago, otel
 
 NODE_PATH = r"^/api/v1/nodes/[^/]+$"
 STATE = "konduktor-health-state"
 
 
-class Cluster:
-    """An embedded API server and Loki with three GPU nodes."""
+class Cluster(Embedded):
+    """With a Lease that is taken over soon."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self.api = KubeApi()
-        self.api.start()
-        stack.callback(self.api.stop)
-        self.loki = stack.enter_context(LokiServer())
-        self.api.store.create("namespaces", {"metadata": {"name": NAMESPACE}})
-        for name in ("gpu-a", "gpu-b", "gpu-c"):
-            self.api.store.create("nodes", gpu_node(name))
-        self.folder = folder
-        (folder / "kubeconfig").write_text(self.api.kubeconfig())
-
-    def controller(self, *args: str, **settings: Any) -> ControllerProcess:
-        return ControllerProcess(
-            self.folder,
-            kubeconfig=self.folder / "kubeconfig",
-            loki=self.loki.url,
-            args=args,
-            settings={
-                "lease": {"duration_s": 3.0, "renew_deadline_s": 2.0, "retry_s": 0.2},
-                "cluster": {"timeout_s": 1.0},
-                **settings,
-            },
-        )
-
-    def tainted(self) -> list[str]:
-        return [
-            node["metadata"]["name"]
-            for node in self.api.store.list("nodes")
-            if any(taint["key"] == OUR_KEY for taint in node["spec"].get("taints", []))
-        ]
+    def controller(self, *args: str, loki: str = "", **settings: Any) -> ControllerProcess:
+        soon = {
+            "lease": {"duration_s": 3.0, "renew_deadline_s": 2.0, "retry_s": 0.2},
+            "cluster": {"timeout_s": 1.0},
+        }
+        return super().controller(*args, loki=loki, **{**soon, **settings})
 
     def holder(self) -> str:
         lease = self.api.store.get("leases", "konduktor-health", namespace=NAMESPACE)
@@ -144,6 +118,7 @@ def test_once_that_could_not_write_is_no_success(cluster: Cluster) -> None:
 
 
 def test_dry_run_beside_a_running_controller_takes_and_writes_nothing(cluster: Cluster) -> None:
+    cluster.loki.push(STREAM, [otel("gpu-a", "nvidia: loading")])  # without a stream: not ready
     with cluster.controller("--dry-run") as shown:
         eventually(lambda: shown.readiness()[0] == 200, "ready")
         cluster.loki.push(STREAM, [otel("gpu-a")])
