@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 from parsers import envelopes, stamps
 from parsers.layer import Layer
-from parsers.printable import clean
+from parsers.printable import clean, printable
 
 #: Longer lines are cut to this many characters before anything else.
 LINE_LIMIT = 65_536
 #: No shipper wraps deeper; a line that does is text from there on.
 _MAX_LAYERS = 8
+_HOST_LIMIT = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _merge(text: str, layers: list[Layer]) -> LogRecord:
         facility=next((one.facility for one in layers if one.facility is not None), None),
         priority=next((one.priority for one in layers if one.priority is not None), None),
         time_ns=next((one.time_ns for one in reversed(layers) if one.time_ns is not None), None),
-        hostname=next((one.hostname for one in layers if one.hostname), ""),
+        hostname=printable(next((one.hostname for one in layers if one.hostname), ""), _HOST_LIMIT),
         heartbeat=any(one.heartbeat for one in layers),
         missed=max(one.missed for one in layers),
         repeated=max(one.repeated for one in layers),

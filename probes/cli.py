@@ -163,9 +163,12 @@ def _push_options(
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError("a number above 0 is expected")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1e9:  # also false for what is no number
+        raise argparse.ArgumentTypeError("a number above 0 is expected (at most 1e9)")
     return value
 
 

@@ -17,14 +17,15 @@ Every error is one line on stderr (`error: ...`), most with a second one (`hint:
 
 """
 _EXIT_MEANINGS = {
-    0: "Done. `run` and `demo`: ended by SIGTERM or Ctrl-C.",
+    0: "Done. `run`, and `demo` after its story: ended by SIGTERM or Ctrl-C.",
     1: "Not all of it could be done. `reset`: a named node does not exist or could not be reset; "
-    "the others were.",
+    "the others were. Any command: its output could not be written (closed pipe, full disk).",
     2: "Wrong usage, settings, selector or kubeconfig: mend it and try again.",
     3: "Loki or the API server is not available, or (`run --once`) a log source was not read. "
-    "Trying again may help. `run --once` also when another replica has been leading all the time.",
+    "Trying again may help.",
     4: "Refused: credentials, RBAC, namespace or query. Trying again does not help.",
-    5: "Another replica leads: this one has lost the Lease and did nothing since.",
+    5: "Another replica leads: this one has lost the Lease and did nothing since, or "
+    "(`run --once`) it did not get the Lease in time.",
 }
 
 
@@ -41,7 +42,7 @@ def exit_codes_page() -> str:
     hung = f"Ended hard: the program was still busy {DEADLINE_S:g} s after SIGTERM or Ctrl-C."
     rows += [
         (str(HUNG_EXIT_CODE), hung, ""),
-        ("130", "Ended by Ctrl-C (commands that have nothing to put down).", ""),
+        ("130", "Ended by Ctrl-C before it was done; `demo`: in its story.", ""),
     ]
     return (
         _EXIT_TEXT.lstrip()
@@ -54,7 +55,10 @@ def exit_codes_page() -> str:
             ("code", "meaning"),
             (
                 ("0", "Done, or ended by SIGTERM or Ctrl-C."),
-                ("1", "It cannot work; the message says why. With `--once`: not all was pushed."),
+                (
+                    "1",
+                    "It cannot work or write its output; the message says why. `--once`: or push.",
+                ),
                 ("2", "Wrong usage."),
             ),
         )

@@ -53,7 +53,12 @@ class LokiPush:
 
     @classmethod
     def from_settings(cls, settings: LokiSettings) -> LokiPush:
-        """A client for the Loki that is read from. Raises ConfigError for a bad token file."""
+        """A client for the Loki that is read from. Raises ConfigError for a bad token file, and
+        for credentials in the URL (as the reader does): messages name the URL."""
+        if "@" in settings.url.partition("://")[2].partition("/")[0]:
+            raise ConfigError(
+                "loki.url holds credentials", hint="use loki.username and loki.password"
+            )
         return cls(
             settings.url,
             tenant=settings.tenant,
@@ -150,6 +155,11 @@ def _session(settings: LokiSettings) -> requests.Session:
             raise ConfigError(
                 f"token file {settings.token_file} cannot be read", hint="loki.token_file"
             ) from error
+        if not token or not (token.isascii() and token.isprintable()):
+            # the library's own complaint would print it
+            raise ConfigError(
+                f"token file {settings.token_file} holds no token", hint="loki.token_file"
+            )
         session.headers["Authorization"] = f"Bearer {token}"
     elif settings.username:
         session.auth = (settings.username, settings.password.get_secret_value())

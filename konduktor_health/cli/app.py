@@ -7,6 +7,8 @@ RBAC, query); 5 another replica leads; 70 the process had to be ended hard.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import Annotated
 
@@ -15,6 +17,7 @@ import typer
 from konduktor_health import __version__
 from konduktor_health.cli import demo, inject_command, reset, run, scan_command
 from konduktor_health.errors import HealthError
+from konduktor_health.runtime import log
 from konduktor_health.runtime.log import printable
 
 app = typer.Typer(
@@ -49,6 +52,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake never shows a traceback."""
+    _open_streams()
+    log.set_up(debug=False, form="text", quiet=True)  # run and demo set it up as they are told
     try:
         app()
     except HealthError as error:
@@ -58,6 +63,16 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        os._exit(1)  # what could not be written would fail again at the interpreter's end
+
+
+def _open_streams() -> None:
+    """Output that is closed goes nowhere, and no character stops it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

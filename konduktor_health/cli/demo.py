@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import threading
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from konduktor_health.cli import options
-from konduktor_health.clock import SystemClock
+from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.errors import TransientError
 from konduktor_health.runtime import log, shutdown
+
+if TYPE_CHECKING:
+    from konduktor_health.runtime.controller import Controller
 
 READY_TIMEOUT_S = 20.0
 
@@ -31,7 +37,7 @@ def command(
     clock = SystemClock()
     started = clock.monotonic()
     from konduktor_health.sandbox.cluster import Sandbox
-    from konduktor_health.sandbox.story import Story
+    from konduktor_health.sandbox.story import Interrupted, Story
 
     stop = threading.Event()
     disarm = shutdown.on_signal(stop)
@@ -39,25 +45,37 @@ def command(
     try:
         sandbox.start()
         running = sandbox.start_controller()
-        while running.troubles() or not running.reading():
-            if clock.monotonic() - started > READY_TIMEOUT_S or stop.is_set():
-                reasons = "; ".join(each.message for each in running.troubles())
-                raise TransientError(f"the sandbox did not become ready: {reasons}")
-            clock.wait(stop, 0.02)
+        _await_ready(running, clock, started, stop)
         _say(f"ready in {clock.monotonic() - started:.1f} s: {nodes} simulated GPU nodes")
-        Story(sandbox, _say).play()
+        Story(sandbox, _say, stop).play()
         if not exit_after:
             _stay(sandbox.kubeconfig, sandbox.loki.url, stop)
+    except Interrupted:
+        _say("interrupted")
+        raise typer.Exit(130) from None
     finally:
         sandbox.stop()
         disarm()
     _say("done")
 
 
+def _await_ready(running: Controller, clock: Clock, started: float, stop: threading.Event) -> None:
+    from konduktor_health.sandbox.story import Interrupted
+
+    while running.troubles() or not running.reading():
+        if clock.monotonic() - started > READY_TIMEOUT_S:
+            reasons = "; ".join(each.message for each in running.troubles())
+            raise TransientError(f"the sandbox did not become ready: {reasons}")
+        if clock.wait(stop, 0.02):
+            raise Interrupted
+
+
 def _stay(kubeconfig: object, loki: str, stop: threading.Event) -> None:
     _say("")
     _say("the sandbox stays up; in another terminal:")
     _say(f"  export KUBECONFIG={kubeconfig} LOG_ENDPOINT={loki}")
+    if shutil.which("konduktor-health") is None:
+        _say(f"  export PATH={Path(sys.executable).parent}:$PATH")
     _say("  kubectl get nodes")
     _say("  konduktor-health inject --loki --node gpu-node-1 --xid 79")
     _say("  kubectl describe node gpu-node-1")

@@ -67,7 +67,9 @@ def _push(settings: Settings, node: str, text: str, yes: bool) -> None:
     now_ns = clock.now_ns()
     # A made-up stamp above a real node's uptime would make its later real faults look old.
     uptime_us = (now_ns - SANDBOX_BOOT_NS) // 1000 if sandbox else None
-    entry = loki_entry(text, node, now_ns, uptime_us=uptime_us)
+    reading = settings.reading
+    labels = {reading.cluster_label: reading.cluster} if reading.cluster else None
+    entry = loki_entry(text, node, now_ns, uptime_us=uptime_us, labels=labels)
     push.push(entry.labels, [(entry.time_ns, entry.line, entry.metadata)])
     typer.echo(f"pushed for {node}: {entry.line}")
 
@@ -92,5 +94,12 @@ def _exec(settings: Settings, node: str, text: str, yes: bool, kubeconfig: Path 
 
 
 def _ask(yes: bool, what: str) -> None:
-    if not yes and not typer.confirm(f"{what}? A controller that reads it will taint the node"):
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(f"{what}? A controller that reads it will taint the node")
+    except typer.Abort:  # no terminal to answer on
+        typer.echo("")
+        agreed = False
+    if not agreed:
         raise ConfigError("not done", hint="--yes skips the question")

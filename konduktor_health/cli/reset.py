@@ -44,7 +44,7 @@ def command(
     keys = settings.keys()
     missing, views = _find(cluster, nodes or [], keys)
     for name in missing:
-        typer.echo(f"{name}: no such node", err=True)
+        typer.echo(f"{printable(name) or repr(name)}: no such node", err=True)
     failed = bool(missing)
     for view in views:
         try:

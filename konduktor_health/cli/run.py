@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -51,7 +54,7 @@ def command(
     disarm = shutdown.on_signal(stop, wake)
     from konduktor_health.runtime.wiring import build  # loads the Kubernetes client
 
-    emit = _print_plan if dry_run else None
+    emit = partial(_print_plan, stop, wake) if dry_run else None
     built = build(chosen, dry_run=dry_run, emit=emit, stop=stop, wake=wake, serve=not once)
     try:
         if once:
@@ -62,6 +65,13 @@ def command(
         disarm()
 
 
-def _print_plan(text: str) -> None:
-    sys.stdout.write("\n".join(log.printable(line) for line in text.split("\n")) + "\n")
-    sys.stdout.flush()
+def _print_plan(stop: threading.Event, wake: threading.Event, text: str) -> None:
+    """A reader that has gone ends the dry run: nobody would see what it prints."""
+    try:
+        sys.stdout.write("\n".join(log.printable(line) for line in text.split("\n")) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop.set()
+        wake.set()

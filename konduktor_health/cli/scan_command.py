@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,11 @@ from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings
 from parsers.decode import LITERALS, POD_LITERALS, Decoder
+from parsers.printable import printable
 from parsers.record import unwrap
 from parsers.scan import ScanHit, scan
 
+MOST_SINCE_S = 3650 * 86_400
 PIPE_WIDTH = 250  # columns, when there is no terminal to fit
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -45,7 +48,9 @@ def command(
     if loki:
         hits = _from_loki(options.load(config, log_endpoint=log_endpoint), _seconds(since))
     else:
-        hits = scan(iter_lines(file, sys.stdin.buffer))
+        if file == "-" and sys.stdin is None:
+            raise ConfigError("standard input is closed", hint="name a log file")
+        hits = scan(iter_lines(file, sys.stdin.buffer if file == "-" else io.BytesIO()))
     _show(hits, output)
 
 
@@ -80,9 +85,8 @@ def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
             number += 1
             feed = decoder.feed_pod if spec.pod else decoder.feed
             for fault in feed(entry.record, entry.node_name, entry.time_ns):
-                known = replace(
-                    fault, node=entry.node_name, time_ns=entry.time_ns, source=entry.source
-                )
+                node = printable(entry.node_name, 253)
+                known = replace(fault, node=node, time_ns=entry.time_ns, source=entry.source)
                 yield ScanHit(number, known)
 
 
@@ -90,4 +94,7 @@ def _seconds(text: str) -> int:
     found = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
     if not found:
         raise ConfigError(f"--since: not a duration: {text[:40]!r}", hint="e.g. 90s, 15m, 6h, 2d")
-    return int(found[1]) * _UNITS[found[2]]
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > MOST_SINCE_S:
+        raise ConfigError(f"--since: too long ago: {text[:40]}", hint="at most 3650d")
+    return seconds

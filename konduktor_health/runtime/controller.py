@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from loguru import logger
 
 from konduktor_health.clock import NS, Clock
-from konduktor_health.errors import ClusterUnavailable, HealthError, TransientError
+from konduktor_health.errors import (
+    ClusterUnavailable,
+    HealthError,
+    LeadershipLost,
+    TransientError,
+)
 from konduktor_health.ports import Cluster, Leadership, NodeFeed
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint, short_hash
@@ -130,6 +135,8 @@ class Controller:
         if self.lease is None:
             return True
         self.lease.start(self.stop)
+        if not self.lease.wait_leader(1.0) and self.lease.last_error() is None:
+            logger.info("waiting for the Lease: another replica leads")
         patience_s = ONCE_LEASES * self.settings.lease.duration_s
         deadline = self.clock.monotonic() + patience_s
         while not self.stop.is_set():
@@ -141,7 +148,7 @@ class Controller:
             if once and isinstance(error, HealthError) and not isinstance(error, TransientError):
                 raise error
             if once and self.clock.monotonic() > deadline:
-                raise error or TransientError(
+                raise error or LeadershipLost(
                     f"another replica has been leading for {patience_s:g} s",
                     hint="a running controller does what --once would; or use --dry-run",
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from konduktor_health.clock import Clock, rfc3339_micro
 from konduktor_health.core.reset import condition_after_reset, plan_reset
-from konduktor_health.errors import Conflict
+from konduktor_health.errors import Conflict, HealthError
 from konduktor_health.model import EditNode, Keys, NodeView, PublishEvent
 from konduktor_health.ports import Cluster
 
@@ -27,19 +27,28 @@ def reset(cluster: Cluster, view: NodeView, keys: Keys, clock: Clock, dry_run: b
                 raise
             view = cluster.get_node(view.name)
             continue
-        _announce(cluster, written, plan, now_ns)
-        return plan.message
+        return plan.message + _announced(cluster, written, plan, now_ns)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _announce(cluster: Cluster, view: NodeView, plan: EditNode, now_ns: int) -> None:
-    """Condition and Event. The reset itself stands, so a conflict here is read again once."""
+def _announced(cluster: Cluster, view: NodeView, plan: EditNode, now_ns: int) -> str:
+    """Write condition and Event; what could not be written, as the end of a sentence.
+
+    The reset itself stands whatever becomes of them: the controller mends the condition.
+    """
     condition = condition_after_reset(now_ns)
-    try:
-        cluster.set_condition(view, condition, now_ns)
-    except Conflict:
-        cluster.set_condition(cluster.get_node(view.name), condition, now_ns)
     dedupe = f"reset-{rfc3339_micro(now_ns)}"
-    cluster.publish_event(
-        PublishEvent(view.name, view.uid, "Normal", "Reset", plan.message, dedupe), now_ns
-    )
+    event = PublishEvent(view.name, view.uid, "Normal", "Reset", plan.message, dedupe)
+    failed = []
+    try:
+        try:
+            cluster.set_condition(view, condition, now_ns)
+        except Conflict:
+            cluster.set_condition(cluster.get_node(view.name), condition, now_ns)
+    except HealthError as error:
+        failed.append(f"condition not written: {error}")
+    try:
+        cluster.publish_event(event, now_ns)
+    except HealthError as error:
+        failed.append(f"Event not published: {error}")
+    return "".join(f"; {each}" for each in failed)

@@ -17,6 +17,7 @@ from konduktor_health.runtime.reset import reset
 from konduktor_health.sandbox.cluster import Sandbox
 
 STEP_TIMEOUT_S = 20.0
+MOST_BUDGET = 4  # one fault on more nodes at once would be a surge, which is held as such
 LOST = (
     "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
 )
@@ -26,28 +27,35 @@ ECC = (
 )
 
 
-class Story:
-    """Plays on a started sandbox with a running controller. ``say`` prints one line."""
+class Interrupted(Exception):
+    """Somebody wants the demo to end."""
 
-    def __init__(self, sandbox: Sandbox, say: Callable[[str], None]) -> None:
+
+class Story:
+    """Plays on a started sandbox with a running controller. ``say`` prints one line; once
+    ``stop`` is set, the next wait raises Interrupted."""
+
+    def __init__(self, sandbox: Sandbox, say: Callable[[str], None], stop: threading.Event) -> None:
         self._sandbox = sandbox
         self._say = say
         settings = sandbox.settings()
         _, self._cluster = build_cluster(settings, sandbox.clock)
         self._keys = settings.keys()
-        self._wait = threading.Event()
+        self._stop = stop
 
     def play(self) -> None:
         """All steps. With fewer than two nodes there is nothing to hold."""
         names = self._sandbox.names()
-        first, second = names[min(2, len(names) - 1)], names[min(4, len(names) - 1)]
+        first, second = names[min(2, len(names) - 1)], names[4] if len(names) > 4 else names[0]
         self._fault(first, LOST)
         self._until(first, "tainted", self._tainted)
         self._show(first)
-        if second == first:
+        budget = -(-len(names) // 10)
+        if budget > MOST_BUDGET:
+            self._say(f"{len(names)} nodes: a full budget is shown with 2 to {10 * MOST_BUDGET}")
+        if second == first or budget > MOST_BUDGET:
             self._reset(first)
             return
-        budget = -(-len(names) // 10)
         for extra in names[5 : 5 + budget - 1]:
             self._fault(extra, LOST)
             self._until(extra, "tainted", self._tainted)
@@ -81,7 +89,7 @@ class Story:
                     f"{node} was not {what} within {STEP_TIMEOUT_S:.0f} s",
                     hint="run the demo with --debug to see what the controller does",
                 )
-            clock.wait(self._wait, 0.01)
+            self._pause()
         self._say(f"{node} is {what} ({clock.monotonic() - started:.2f} s)")
 
     def _show(self, node: str) -> None:
@@ -102,7 +110,11 @@ class Story:
                     f"({condition.reason}): {condition.message}"
                 )
                 return
-            self._sandbox.clock.wait(self._wait, 0.01)
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._sandbox.clock.wait(self._stop, 0.01):
+            raise Interrupted
 
     def _tainted(self, view: NodeView) -> bool:
         return any(taint.key == self._keys.taint for taint in view.taints)

@@ -120,22 +120,31 @@ def _follow(options: KmsgOptions, waker: Waker, log: StderrLog) -> int:
         )
         if cursor.last is None and not from_ring_start:
             follower.skip_to_now()
-        with contextlib.suppress(OutputClosed):
-            follower.run(once=options.once)
+        closed = _run_until_closed(follower, once=options.once)
     follower.save_position()
     cursor.close()
+    if closed is not None and not isinstance(closed.__cause__, BrokenPipeError):
+        log(str(closed))  # a full disk; a reader that has gone (head) is no failure
+        return 1
     if options.once and options.push is not None and sink.delivered() != cursor.last:
         log("not everything could be pushed")
         return 1
     return 0
 
 
+def _run_until_closed(follower: Follower, *, once: bool) -> OutputClosed | None:
+    try:
+        follower.run(once=once)
+    except OutputClosed as closed:
+        return closed
+    return None
+
+
 @contextlib.contextmanager
 def _sinks(options: KmsgOptions, waker: Waker, log: StderrLog) -> Iterator[Sink]:
     """Stdout, the push, or both; the push is flushed at the end."""
-    stdout = StdoutSink(sys.stdout.fileno(), waker)
     if options.push is None:
-        yield stdout
+        yield _stdout(waker)
         return
     # A node that does not push need not load an HTTP client.
     from probes.kmsg.loki import LokiConnection, PushTarget
@@ -149,11 +158,17 @@ def _sinks(options: KmsgOptions, waker: Waker, log: StderrLog) -> Iterator[Sink]
     thread = threading.Thread(target=pusher.run, name="push", daemon=True)
     thread.start()
     try:
-        yield BothSinks(stdout, outbox, log) if options.stdout else outbox
+        yield BothSinks(_stdout(waker), outbox, log) if options.stdout else outbox
     finally:
         flush_s = FLUSH_ONCE_S if options.once and not waker.stopping else FLUSH_S
         outbox.close(flush_s)
         thread.join(flush_s)
+
+
+def _stdout(waker: Waker) -> StdoutSink:
+    if sys.stdout is None:  # closed by whoever started us; its number may be another file now
+        raise OSError("standard output is closed")
+    return StdoutSink(sys.stdout.fileno(), waker)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ class PositionFile:
         been delivered. Raises OSError when the file exists and cannot be read.
         """
         try:
-            with open(self._path, encoding="utf-8") as file:
+            with open(self._path, encoding="utf-8", errors="replace") as file:
                 content = file.read(4096)
         except FileNotFoundError:
             return None

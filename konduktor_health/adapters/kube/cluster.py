@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -27,7 +28,13 @@ from konduktor_health.adapters.kube.listing import NODES, each_node
 from konduktor_health.adapters.kube.nodes import NodeDecoder, printable
 from konduktor_health.adapters.kube.status import AlreadyExists
 from konduktor_health.clock import rfc3339
-from konduktor_health.errors import ClusterRejected, ClusterUnavailable, Conflict, NotFound
+from konduktor_health.errors import (
+    ClusterRejected,
+    ClusterUnavailable,
+    Conflict,
+    NotFound,
+    excerpt,
+)
 from konduktor_health.model import Condition, Keys, NodeEdit, NodeView, PublishEvent, Taint
 
 COMPONENT = "konduktor-health"
@@ -35,6 +42,8 @@ STATE_NAME = "konduktor-health-state"
 EVENT_NAMESPACE = "default"  # where Events of objects without a namespace live
 MAX_MESSAGE = 1024  # bytes; the limit of events.k8s.io for a note
 _REMEMBERED = 1024  # raw taint lists kept, about 0.3 KB each
+# As the server has it, case aside; "" or ".." would make a path to something else.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _MAX_STATE = 900_000  # bytes; the API server refuses objects above 1 MiB or so
 
 _KEPT_META = (
@@ -72,7 +81,9 @@ class KubeCluster:
         self._state_meta: dict[str, Any] | None = None
 
     def get_node(self, name: str) -> NodeView:
-        """A quorum read of one node."""
+        """A quorum read of one node. NotFound too for what cannot be a Node's name."""
+        if not _NAME.fullmatch(name):
+            raise NotFound(f"get nodes {excerpt(name)}: not a node name")
         return self._view(self._http.get(_node_path(name)), name)
 
     def list_nodes(self) -> list[NodeView]:

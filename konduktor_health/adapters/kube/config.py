@@ -38,11 +38,16 @@ class Access:
         self._configuration = configuration
         self._clock = clock
         self._lock = threading.Lock()
-        self._token = _token(configuration)
+        self._token = _checked_token(configuration, origin)
         self._next_check = clock.monotonic() + TOKEN_CHECK_S
         self.origin = origin
         self.server = str(configuration.host).rstrip("/")
         self.proxy: str | None = configuration.proxy or None
+        if self.proxy and not self.proxy.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"{origin}: proxy-url {excerpt(self.proxy)!r} cannot be used",
+                hint="only proxies of http:// and https:// are supported",
+            )
         self.tls_server_name: str | None = configuration.tls_server_name or None
         self.verify = bool(configuration.verify_ssl)
         self.ssl_context = _ssl_context(configuration, origin)
@@ -68,7 +73,10 @@ class Access:
             raise ClusterUnavailable(
                 f"credentials of {self.origin} could not be renewed: {excerpt(str(error))}"
             ) from error
-        return _token(self._configuration)
+        try:
+            return _checked_token(self._configuration, self.origin)
+        except ConfigError as error:  # a half-written token file: the next try may find it whole
+            raise ClusterUnavailable(str(error), hint=error.hint) from error
 
 
 def load(
@@ -223,6 +231,17 @@ def _refuse_silent_plugin(path: str, context: str) -> None:
 def _token(configuration: Any) -> str:
     # stripped: a token file that ends in a newline would make an invalid header
     return str(configuration.api_key.get("BearerToken") or "").strip()
+
+
+def _checked_token(configuration: Any, origin: str) -> str:
+    """The token, if it can be a header: http.client's own complaint would print it."""
+    token = _token(configuration)
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(
+            f"{origin}: the token holds a line feed or a character that no token has",
+            hint="check token and tokenFile of the kubeconfig's user",
+        )
+    return token
 
 
 def _first_line(error: Exception) -> str:

@@ -163,3 +163,17 @@ def test_usage_mistakes_exit_with_two() -> None:
     assert cli("scan", "--output", "xml").returncode == 2
     assert cli("inject").returncode == 2
     assert cli("nonsense").returncode == 2
+
+
+def test_reset_stands_when_its_event_is_forbidden(around: Embedded) -> None:
+    around.loki.push(STREAM, [otel("gpu-a")])
+    with around.controller() as controller:
+        eventually(lambda: around.tainted() == ["gpu-a"], "tainted")
+        controller.terminate()
+    around.api.deny["*"] = {("create", "events"), ("patch", "nodes/status")}
+    done = cli("reset", "gpu-a", "--kubeconfig", str(around.kubeconfig))
+    assert done.returncode == 0, done.stderr
+    assert "removed taint" in done.stdout
+    assert "condition not written" in done.stdout
+    assert "Event not published" in done.stdout
+    assert around.tainted() == []

@@ -101,7 +101,7 @@ def test_once_beside_a_running_controller_ends_and_says_so(cluster: Cluster) -> 
     with cluster.controller() as running:
         running.leading()
         with cluster.controller("--once") as once:
-            assert once.wait(20) == 3
+            assert once.wait(20) == 5
             assert "another replica" in once.tail()
 
 

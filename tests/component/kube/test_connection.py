@@ -279,3 +279,19 @@ def test_an_unknown_certificate_is_refused_unless_told_otherwise(
     http = connect(path)
     assert http.check().startswith("v1.")
     http.close()
+
+
+@pytest.mark.parametrize("token", ["secretA\nsecretB", "secr\u0113t"])
+def test_a_token_that_is_no_header_is_refused_and_not_printed(tmp_path: Path, token: str) -> None:
+    wrong = failing(kubeconfig(tmp_path / "k", token=token))
+    assert "token" in str(wrong)
+    assert "secr" not in str(wrong)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "127.0.0.1:1"])
+def test_a_proxy_that_is_not_supported_is_said(tmp_path: Path, proxy: str) -> None:
+    path = kubeconfig(tmp_path / "k")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["clusters"][0]["cluster"]["proxy-url"] = proxy
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert "proxy-url" in str(failing(path))

@@ -197,3 +197,9 @@ def test_all_nodes_are_listed_managed_or_not(side: Side) -> None:
     views = {view.name: view for view in side.cluster().list_nodes()}
     assert names <= set(views)
     assert {views[name].gpu_capacity for name in names} == {0, 8}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-", "x" * 254, "n\x1b[31m"])
+def test_what_cannot_be_a_node_name_is_not_found(side: Side, name: str) -> None:
+    with pytest.raises(NotFound):
+        side.cluster().get_node(name)

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from konduktor_health.cli.app import app
 from konduktor_health.cli.inject import (
     TEXT_LIMIT,
     build_line,
@@ -16,6 +19,7 @@ from konduktor_health.cli.inject import (
     write_local,
 )
 from konduktor_health.errors import ConfigError
+from konduktor_health.sandbox.loki import LokiServer
 from probes.kmsg.hostclock import PrintkClock
 from probes.kmsg.output import LineFormat
 from probes.kmsg.record import KernelRecord
@@ -132,3 +136,17 @@ def test_a_kmsg_line_for_loki_is_one_of_the_forwarders() -> None:
     assert entry.line == forwarded.text
     assert entry.labels == {"job": "konduktor-kmsg", "node": "node-a"}
     assert json.loads(entry.line)["facility"] == 1
+
+
+def test_a_pushed_fault_carries_the_cluster_that_the_controller_reads() -> None:
+    loki = LokiServer()
+    loki.start()
+    try:
+        wanted = ["inject", "--loki", "--node", "n1", "--yes", "--log-endpoint", loki.url]
+        ended = CliRunner().invoke(app, wanted, env={"KONDUKTOR_HEALTH_READING__CLUSTER": "east"})
+        answer = requests.get(f"{loki.url}/loki/api/v1/label/cluster/values", timeout=5).json()
+    finally:
+        loki.stop()
+
+    assert ended.exit_code == 0, ended.output
+    assert answer["data"] == ["east"]

@@ -168,3 +168,18 @@ def test_a_missing_token_file_is_the_users_to_mend(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="nowhere"):
         LokiPush.from_settings(settings)
+
+
+def test_a_token_that_is_no_header_is_refused_and_not_printed(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    for content in ("secretA\nsecretB", "secrét", ""):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ConfigError, match="holds no token") as refused:
+            LokiPush.from_settings(LokiSettings(url=URL, token_file=path))
+        assert "secr" not in str(refused.value)
+
+
+def test_credentials_in_the_url_are_refused_and_not_printed() -> None:
+    with pytest.raises(ConfigError) as refused:
+        LokiPush.from_settings(LokiSettings(url="http://u:secret@loki.test:3100"))
+    assert "secret" not in str(refused.value)

@@ -192,3 +192,10 @@ def test_a_long_line_is_cut() -> None:
 )  # fmt: skip
 def test_odd_lines_do_no_harm(line: str) -> None:
     assert isinstance(unwrap(line).text, str)
+
+
+@pytest.mark.parametrize("host", ["a\x1b[31mb\x07", "a\u202eb", "a\ud800", "a\nb"])
+def test_a_host_name_is_printable_text(host: str) -> None:
+    line = json.dumps({"MESSAGE": MESSAGE, "_TRANSPORT": "kernel", "_HOSTNAME": host})
+
+    assert unwrap(line).hostname.isprintable()

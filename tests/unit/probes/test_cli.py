@@ -121,3 +121,33 @@ def test_the_same_complaint_is_printed_once_a_minute(capsys: pytest.CaptureFixtu
         "konduktor-probe kmsg: push failed: 1",
         "konduktor-probe kmsg: missed 3 kernel records: overwritten",
     ]
+
+
+@pytest.mark.parametrize(("where", "code"), [("/dev/full", 1), ("/dev/null", 0), ("&-", 1)])
+def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path, where: str, code: int) -> None:
+    device = tmp_path / "kmsg"
+    os.mkfifo(device)
+    keeper = os.open(device, os.O_RDWR)
+    os.write(keeper, b"4,7,5000000,-;NVRM: hello\n")
+    ended = subprocess.run(
+        f"{sys.executable} -m probes.cli kmsg --once --device {device} --node a >{where}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    os.close(keeper)
+
+    assert ended.returncode == code
+    assert len(ended.stderr.splitlines()) == code  # one line says why
+
+
+@pytest.mark.parametrize("number", ["abc", "nan", "inf", "1e308", "-1"])
+def test_a_number_that_makes_no_sense_is_wrong_usage(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["kmsg", "--buffer-mib", number, "--push", "http://127.0.0.1:1"])
+
+    assert ended.value.code == 2
+    assert "a number above 0 is expected" in capsys.readouterr().err

@@ -41,3 +41,10 @@ def test_a_failed_save_leaves_the_old_position(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         lost.save(Position("a", 2))
     assert PositionFile(str(path)).start_after("a") == 1
+
+
+def test_a_file_of_arbitrary_bytes_is_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(b"\xff\xfe")
+
+    assert PositionFile(str(path)).start_after("a") == -1

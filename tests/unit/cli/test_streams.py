@@ -1,0 +1,81 @@
+"""Do closed, full and narrow streams give one line instead of a traceback?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+XID_79 = "NVRM: Xid (PCI:0000:3b:00): 79, café, GPU has fallen off the bus."
+COMMAND = f"{sys.executable} -m konduktor_health"
+
+
+def shell(command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=30, env=environ
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "kern.log"
+    path.write_text(XID_79 + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl"])
+def test_a_full_disk_is_one_line(log: Path, output: str) -> None:
+    ended = shell(f"{COMMAND} scan {log} -o {output} > /dev/full")
+
+    assert ended.returncode == 1
+    assert ended.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_closed_output_goes_nowhere(log: Path) -> None:
+    ended = shell(f"{COMMAND} scan {log} -o jsonl >&-")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_closed_input_is_no_empty_log() -> None:
+    ended = shell(f"{COMMAND} scan <&-")
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: standard input is closed\n")
+
+
+def test_an_output_that_knows_ascii_only_still_shows_the_fault(log: Path) -> None:
+    ended = shell(f"{COMMAND} scan {log}", PYTHONIOENCODING="ascii")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "caf\\xe9" in ended.stdout
+
+
+def test_a_question_that_nobody_can_answer_is_a_no() -> None:
+    ended = shell(f"{COMMAND} inject --local < /dev/null")
+
+    assert ended.returncode == 2
+    assert "hint: --yes skips the question" in ended.stderr
+
+
+def test_a_dry_run_ends_when_nobody_reads_its_plan() -> None:
+    from konduktor_health.sandbox.cluster import Sandbox
+
+    sandbox = Sandbox(nodes=2)
+    try:
+        sandbox.start()
+        sandbox.log("gpu-node-1", XID_79)
+        sandbox.log("gpu-node-2", XID_79)
+        ended = shell(
+            f"(timeout 15 {COMMAND} run --dry-run --poll-interval 0.2 --http-port 0"
+            "; echo $? >&2) | head -c 1",
+            KUBECONFIG=str(sandbox.kubeconfig),
+            LOG_ENDPOINT=sandbox.loki.url,
+        )
+    finally:
+        sandbox.stop()
+
+    assert "Broken" not in ended.stderr
+    assert ended.stderr.splitlines()[-1] == "0"
