@@ -99,7 +99,19 @@ def test_a_cached_empty_answer_hides_a_late_line_but_not_from_a_nonce(tenant: Te
     assert cached.lines(query, **window) == []
     assert cached.lines(f'{query} != "a3f0"', **window) == ["Xid"]
     assert cached.lines(selector(own), **window) == ["Xid"]
-    assert cached.lines(query, start=now - 40 * MINUTE, end=now + MINUTE, limit=50) == ["Xid"]
+
+
+def test_an_empty_answer_about_the_last_minutes_is_not_cached(tenant: Tenant) -> None:
+    own, now = own_label(), now_ns()
+    cached = tenant("cached")
+    window = {"start": now - 8 * MINUTE, "end": now + MINUTE}  # every piece ends < 10 min ago
+    query = selector(own) + ' |= "Xid"'
+    cached.push({**own, "stream": "other"}, [(now, "so that the selector exists")])
+    assert cached.lines(query, **window) == []
+
+    cached.push(own, [(now - 5 * MINUTE, "Xid")])
+
+    assert cached.lines(query, **window) == ["Xid"]
 
 
 def test_very_late_lines_are_accepted_but_unseen_until_flushed(tenant: Tenant) -> None:
