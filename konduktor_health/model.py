@@ -241,7 +241,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the core may do. Numbers are those of DESIGN 4 and 7 unless settings say otherwise."""
+    """What the core may do, with the defaults of the settings (docs/concepts/safety.md 4 and 7)."""
 
     keys: Keys = field(default_factory=Keys)
     budget_percent: float = 10.0  # of the managed nodes, rounded up

@@ -23,7 +23,7 @@ class LogEntry:
     node_name: str  # as the stream says; "" when it does not
     time_ns: int  # log timestamp
     record: LogRecord
-    identity: str  # DESIGN: (node, boot id, uptime stamp, text) or (node, time, text)
+    identity: str  # (node, boot id, uptime stamp, text) or (node, time, text)
     source: str
     trust: Trust
     pod: bool = False  # a pod-log source: decode with feed_pod

@@ -149,7 +149,7 @@ class ClusterSettings(_Group):
 
 
 class PolicySettings(_Group):
-    """What may be done, and how much of it (DESIGN 4)."""
+    """What may be done, and how much of it (docs/concepts/safety.md 4)."""
 
     budget_enabled: bool = Field(True, description="Limit how many nodes may be tainted.")
     budget_percent: float = Field(

@@ -69,10 +69,10 @@ class Fault:
     device: str = ""  # "0000:3b:00" (domain:bus:device, lower case, no function); "" is the node
     node: str = ""
     time_ns: int = 0  # log timestamp, Unix nanoseconds; 0 when unknown
-    event_ns: int = 0  # event time (DESIGN): orders and guards, never identifies; 0 when unknown
+    event_ns: int = 0  # event time: orders and guards, never identifies; 0 when unknown
     uptime_us: int | None = None  # kernel uptime of the line, microseconds
     boot_id: str = ""  # lower-case hex without dashes; "" when the line does not tell
-    identity: str = ""  # counted once per identity (DESIGN, "Identity")
+    identity: str = ""  # counted once per identity (docs/concepts/vocabulary.md)
     injected: bool = False  # written into the kernel log by a program (facility other than 0)
     source: str = ""  # name of the log source
     trust: Trust = Trust.KERNEL

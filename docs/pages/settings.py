@@ -68,7 +68,7 @@ def settings_page() -> str:
 
 def _about(model: type[BaseModel]) -> str:
     """The group's docstring, without what only developers can look up."""
-    return re.sub(r" \(DESIGN[^)]*\)", "", inspect.getdoc(model) or "")
+    return re.sub(r" \(docs/[^)]*\)", "", inspect.getdoc(model) or "")
 
 
 def _setting_rows(prefix: str, fields: list[tuple[str, FieldInfo]]) -> str:

@@ -1,4 +1,4 @@
-"""How many more nodes may be tainted now, and is this a mass event? (DESIGN 4)
+"""How many more nodes may be tainted now, and is this a mass event? (docs/concepts/safety.md 4)
 
 Budgets count the managed nodes; rounding is up, so that one node may always be tainted.
 They never block clearing.

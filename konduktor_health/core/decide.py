@@ -43,7 +43,7 @@ from konduktor_health.model import (
 )
 from konduktor_health.timestamps import NS
 
-EFFECT = "NoSchedule"  # the effect of a fatal fault (DESIGN, "Keys on the cluster")
+EFFECT = "NoSchedule"  # the effect of a fatal fault (docs/reference/keys.md)
 _KEEPS_PODS_OUT = frozenset({"NoSchedule", "NoExecute"})
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
 

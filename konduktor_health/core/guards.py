@@ -2,7 +2,7 @@
 
 Each guard looks at one reason against acting and returns a Judgement or None (go on). The
 first that answers wins; the order is the ladder below. Event time orders and guards, it
-never identifies (DESIGN 2 and 3).
+never identifies (docs/concepts/safety.md 2 and 3).
 
 ``DROP`` means: known history, its remedy has already happened; nothing is written.
 ``SHOW`` means: a record that is visible and never acts.

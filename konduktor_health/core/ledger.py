@@ -6,7 +6,7 @@ Invariants:
 - The order of records, and what of them is shown, does not depend on repeats: a fault that
   repeats changes counts and times, nothing else.
 - ``owned`` lists the taint effects that we put on the node. A taint with our key that is not
-  listed is not ours to clear (DESIGN 5).
+  listed is not ours to clear (docs/concepts/safety.md 5).
 - Times are Unix nanoseconds of event time unless said otherwise.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from konduktor_health.model import Remedy, Severity, Sighting, Trust
 
 VERSION = 1
-MAX_BYTES = 16 * 1024  # DESIGN, "Keys on the cluster"
+MAX_BYTES = 16 * 1024  # docs/reference/keys.md
 TEXT_LIMIT = 200
 TEXT_LIMIT_CROWDED = 80  # of a ledger that would not fit otherwise
 _TIMES = range(2**63)

@@ -1,4 +1,4 @@
-"""Lines from before a boot, a reset or a removal by hand do not act (DESIGN 2 and 5)."""
+"""Lines from before a boot, a reset or a removal by hand do not act."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budget, rate and surge hold taints; nothing else is blocked (DESIGN 4)."""
+"""Budget, rate and surge hold taints; nothing else is blocked."""
 
 from __future__ import annotations
 

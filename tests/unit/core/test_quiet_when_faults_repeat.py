@@ -1,4 +1,4 @@
-"""A fault that repeats rewrites neither condition nor Event; a full ledger rests (DESIGN 7)."""
+"""A fault that repeats rewrites neither condition nor Event; a full ledger rests."""
 
 from __future__ import annotations
 

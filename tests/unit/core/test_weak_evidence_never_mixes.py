@@ -1,4 +1,4 @@
-"""Evidence of one kind neither hides nor strengthens another (DESIGN 3)."""
+"""Evidence of one kind neither hides nor strengthens another."""
 
 from __future__ import annotations
 

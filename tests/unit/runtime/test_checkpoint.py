@@ -1,4 +1,4 @@
-"""What survives the process, and what becomes of a damaged rest (DESIGN 1)."""
+"""What survives the process, and what becomes of a damaged rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No spinning, no writes in a steady state, and held nodes get their turn (DESIGN 4 and 7)."""
+"""No spinning, no writes in a steady state, and held nodes get their turn."""
 
 from __future__ import annotations
 

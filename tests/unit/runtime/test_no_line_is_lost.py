@@ -1,4 +1,4 @@
-"""Every line of a managed node reaches its Node, whatever comes between (DESIGN 1)."""
+"""Every line of a managed node reaches its Node, whatever comes between."""
 
 from __future__ import annotations
 

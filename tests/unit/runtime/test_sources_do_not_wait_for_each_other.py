@@ -1,4 +1,4 @@
-"""A source that hangs or fails delays nobody, and a slow loop slows the readers (DESIGN 8)."""
+"""A source that hangs or fails delays nobody, and a slow loop slows the readers."""
 
 from __future__ import annotations
 

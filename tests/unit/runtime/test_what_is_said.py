@@ -1,4 +1,4 @@
-"""Log, metrics and pages: bounded, printable, once (DESIGN 7 and 9)."""
+"""Log, metrics and pages: bounded, printable, once."""
 
 from __future__ import annotations
 
