@@ -8,7 +8,7 @@ Every call has a deadline inside the adapter and raises only errors of
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -182,8 +182,3 @@ class Leadership(Protocol):
     def release(self) -> None:
         """Give the Lease up (holderIdentity ""), so that another replica takes over at once."""
         ...
-
-
-def names(views: Iterable[NodeView]) -> list[str]:
-    """Sorted node names, for messages."""
-    return sorted(view.name for view in views)

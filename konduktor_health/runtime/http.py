@@ -62,7 +62,7 @@ class StatusServer:
 
 
 class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - base class
         """A client that hung up, or a bug: one line in the log instead of a dump on stderr."""
         logger.opt(exception=True).debug("a status request broke off")
 

@@ -55,8 +55,7 @@ class Loop:
         while not stop.is_set():
             self.wake.clear()
             try:
-                # lines wait in the queue until it is known whose nodes they are about
-                self.cycle(self.sources.take() if self.situation.feed.synced() else [])
+                self.cycle(self.sources.take())
                 failures = 0
             except LeadershipLost:
                 raise

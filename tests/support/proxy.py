@@ -25,12 +25,16 @@ class Refusal:
 class Proxy:
     """Passes requests to ``target`` (plain HTTP), watches included.
 
-    ``before`` and ``after`` are called with (method, path, write number) around each write.
+    ``before`` and ``after`` are called with (method, path, write number) around each write that
+    ``counted`` (method, path) says yes to.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(
+        self, target: str, counted: Callable[[str, str], bool] = lambda _method, _path: True
+    ) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._counted = counted
         self.refusal: Refusal | None = None
         self.writes = 0
         self.refused = 0
@@ -63,7 +67,7 @@ class Proxy:
                 if proxy._refuses(self):
                     return
                 number = 0
-                if self.command in WRITES:
+                if self.command in WRITES and proxy._counted(self.command, self.path):
                     with proxy._lock:
                         proxy.writes += 1
                         number = proxy.writes

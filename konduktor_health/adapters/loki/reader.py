@@ -72,7 +72,6 @@ class LokiSource:
         ``most_entries``, ``budget_s``: after so many entries or seconds a poll ends.
         Raises ConfigError for a cluster label that is no label name."""
         self.spec = for_cluster(spec, reading)
-        self._client = client
         self._reading = reading
         self._deep_ns = int(reading.deep_band_s * NS)
         self._clock = clock

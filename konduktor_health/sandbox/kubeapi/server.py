@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
             self._open.discard(request)
             self._idle.notify_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - base class
         """A client that went away is no error; anything else is kept for the test to see."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, OSError):
