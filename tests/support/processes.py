@@ -8,11 +8,13 @@ that only pytest keeps open). Logs go to a file whose tail is part of every erro
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -51,9 +53,11 @@ def binary(name: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now.
+    """A loopback port that nobody listens on now and that no other call hands out.
 
     Below the ephemeral range: no outgoing connection takes it while its server is restarted.
+    A lock file per port, held until this process ends, keeps pytest's workers apart: a port is
+    free from being handed out until its server listens.
     """
     lowest = 32768
     with contextlib.suppress(OSError, ValueError):
@@ -67,8 +71,25 @@ def free_port() -> int:
                 candidate.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if _claim(port):
             return port
     raise ServerError("no free loopback port found in 200 attempts")
+
+
+_claims: list[int] = []  # descriptors of the lock files, open as long as this process lives
+
+
+def _claim(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"konduktor-health-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _claims.append(descriptor)
+    return True
 
 
 class ServerProcess:
