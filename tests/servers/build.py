@@ -23,24 +23,32 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MIN_GO = (1, 26, 5)  # required by the etcd and Loki modules
-# Names that a PATH entry may answer to by accident: Debian's `loki` is a genetics program.
-NOT_FROM_PATH = frozenset({"loki", "kwok"})
+# Names that a PATH entry may answer to by accident (Debian's `loki` is a genetics program),
+# or in another major version.
+NOT_FROM_PATH = frozenset({"loki", "kwok", "helm", "otelcol"})
 
 
 @dataclass(frozen=True)
 class Server:
-    """One binary: its name, the module folder it is built from and the Go package."""
+    """One binary: its name, the module folder it is built from and the Go package.
+
+    ``suite``: which tests need it: "e2e", or only "node" (the real kubelet).
+    ``generated``: the sources come from the OpenTelemetry collector's builder.
+    """
 
     name: str
     module: str
     package: str
     flags: tuple[str, ...] = ()
+    suite: str = "e2e"
+    generated: bool = False
 
 
 _KUBE_VERSION = (
@@ -70,7 +78,35 @@ SERVERS = (
         "k8s.io/kubernetes/cmd/kube-controller-manager",
         ("-ldflags", _KUBE_VERSION),
     ),
+    Server(
+        "helm",
+        "helm",
+        "helm.sh/helm/v4/cmd/helm",
+        ("-ldflags", "-s -w"),
+    ),
+    Server(
+        "kube-scheduler",
+        "kube",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+        ("-ldflags", _KUBE_VERSION),
+        suite="node",
+    ),
+    Server(
+        "kubelet",
+        "kube",
+        "k8s.io/kubernetes/cmd/kubelet",
+        ("-ldflags", _KUBE_VERSION),
+        suite="node",
+    ),
+    Server("otelcol", "otelcol", ".", ("-ldflags", "-s -w"), generated=True),
 )
+# Of the collector's builder: it writes main.go from builder-config.yaml.
+_OTEL_BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.159.0"
+
+
+def needed(suite: str) -> tuple[Server, ...]:
+    """What the tests of a suite need: "e2e", or "node", which needs everything."""
+    return tuple(server for server in SERVERS if suite == "node" or server.suite == suite)
 
 
 class BuildError(Exception):
@@ -116,7 +152,11 @@ def find_go(install: bool) -> str | None:
 def key(server: Server) -> str:
     """Hash of all that goes into the binary. The Go version is that of the module's go line."""
     digest = hashlib.sha256()
-    for part in ("go.mod", "go.sum"):
+    parts = ["go.mod", "go.sum"]
+    if server.generated:
+        parts.append("builder-config.yaml")
+        digest.update(_OTEL_BUILDER.encode())
+    for part in parts:
         digest.update((HERE / server.module / part).read_bytes())
     digest.update(repr((server.package, server.flags, platform.machine())).encode())
     return digest.hexdigest()[:16]
@@ -146,19 +186,38 @@ def build(server: Server, go: str) -> Path:
     target = cached(server)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    environment = dict(os.environ, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
-    command = [go, "build", "-mod=readonly", "-trimpath", *server.flags]
-    done = subprocess.run(
-        [*command, "-o", str(partial), server.package],
-        cwd=HERE / server.module,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildError(f"{server.name}: go build ended with {done.returncode} (see above)")
+    with tempfile.TemporaryDirectory(prefix="konduktor-health-build-") as scratch:
+        folder = HERE / server.module
+        if server.generated:
+            folder = _generate(server, go, Path(scratch))
+        command = [go, "build", "-mod=readonly", "-trimpath", *server.flags]
+        _go(server, [*command, "-o", str(partial), server.package], folder)
     partial.rename(target)
     return target
+
+
+def _generate(server: Server, go: str, scratch: Path) -> Path:
+    """The collector's sources, with our pinned go.mod and go.sum beside them."""
+    for name in ("go.mod", "go.sum", "builder-config.yaml"):
+        shutil.copyfile(HERE / server.module / name, scratch / name)
+    only_sources = ["--skip-get-modules", "--skip-compilation", "--skip-strict-versioning"]
+    _go(
+        server,
+        [go, "run", _OTEL_BUILDER, "--config", "builder-config.yaml", *only_sources],
+        scratch,
+    )
+    return scratch
+
+
+def _go(server: Server, command: list[str], folder: Path) -> None:
+    environment = dict(os.environ, CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        raise BuildError(
+            f"{server.name}: {' '.join(command[:2])} ended with {done.returncode} (see above)"
+        )
 
 
 def ensure(install_go: bool = True) -> dict[str, Path]:
@@ -191,9 +250,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="only show what is there")
     parser.add_argument("--check", action="store_true", help="exit 1 when one is missing")
+    parser.add_argument(
+        "--suite",
+        choices=["e2e", "node"],
+        default="node",
+        help="look with --check only at what these tests need (node: everything)",
+    )
     arguments = parser.parse_args()
     if arguments.check:
-        return 0 if all(find(server) for server in SERVERS) else 1
+        return 0 if all(find(server) for server in needed(arguments.suite)) else 1
     if arguments.list:
         for server in SERVERS:
             print(f"{server.name:26} {find(server) or 'missing (make servers)'}")

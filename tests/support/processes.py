@@ -37,9 +37,9 @@ class ServerError(Exception):
     """A server did not start, ended early or was not ready in time; holds its log's tail."""
 
 
-def missing_binaries() -> list[str]:
-    """Names of the servers that have to be built first (``make servers``)."""
-    return [server.name for server in build.SERVERS if build.find(server) is None]
+def missing_binaries(suite: str = "e2e") -> list[str]:
+    """Names of the servers that a suite's tests need built first (``make servers``)."""
+    return [server.name for server in build.needed(suite) if build.find(server) is None]
 
 
 def binary(name: str) -> str:
