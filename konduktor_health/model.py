@@ -102,6 +102,11 @@ class Keys:
         return f"{self.prefix}/ledger"
 
     @property
+    def ledger_corrupt(self) -> str:
+        """Annotation that keeps a ledger which could not be read, until the next reset."""
+        return f"{self.ledger}-corrupt"
+
+    @property
     def health(self) -> str:
         """Label with the verdict; absent when healthy."""
         return f"{self.prefix}/health"
@@ -144,6 +149,7 @@ class NodeView:
     managed_label: str | None = None
     health_label: str | None = None
     ledger: str | None = None  # raw annotation
+    ledger_corrupt: bool = False  # a damaged ledger is kept in an annotation of its own
     reset_at: str | None = None  # raw annotation
     condition: Condition | None = None
 

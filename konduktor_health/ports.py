@@ -143,6 +143,11 @@ class Cluster(Protocol):
         lastTransitionTime moves only when the status changes."""
         ...
 
+    def clear_condition(self, view: NodeView) -> NodeView:
+        """Remove our condition from exactly the version ``view`` was read at; Conflict
+        otherwise. Other conditions are preserved."""
+        ...
+
     def publish_event(self, event: PublishEvent, now_ns: int) -> None:
         """Create the Event; one that exists already (same dedupe) is left as it is."""
         ...
@@ -153,6 +158,36 @@ class Cluster(Protocol):
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Create or replace the controller's ConfigMap."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnObject:
+    """An object of ours beside the Nodes, as it was read. Equal means: not written since."""
+
+    kind: str  # "ConfigMap" or "Lease"
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    holder: str = ""  # Lease: who leads; "" when it was released
+    duration_s: float | None = None  # Lease: as the holder says
+    renewed: str = ""  # Lease: renewTime, raw; not trusted as a time
+
+
+class Belongings(Protocol):
+    """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
+
+    def state(self) -> OwnObject | None:
+        """The controller's ConfigMap, or None."""
+        ...
+
+    def lease(self) -> OwnObject | None:
+        """The Lease, or None."""
+        ...
+
+    def delete(self, found: OwnObject) -> None:
+        """Delete exactly the version that was found; Conflict otherwise. Gone is done."""
         ...
 
 

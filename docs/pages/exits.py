@@ -19,13 +19,16 @@ Every error is one line on stderr (`error: ...`), most with a second one (`hint:
 _EXIT_MEANINGS = {
     0: "Done. `run`, and `demo` after its story: ended by SIGTERM or Ctrl-C.",
     1: "Not all of it could be done. `reset`: a named node does not exist or could not be reset; "
-    "the others were. Any command: its output could not be written (closed pipe, full disk).",
-    2: "Wrong usage, settings, selector or kubeconfig: mend it and try again.",
+    "the others were. `uninstall`: not all could be cleared; the rest was. "
+    "Any command: its output could not be written (closed pipe, full disk).",
+    2: "Wrong usage, settings, selector or kubeconfig: mend it and try again. A question that was "
+    "answered with no, or could not be asked.",
     3: "Loki or the API server is not available, or (`run --once`) a log source was not read. "
     "Trying again may help.",
     4: "Refused: credentials, RBAC, namespace or query. Trying again does not help.",
     5: "Another replica leads: this one has lost the Lease and did nothing since, or "
-    "(`run --once`) it did not get the Lease in time.",
+    "(`run --once`) it did not get the Lease in time. `uninstall`: a controller holds the Lease; "
+    "nothing was written.",
 }
 
 
@@ -47,8 +50,8 @@ def exit_codes_page() -> str:
     return (
         _EXIT_TEXT.lstrip()
         + table(("code", "meaning", "errors"), rows)
-        + "\n`run` without `--once` does not end for an unavailable Loki or API server: it is"
-        + " not ready ([HTTP](http.md)) and tries again.\n"
+        + "\n`run` without `--once` does not end for an unavailable Loki or API server, or for"
+        + " a right that is missing: it is not ready ([HTTP](http.md)) and tries again.\n"
         + "`scan` exits 0 whether it finds faults or not.\n"
         + "\n## `konduktor-probe`\n\n"
         + table(

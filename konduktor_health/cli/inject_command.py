@@ -32,6 +32,7 @@ def command(
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
+    namespace: options.Namespace = None,
     log_endpoint: options.LogEndpoint = None,
 ) -> None:
     """Write a GPU fault where the controller will find it."""
@@ -48,7 +49,11 @@ def command(
     if not node:
         raise ConfigError("where to?", hint="--local, --node NODE, or --loki --node NODE")
     settings = options.load(
-        config, kubeconfig=kubeconfig, context=context, log_endpoint=log_endpoint
+        config,
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        log_endpoint=log_endpoint,
     )
     if loki:
         _push(settings, node, text, yes)

@@ -20,6 +20,15 @@ Kubeconfig = Annotated[
 Context = Annotated[
     str | None, typer.Option("--context", help="kubeconfig context.", show_default=False)
 ]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace that it is installed in (cluster.namespace).",
+        show_default=False,
+    ),
+]
 LogEndpoint = Annotated[
     str | None,
     typer.Option("--log-endpoint", help="Base URL of Loki.", show_default=False),
@@ -33,13 +42,14 @@ def load(
     *,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    namespace: str | None = None,
     log_endpoint: str | None = None,
     debug: bool = False,
     more: dict[str, Any] | None = None,
 ) -> settings.Settings:
     """Settings of all layers with these flags on top. Raises ConfigError."""
     flags: dict[str, Any] = {
-        "cluster": {"kubeconfig": kubeconfig, "context": context},
+        "cluster": {"kubeconfig": kubeconfig, "context": context, "namespace": namespace},
         "loki": {"url": log_endpoint},
         "debug": debug or None,
         **(more or {}),

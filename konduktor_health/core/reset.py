@@ -72,7 +72,7 @@ def our_taints(view: NodeView, keys: Keys) -> tuple[Taint, ...]:
 
 def damaged_ledger(keys: Keys) -> str:
     """Annotation that keeps a ledger which could not be read, until the next reset."""
-    return f"{keys.ledger}-corrupt"
+    return keys.ledger_corrupt
 
 
 def needs_reset(view: NodeView, keys: Keys) -> bool:

@@ -88,7 +88,7 @@ class Checkpoint:
         except LeadershipLost:
             raise
         except HealthError as error:
-            logger.warning(f"checkpoint not written: {error}")
+            logger.bind(hint=error.hint).warning(f"checkpoint not written: {error}")
 
     def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
         """Write the state. Raises LeadershipLost and errors of the cluster port."""

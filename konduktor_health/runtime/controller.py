@@ -14,6 +14,7 @@ from loguru import logger
 
 from konduktor_health.clock import NS, Clock
 from konduktor_health.errors import (
+    ClusterForbidden,
     ClusterUnavailable,
     HealthError,
     LeadershipLost,
@@ -55,6 +56,7 @@ class Controller:
     loop: Loop
     lease: Leadership | None  # None: dry run
     status: StatusServer | None = None
+    state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
         """Control until stopped. Raises LeadershipLost and errors that retrying cannot mend."""
@@ -76,7 +78,7 @@ class Controller:
             self._wait_synced()
             if not self._lead(once=True):
                 return
-            self._resume()
+            self._resume(once=True)
             self.loop.cycle(self.sources.poll_once(self.stop))
             for _ in range(ONCE_ROUNDS):
                 if self.stop.is_set() or not self.loop.agenda.unfinished():
@@ -104,6 +106,8 @@ class Controller:
         error = self.lease.last_error() if self.lease else None
         if error is not None:
             return [Trouble(f"lease: {error}", getattr(error, "hint", ""))]
+        if (unread := self.state_error) is not None:
+            return [Trouble(f"stored state: {unread}", unread.hint)]
         leads = self.lease is None or self.lease.is_leader()
         if leads and not self.reading():
             return [*self.report.troubles(), Trouble("logs: not all sources have been read yet")]
@@ -154,16 +158,25 @@ class Controller:
                 )
         return False
 
-    def _resume(self) -> None:
-        """Take up stored cursors; a first start looks back no further than the setting."""
+    def _resume(self, *, once: bool = False) -> None:
+        """Take up stored cursors; a first start looks back no further than the setting.
+
+        A right that is missing is waited for, as everywhere: roles may be applied after us.
+        ``once``: it is raised.
+        """
         floor_ns = self.clock.now_ns() - int(self.settings.reading.first_lookback_s * NS)
         while not self.stop.is_set():
             try:
                 stored = self.checkpoint.load(floor_ns)
-            except TransientError as error:
-                logger.bind(hint=error.hint).warning(f"stored state not read yet: {error}")
+            except (TransientError, ClusterForbidden) as error:
+                if once and isinstance(error, ClusterForbidden):
+                    raise
+                if str(self.state_error) != str(error):
+                    logger.bind(hint=error.hint).warning(f"stored state not read yet: {error}")
+                self.state_error = error
                 self.clock.wait(self.stop, 1.0)
                 continue
+            self.state_error = None
             self.sources.restore(stored.sources)
             self.observer.floor_ns = stored.floor_ns
             self._recall(stored.managed)
@@ -178,7 +191,7 @@ class Controller:
             return
         try:
             views = self.cluster.list_nodes()
-        except TransientError as error:
+        except (TransientError, ClusterForbidden) as error:
             logger.warning(f"nodes managed before are kept as the watch reports them: {error}")
             return
         for view in views:

@@ -72,6 +72,9 @@ class MemoryCluster:
     def set_condition(self, view: NodeView, condition: Condition, now_ns: int) -> NodeView:
         return self.put(replace(self._current("condition", view), condition=condition))
 
+    def clear_condition(self, view: NodeView) -> NodeView:
+        return self.put(replace(self._current("condition", view), condition=None))
+
     def publish_event(self, event: PublishEvent, now_ns: int) -> None:
         self.before("event", event.node)
         self.writes.append(f"event {event.node}")

@@ -1,7 +1,8 @@
 """How do we speak to a Kubernetes cluster? Builders that wire the adapter from settings.
 
 ``client`` moves bytes, ``status`` names errors, ``config`` finds server and credentials,
-``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``exec`` runs a command in a pod.
+``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``belongings`` deletes what is ours,
+``exec`` runs a command in a pod.
 Leader election is ``konduktor_health.adapters.lease``, on ``leases``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from konduktor_health.adapters.kube.belongings import KubeBelongings
 from konduktor_health.adapters.kube.client import KubeHttp
 from konduktor_health.adapters.kube.cluster import KubeCluster
 from konduktor_health.adapters.kube.config import load, namespace_of_pod
@@ -21,9 +23,11 @@ from konduktor_health.model import NodeView
 from konduktor_health.settings import Settings
 
 __all__ = [
+    "KubeBelongings",
     "KubeCluster",
     "KubeHttp",
     "WatchFeed",
+    "build_belongings",
     "build_cluster",
     "build_feed",
     "build_lease",
@@ -49,6 +53,11 @@ def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeClust
         namespace=namespace(settings),
     )
     return http, cluster
+
+
+def build_belongings(settings: Settings, http: KubeHttp) -> KubeBelongings:
+    """What of ours lies beside the Nodes."""
+    return KubeBelongings(http, namespace(settings), settings.lease.name)
 
 
 def build_feed(

@@ -133,6 +133,15 @@ class KubeCluster:
         }
         return self._patch(_node_path(view.name) + "/status", body, STRATEGIC_PATCH, view.name)
 
+    def clear_condition(self, view: NodeView) -> NodeView:
+        """Remove our condition; the merge by type leaves the others as they are."""
+        gone = {"type": self._keys.condition, "$patch": "delete"}
+        body = {
+            "metadata": {"resourceVersion": view.resource_version},
+            "status": {"conditions": [gone]},
+        }
+        return self._patch(_node_path(view.name) + "/status", body, STRATEGIC_PATCH, view.name)
+
     def publish_event(self, event: PublishEvent, now_ns: int) -> None:
         """Create the Event; its name follows from ``dedupe``, so a second one is no new one."""
         now = rfc3339(now_ns)

@@ -18,7 +18,7 @@ from konduktor_health.adapters.kube.status import Call, error_of
 from konduktor_health.clock import Clock
 from konduktor_health.errors import ClusterUnavailable, HealthError, NotFound, excerpt
 
-KMSG_SELECTOR = "app.kubernetes.io/component=kmsg"
+KMSG_SELECTOR = "app.kubernetes.io/component=probe"
 _PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 _STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
 _MAX_OUTPUT = 1024 * 1024
@@ -98,7 +98,13 @@ def exec_in_pod(
         return _collect(socket, clock, deadline, call)
     except websocket.WebSocketBadStatusException as error:
         body = error.resp_body if isinstance(error.resp_body, bytes) else b""
-        raise error_of(error.status_code, body, call, http.server) from error
+        refused = error_of(error.status_code, body, call, http.server)
+        if error.status_code == 403:  # newer servers check "create" too, and do not name it
+            refused.hint = (
+                "RBAC: grant verbs 'get' and 'create' on resource 'pods/exec'; test with "
+                f"kubectl auth can-i create pods/exec -n {namespace}"
+            )
+        raise refused from error
     except (websocket.WebSocketException, OSError, ssl.SSLError) as error:
         raise ClusterUnavailable(f"{call}: {excerpt(str(error))}") from error
     finally:

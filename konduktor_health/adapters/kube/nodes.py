@@ -93,6 +93,7 @@ class NodeDecoder:
             managed_label=_text_or_none(labels.get(self._keys.managed)),
             health_label=_text_or_none(labels.get(self._keys.health)),
             ledger=_text_or_none(annotations.get(self._keys.ledger)),
+            ledger_corrupt=self._keys.ledger_corrupt in annotations,
             reset_at=_text_or_none(annotations.get(self._keys.reset_at)),
             condition=_condition(status.get("conditions"), self._keys.condition),
         )

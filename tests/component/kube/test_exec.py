@@ -16,7 +16,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 
 def pod(side: Side, name: str, node: str, phase: str) -> None:
-    metadata = {"name": name, "labels": {"app.kubernetes.io/component": "kmsg"}}
+    metadata = {"name": name, "labels": {"app.kubernetes.io/component": "probe"}}
     spec = {"nodeName": node, "containers": [{"name": "kmsg", "image": "none"}]}
     body = {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec}
     side.rest.ok("POST", PODS, body)

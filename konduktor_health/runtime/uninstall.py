@@ -1,0 +1,167 @@
+"""How is everything of ours taken off a cluster? Nodes first, then the state, then the Lease.
+
+Every write is compare-and-swap, and what is to be removed is planned again from what is there;
+so an interrupted run is repeated, and one Node that fails stops no other. The Lease goes last: a
+controller that has started meanwhile is noticed by it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from konduktor_health.core.uninstall import Removal, opted, other_prefixes, plan_removal
+from konduktor_health.errors import Conflict, HealthError, NotFound, TransientError
+from konduktor_health.model import Keys, NodeView
+from konduktor_health.ports import Belongings, Cluster, OwnObject
+from konduktor_health.runtime.vacancy import still_vacant
+from konduktor_health.runtime.writers import Writers
+
+ATTEMPTS = 5
+GIVE_UP = 16  # Nodes in a row that the API server did not answer for: the others are not tried
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Everything of ours on the cluster, and what is left as it is."""
+
+    nodes: tuple[tuple[NodeView, Removal], ...]
+    state: OwnObject | None
+    lease: OwnObject | None
+    opted: tuple[str, ...]  # Nodes with the user's own label
+    other_prefixes: tuple[str, ...]  # domains of taints that look like ours
+
+    @property
+    def objects(self) -> tuple[OwnObject, ...]:
+        """Objects beside the Nodes, in the order in which they go."""
+        return tuple(each for each in (self.state, self.lease) if each is not None)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of an uninstallation."""
+
+    nodes: int = 0  # that carry nothing of ours any more
+    deleted: list[OwnObject] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # Node or object: why
+
+
+def survey(cluster: Cluster, belongings: Belongings, keys: Keys, lease: OwnObject | None) -> Survey:
+    """Look for everything of ours; writes nothing. ``lease``: as it was judged."""
+    views = cluster.list_nodes()
+    views.sort(key=lambda view: view.name)
+    planned = ((view, plan_removal(view, keys)) for view in views)
+    return Survey(
+        nodes=tuple((view, removal) for view, removal in planned if removal is not None),
+        state=belongings.state(),
+        lease=lease,
+        opted=opted(views),
+        other_prefixes=other_prefixes(views, keys),
+    )
+
+
+def clear_node(cluster: Cluster, view: NodeView, keys: Keys) -> None:
+    """Take everything of ours off one Node. Conflicts are read again; a Node that is gone is
+    done. Raises what Cluster raises."""
+    for attempt in range(ATTEMPTS):
+        try:
+            if attempt:
+                view = cluster.get_node(view.name)
+            _clear_version(cluster, view, keys)
+        except Conflict:
+            if attempt == ATTEMPTS - 1:
+                raise
+        except NotFound:
+            return
+        else:
+            return
+
+
+def _clear_version(cluster: Cluster, view: NodeView, keys: Keys) -> None:
+    removal = plan_removal(view, keys)
+    if removal is None:
+        return
+    if removal.edit is not None:
+        view = cluster.edit_node(view, removal.edit)
+    if removal.condition:
+        cluster.clear_condition(view)
+
+
+class Uninstallation:
+    """Carries a Survey out. ``force``: whoever holds the Lease does not matter."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        belongings: Belongings,
+        keys: Keys,
+        *,
+        writers: int,
+        force: bool = False,
+    ) -> None:
+        self._cluster = cluster
+        self._belongings = belongings
+        self._keys = keys
+        self._writers = writers
+        self._force = force
+        self._lock = threading.Lock()
+        self._outcome = Outcome()
+        self._in_a_row = 0
+
+    def run(self, found: Survey) -> Outcome:
+        """Clear what was found. Raises LeadershipLost, before the first write, when a controller
+        has taken the Lease since."""
+        if not self._force:
+            still_vacant(self._belongings, found.lease)
+        self._clear_nodes(found)
+        self._delete("ConfigMap", self._belongings.state)
+        self._delete("Lease", partial(self._lease, found.lease))
+        return self._outcome
+
+    def _clear_nodes(self, found: Survey) -> None:
+        writers = Writers(self._writers)
+        jobs = [partial(self._clear, view) for view, _ in found.nodes]
+        try:
+            writers.run(jobs, lambda: False)
+        finally:
+            writers.close()
+
+    def _clear(self, view: NodeView) -> None:
+        with self._lock:
+            if self._in_a_row >= GIVE_UP:
+                self._outcome.failed[view.name] = "not tried: the API server does not answer"
+                return
+        try:
+            clear_node(self._cluster, view, self._keys)
+        except HealthError as error:
+            with self._lock:
+                self._outcome.failed[view.name] = str(error)
+                self._in_a_row = self._in_a_row + 1 if isinstance(error, TransientError) else 0
+        else:
+            with self._lock:
+                self._outcome.nodes += 1
+                self._in_a_row = 0
+
+    def _lease(self, known: OwnObject | None) -> OwnObject | None:
+        if self._force:
+            return self._belongings.lease()
+        return still_vacant(self._belongings, known)
+
+    def _delete(self, kind: str, find: Callable[[], OwnObject | None]) -> None:
+        try:
+            for attempt in range(ATTEMPTS):
+                found = find()
+                if found is None:
+                    return
+                try:
+                    self._belongings.delete(found)
+                except Conflict:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                else:
+                    self._outcome.deleted.append(found)
+                    return
+        except HealthError as error:
+            self._outcome.failed[kind] = str(error)
