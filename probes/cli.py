@@ -35,7 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    return run_kmsg(_kmsg_options(parser, arguments))
+    options = _kmsg_options(parser, arguments)
+    if arguments.drop_privileges:
+        from probes.privileges import PrivilegeError, keep_only_syslog
+
+        try:
+            keep_only_syslog()
+        except PrivilegeError as error:
+            sys.stderr.write(f"konduktor-probe kmsg: --drop-privileges: {error}\n")
+            return 1
+    return run_kmsg(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a heartbeat line this often (%(default)g)",
     )
     kmsg.add_argument("--no-stdout", action="store_true", help="only push")
+    kmsg.add_argument(
+        "--drop-privileges",
+        action="store_true",
+        help="keep no capability but CAP_SYSLOG; for a privileged container",
+    )
     push = kmsg.add_argument_group("push to Loki")
     push.add_argument(
         "--push",

@@ -1,0 +1,259 @@
+"""What the chart renders: generated files in step, no value ignored, settings that load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from deploy import generate
+from deploy.chart.annotated import Value, values
+from konduktor_health import __version__
+from konduktor_health.adapters.kube.cluster import STATE_NAME
+from konduktor_health.errors import ConfigError
+from konduktor_health.settings import Settings
+from tests.support.chart import (
+    CHART,
+    MANIFESTS,
+    NAME,
+    PROBE,
+    SHIPPERS,
+    Helm,
+    Object,
+    kinds,
+    objects,
+    one,
+    pod_of,
+)
+from tests.support.chart_programs import settings_of
+from tests.support.chart_values import EVERYTHING
+from tests.support.processes import binary
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Helm:
+    return Helm(tmp_path)
+
+
+def pod_annotations(found: list[Object]) -> Object:
+    annotations: Object = one(found, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    return annotations
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_generated_files_are_in_step() -> None:
+    helm = binary("helm")
+    assert generate.stale({**generate.from_values(), **generate.from_chart(helm)}) == []
+
+
+def test_the_chart_has_the_version_of_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+@pytest.mark.parametrize("files", [[], *([each] for each in SHIPPERS)])
+def test_lint_has_nothing_to_say(helm: Helm, files: list[Path]) -> None:
+    assert "0 chart(s) failed" in helm.lint(files)
+
+
+def test_every_value_is_described_and_unknown_ones_are_refused() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    definitions = schema["$defs"]
+
+    def nameless(path: str, node: Any) -> Iterator[str]:
+        if "properties" in node:
+            if "additionalProperties" not in node:
+                yield f"{path}: takes anything"
+            for name, child in node["properties"].items():
+                if child is False:
+                    continue
+                about = definitions[child["$ref"].rsplit("/", 1)[1]] if "$ref" in child else {}
+                if not (child.get("description") or about.get("description")):
+                    yield f"{path}.{name}: no description"
+                yield from nameless(f"{path}.{name}", child)
+
+    roots = {"": schema, **definitions}
+    assert [each for path, node in roots.items() for each in nameless(path, node)] == []
+
+
+def test_lint_has_nothing_to_say_when_every_value_is_given(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm.lint([helm.values(EVERYTHING)])
+
+
+def test_the_manifests_are_the_chart_and_a_namespace(helm: Helm) -> None:
+    applied = objects((MANIFESTS / f"{NAME}.yaml").read_text())
+    assert kinds(applied) == kinds(helm.template()) | {("Namespace", NAME)}
+    assert applied[0]["kind"] == "Namespace"
+    assert "Helm" not in (MANIFESTS / f"{NAME}.yaml").read_text()
+    kustomization = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())
+    named = {each["name"]: each["newTag"] for each in kustomization["images"]}
+    assert named == {NAME: __version__, PROBE: __version__}
+
+
+# ---------------------------------------------------------------- values
+
+
+def at(content: Mapping[str, Any], path: str) -> Any:
+    here: Any = content
+    for key in path.split("."):
+        here = here[key]
+    return here
+
+
+def replaced(content: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    key, _, rest = path.partition(".")
+    new = replaced(content.get(key, {}), rest, value) if rest else value
+    return {**content, key: new}
+
+
+def test_no_value_is_ignored(helm: Helm) -> None:
+    """Each value, alone or among all the others, makes a difference."""
+    known = values((CHART / "values.yaml").read_text())
+    bare, full = helm.template(), helm.template(EVERYTHING)
+
+    def ignored(value: Value) -> bool:
+        if value.default is True:  # switched on, and so are all the others
+            return helm.template(replaced({}, value.path, False)) == bare
+        given = at(EVERYTHING, value.path)
+        assert given != value.default, f"{value.path} has its default in EVERYTHING"
+        return (
+            helm.template(replaced(EVERYTHING, value.path, value.default)) == full
+            and helm.template(replaced({}, value.path, given)) == bare
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        verdicts = list(pool.map(ignored, known))
+    assert [
+        value.path for value, is_ignored in zip(known, verdicts, strict=True) if is_ignored
+    ] == []
+
+
+def test_nothing_of_a_part_that_is_switched_off_is_left(helm: Helm) -> None:
+    found = helm.template(
+        {
+            "probe": {"enabled": False},
+            "rbac": {"create": False},
+            "serviceAccount": {"create": False, "name": "given"},
+            "priorityClasses": {"create": False},
+            "networkPolicy": {"enabled": False},
+            "metrics": {"service": {"enabled": False}},
+            "controller": {"podDisruptionBudget": {"enabled": False}},
+            "settings": {"http": {"enabled": False}},
+        }
+    )
+    assert kinds(found) == {("ConfigMap", f"{NAME}-settings"), ("Deployment", NAME)}
+    pod = pod_of(one(found, "Deployment"))
+    assert "priorityClassName" not in pod
+    assert pod["serviceAccountName"] == "given"
+    assert not {"ports", "readinessProbe", "livenessProbe"} & pod["containers"][0].keys()
+
+
+def test_another_release_has_other_names_and_selects_only_its_own(helm: Helm) -> None:
+    """But for Lease and state, which are the controller's and one per namespace."""
+    first, second = helm.template(), helm.template(release="second", namespace="elsewhere")
+    assert not kinds(first) & kinds(second)
+    selector = one(second, "Deployment", "second-konduktor-health")["spec"]["selector"]
+    assert selector != one(first, "Deployment")["spec"]["selector"]
+    for each in second:
+        for subject in each.get("subjects", []):
+            assert subject["namespace"] == "elsewhere"
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_every_setting_reaches_the_controller_as_it_was_given(helm: Helm, tmp_path: Path) -> None:
+    """Large numbers too: a template language may turn 2000000000 into 2e+09, which is no int."""
+    given = Settings().model_dump(mode="json", exclude={"loki": {"password"}})
+    settings = settings_of(helm.template({"settings": given}), tmp_path)
+    assert settings.model_dump() == Settings().model_dump()
+
+
+def test_a_setting_left_out_renders_as_its_default(helm: Helm) -> None:
+    """Templates that follow a setting (taint, Lease, port, Loki) know the model's default."""
+    given = Settings().model_dump(mode="json", exclude={"loki": {"password"}})
+
+    def without_settings(found: list[Object]) -> list[Object]:
+        pod_annotations(found).pop("checksum/settings")
+        return [each for each in found if each["kind"] != "ConfigMap"]
+
+    explicit = without_settings(helm.template({"settings": given}))
+    assert explicit == without_settings(helm.template())
+
+
+def test_without_settings_the_defaults_hold(helm: Helm, tmp_path: Path) -> None:
+    assert settings_of(helm.template(), tmp_path).model_dump() == Settings().model_dump()
+
+
+def test_no_pod_is_given_the_variables_of_a_service(
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the Service konduktor-health would be taken for settings, and refused."""
+    found = helm.template()
+    one(found, "Service")
+    monkeypatch.setenv("KONDUKTOR_HEALTH_PORT", "tcp://10.0.0.1:8080")
+    with pytest.raises(ConfigError):
+        settings_of(found, tmp_path)
+    for kind, name in (("Deployment", NAME), ("DaemonSet", PROBE)):
+        assert pod_of(one(found, kind, name))["enableServiceLinks"] is False
+
+
+def test_credentials_come_from_secrets_and_reach_the_settings(
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = helm.template(
+        {
+            "lokiAccess": {
+                "passwordSecret": {"name": "loki-password"},
+                "tokenSecret": {"name": "loki-token"},
+                "headersSecret": {"name": "loki-headers"},
+                "ca": {"configMap": "loki-ca"},
+            }
+        }
+    )
+    pod = pod_of(one(found, "Deployment"))
+    secrets = {"loki-password": "pw", "loki-headers": '{"X-Api-Key": "k"}'}
+    for each in pod["containers"][0]["env"]:
+        reference = each.get("valueFrom", {}).get("secretKeyRef", {})
+        monkeypatch.setenv(each["name"], each.get("value") or secrets[reference["name"]])
+    loki = settings_of(found, tmp_path).loki
+    assert (loki.password, loki.headers) == (SecretStr("pw"), {"X-Api-Key": "k"})
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    files = {}  # path in the pod: object that it is of
+    for volume in pod["volumes"][1:]:
+        source = volume.get("secret") or volume.get("configMap")
+        (item,) = source["items"]
+        files[f"{mounts[volume['name']]}/{item['path']}"] = (
+            source.get("secretName") or source["name"]
+        )
+    assert files == {str(loki.token_file): "loki-token", str(loki.ca_file): "loki-ca"}
+
+
+def test_a_changed_setting_rolls_the_controller_and_not_the_probe(helm: Helm) -> None:
+    first, second = helm.template(), helm.template({"settings": {"policy": {"budget_percent": 5}}})
+    assert pod_annotations(first) != pod_annotations(second)
+    assert one(first, "DaemonSet", PROBE) == one(second, "DaemonSet", PROBE)
+
+
+def test_rights_follow_the_settings_that_name_lease_and_namespace(helm: Helm) -> None:
+    found = helm.template(
+        {"settings": {"cluster": {"namespace": "state"}, "lease": {"name": "our-lease"}}}
+    )
+    role = one(found, "Role")
+    assert role["metadata"]["namespace"] == "state"
+    named = {
+        rule["resources"][0]: rule["resourceNames"]
+        for rule in role["rules"]
+        if "resourceNames" in rule
+    }
+    assert named == {"leases": ["our-lease"], "configmaps": [STATE_NAME]}

@@ -1,0 +1,99 @@
+"""How does a test run the controller with the rights of a ServiceAccount, and see what it did?
+
+A real API server, the embedded Loki, processes of ``konduktor-health`` with the account's token.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from konduktor_health.sandbox.loki import LokiServer
+from tests.support.controller import NAMESPACE, OUR_KEY, ControllerProcess, cli
+from tests.support.loglines import STREAM, Line
+from tests.support.rbac.accounts import Accounts, Actor
+from tests.support.rbac.rights import Account
+from tests.support.servers import RealKube
+
+CONTROLLER = Account(NAMESPACE, "konduktor-health")
+PROBE = Account(NAMESPACE, "konduktor-health-probe")
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+STATE = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+LEASE_TIMES = {"duration_s": 15.0, "renew_deadline_s": 10.0}  # a busy machine loses no Lease
+LEASE_NAME, STATE_NAME = "konduktor-health", "konduktor-health-state"
+
+
+class Scene:
+    """What a test plays on. ``stack`` ends what is started here, and takes the roles away."""
+
+    def __init__(self, kube: RealKube, folder: Path, stack: ExitStack) -> None:
+        self.kube, self.folder = kube, folder
+        self.accounts = Accounts(kube)
+        stack.callback(self.accounts.remove)
+        self.loki = stack.enter_context(LokiServer())
+        self._stack = stack
+        self.processes: list[ControllerProcess] = []
+
+    def act_as(self, account: Account) -> Actor:
+        """From now on processes run as this account."""
+        actor = self.accounts.actor(account)
+        actor.kubeconfig(self.kubeconfig)
+        return actor
+
+    @property
+    def kubeconfig(self) -> Path:
+        """With the token of the account that processes run as."""
+        return self.folder / "kubeconfig"
+
+    def push(self, *lines: Line) -> None:
+        """Kernel lines into Loki."""
+        self.loki.push(STREAM, list(lines))
+
+    def controller(self, *args: str, **settings: Any) -> ControllerProcess:
+        """Started; its state is written every second."""
+        process = ControllerProcess(
+            self.folder,
+            kubeconfig=self.kubeconfig,
+            loki=self.loki.url,
+            args=args,
+            settings={"checkpoint_interval_s": 1, "lease": LEASE_TIMES, **settings},
+        )
+        self.processes.append(process)
+        return self._stack.enter_context(process)
+
+    def run(self, *args: str) -> Any:
+        """Another command as the account: a CompletedProcess."""
+        environ = {
+            "LOG_ENDPOINT": self.loki.url,
+            "KONDUKTOR_HEALTH_CLUSTER__NAMESPACE": NAMESPACE,
+            "KONDUKTOR_HEALTH_LEASE__RETRY_S": "0.2",
+        }
+        return cli(*args, "--kubeconfig", str(self.kubeconfig), environ=environ)
+
+    def tainted(self, name: str) -> bool:
+        """Whether the node carries our taint."""
+        return any(taint["key"] == OUR_KEY for taint in self.kube.taints(name))
+
+    def condition(self, name: str) -> str:
+        """Reason of our condition; "" when there is none."""
+        conditions = self.kube.node(name)["status"].get("conditions", [])
+        return next((str(c["reason"]) for c in conditions if c["type"] == "KonduktorHealthy"), "")
+
+    def reasons(self, name: str) -> list[str]:
+        """Reasons of our Events about the node."""
+        return [str(event["reason"]) for event in self.kube.events(name)]
+
+    def state(self) -> dict[str, Any]:
+        """The state ConfigMap; empty while there is none."""
+        found = self.kube.request("GET", f"{STATE}/{STATE_NAME}", check=False)
+        return dict(found) if found.get("kind") == "ConfigMap" else {}
+
+    def holder(self) -> str:
+        """Who holds the Lease; "" when nobody does."""
+        found = self.kube.request("GET", f"{LEASE}/{LEASE_NAME}", check=False)
+        return str(found.get("spec", {}).get("holderIdentity") or "")
+
+    def logs(self) -> str:
+        """What all controllers have logged."""
+        return "".join(process.log.read_text(errors="replace") for process in self.processes)
