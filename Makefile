@@ -1,4 +1,5 @@
-# Two commands for a newcomer: `make demo` and `make test`. Nothing here needs root.
+# Two commands for a newcomer: `make demo` and `make test`. Only `make e2e-node` needs root (and
+# `make images ARGS=--plain`, which it uses).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -27,12 +28,13 @@ stage = @began=$$(date +%s); status=0; ( $(2) ) || status=$$?; \
 	printf '%s\t%s\t%s\n' '$(1)' $$(( $$(date +%s) - began )) $$status >> "$$TIMINGS"; fi; \
 	exit $$status
 
-.PHONY: help demo test lint unit e2e bench servers environment fmt clean
+.PHONY: help demo test lint unit e2e node e2e-node bench images generate servers packages debs \
+	environment fmt clean
 
 help: ## show this list
 	@echo 'konduktor-health: GPU-node health controller for Kubernetes'
 	@echo
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | \
 	while IFS=@ read -r name text; do printf '%-20s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo 'Variables: ARGS (demo, bench), PYTHON, UNIT_WORKERS, E2E_WORKERS, CI=true (build missing'
@@ -41,28 +43,55 @@ help: ## show this list
 demo: $(STAMP) ## a small cluster in this terminal: watch a GPU fault become a taint (ARGS=--exit)
 	$(call stage,demo,$(BIN)/konduktor-health demo $(ARGS))
 
-test: lint unit e2e ## everything that a change has to pass
+test: lint unit e2e node ## everything that a change has to pass
 
 lint: $(STAMP) ## ruff, mypy --strict, import layers
 	$(call stage,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
 	&& $(BIN)/mypy && $(BIN)/lint-imports)
 
 unit: $(STAMP) ## unit, component and contract tests: no servers needed
-	$(call stage,unit and component,$(BIN)/pytest -m 'not e2e' -n $(UNIT_WORKERS) $(ARGS))
+	$(call stage,unit and component,$(BIN)/pytest -m 'not e2e and not node' -n $(UNIT_WORKERS) $(ARGS))
 
 ifeq ($(CI),true)
 e2e: servers
 endif
 e2e: $(STAMP) ## tests on a real kube-apiserver, etcd, kwok and Loki (after make servers)
-	$(call stage,e2e,if [ "$${CI:-}" != true ] && ! $(BIN)/python tests/servers/build.py --check; \
+	$(call stage,e2e,if [ "$${CI:-}" != true ] \
+	&& ! $(BIN)/python tests/servers/build.py --check --suite e2e; \
 	then echo 'e2e tests skipped: the real servers are not built (make servers)'; \
 	else $(BIN)/pytest -m e2e -n $(E2E_WORKERS) $(ARGS); fi)
+
+# Packages, servers and images come first; outside CI only where all that is there already.
+node: $(STAMP)
+	@if [ "$${CI:-}" = true ] || { [ "$$(id -u)" = 0 ] \
+	&& bash tests/servers/packages.sh --check \
+	&& $(BIN)/python tests/servers/build.py --check && $(BIN)/python tests/servers/debs.py --check; }; \
+	then $(MAKE) --no-print-directory e2e-node; \
+	else echo 'tests on a real node skipped: make e2e-node runs them (as root)'; fi
+
+# In namespaces of its own (network, mounts, processes): what a node leaves behind ends with them.
+# Whoever asks for it wants it run: a skip is a failure, as in CI.
+e2e-node: as-root packages $(STAMP) servers debs ## images and chart on a real kubelet (root; builds all)
+	$(call stage,images,$(BIN)/python deploy/docker/build.py --plain)
+	$(call stage,e2e-node,CI=true tests/servers/node/namespaces.sh $(BIN)/pytest -m node $(ARGS))
+
+images: $(STAMP) ## both container images as OCI archives in build/images (ARGS=--help)
+	$(call stage,images,$(BIN)/python deploy/docker/build.py $(ARGS))
+
+generate: $(STAMP) ## bring generated files up to date: docs/reference, chart schema, manifests
+	@$(BIN)/python docs/generate.py && $(BIN)/python deploy/generate.py
 
 bench: $(STAMP) ## measure; a table here and build/bench.json
 	$(call stage,bench,mkdir -p build && $(BIN)/python -m benchmarks $(ARGS))
 
-servers: python ## build the real servers for e2e, once (15 to 20 minutes on 2 cores)
+servers: python ## build the real servers for e2e, once (about 20 minutes on 2 cores)
 	$(call stage,servers,$(PYTHON) tests/servers/build.py)
+
+packages: ## Debian packages that the real node and the images need (root)
+	$(call stage,packages,bash tests/servers/packages.sh)
+
+debs: python
+	$(call stage,debs,$(PYTHON) tests/servers/debs.py)
 
 environment: ## the development environment in .venv (made by the others as needed)
 	$(call stage,environment,$(MAKE) --no-print-directory $(STAMP))
@@ -74,6 +103,11 @@ clean: ## remove what is generated here (not the built servers)
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: as-root
+as-root:
+	@[ "$$(id -u)" = 0 ] && [ "$$(uname -s)" = Linux ] || { \
+	echo 'error: a real node needs root on Linux (namespaces, containers)' >&2; exit 1; }
 
 .PHONY: python
 python:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import burst, demo, kmsg, latency, scan, steady
+from benchmarks import burst, demo, kmsg, latency, node, scan, steady
 from benchmarks.command import RESULTS, run
 
 ALL = {
@@ -18,6 +18,7 @@ ALL = {
     "latency": latency.measure,
     "burst": burst.measure,
     "steady": steady.measure,
+    "node": node.measure,
 }
 
 if __name__ == "__main__":

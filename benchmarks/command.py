@@ -27,7 +27,7 @@ class Options:
     """What may be asked of the benchmarks. ``None``: the benchmark's own default."""
 
     quick: bool = False
-    seconds: float | None = None  # steady state: how long it is watched
+    seconds: float | None = None  # steady state, idle pods: how long they are watched
     nodes: int | None = None  # steady state: how many nodes there are
 
 
@@ -45,8 +45,8 @@ def run(
         prog="python -m benchmarks", description="Measure against real servers on loopback."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks)}")
-    parser.add_argument("--quick", action="store_true", help="under 3 minutes, coarser figures")
-    parser.add_argument("--seconds", type=float, help="watch steady state so long (330)")
+    parser.add_argument("--quick", action="store_true", help="about 4 minutes, coarser figures")
+    parser.add_argument("--seconds", type=float, help="watch so long (steady: 330, node: 180)")
     parser.add_argument("--nodes", type=int, help="nodes in steady state (1000)")
     parser.add_argument("--output", type=Path, default=results, help="JSON file to write")
     given = parser.parse_args(argv)

@@ -187,7 +187,7 @@ class LeaseSettings(_Group):
 class HttpSettings(_Group):
     """The controller's own HTTP port: /metrics, /healthz, /readyz."""
 
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's port
+    host: str = Field("", description="Address to listen on; empty: all, IPv4 and IPv6.")
     port: int = Field(8080, ge=0, le=65535, description="Port; 0: any free one.")
     enabled: bool = Field(True, description="Serve at all.")
 

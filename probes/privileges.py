@@ -3,7 +3,8 @@
 containerd gives every capability to a privileged container, whatever the pod's ``capabilities``
 say; /dev/kmsg needs the privileged container (its device), and the process only CAP_SYSLOG. So the
 process drops the others itself. Invariant: what is given up does not come back, not even by
-running another program (no_new_privs). Per thread: call it before any thread starts.
+running another program (no_new_privs). Per thread: call it before any thread starts. What stays:
+uid 0 owns its files, in a privileged container also devices and settings of the kernel.
 """
 
 from __future__ import annotations
@@ -40,19 +41,23 @@ def keep_only_syslog() -> None:
     """Drop all capabilities but CAP_SYSLOG, and the way to new ones. Raises PrivilegeError."""
     if not sys.platform.startswith("linux"):
         raise PrivilegeError("capabilities can be dropped on Linux only")
-    libc = ctypes.CDLL(None, use_errno=True)
-    _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        prctl, capget, capset = libc.prctl, libc.capget, libc.capset
+    except (OSError, AttributeError) as error:
+        raise PrivilegeError(f"this C library offers no way: {error}") from error
+    _checked(prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     for capability in range(_LAST_CAPABILITY + 1):
-        if libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1 and capability != CAP_SYSLOG:
+        if prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1 and capability != CAP_SYSLOG:
             # Without CAP_SETPCAP it is refused; nothing can be had from the set then, either.
-            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+            prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header, words = _Header(_VERSION_3, 0), (_Word * 2)()
-    _checked(libc.capget(ctypes.byref(header), words), "capget")
+    _checked(capget(ctypes.byref(header), words), "capget")
     for index, word in enumerate(words):
         kept = word.permitted & ((1 << CAP_SYSLOG) >> (32 * index)) & 0xFFFFFFFF
         word.effective, word.permitted, word.inheritable = kept, kept, 0
-    _checked(libc.capset(ctypes.byref(header), words), "capset")
+    _checked(capset(ctypes.byref(header), words), "capset")
 
 
 def _checked(answer: int, what: str) -> None:

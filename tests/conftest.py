@@ -20,6 +20,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.support.node.namespaces import why_not_own
 from tests.support.servers import Loki, RealKube, missing_binaries
 
 # A busy two-core machine says nothing about the code: no deadline per example.
@@ -43,17 +44,35 @@ def _in_ci() -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    e2e_folder = Path(__file__).parent / "e2e"
+    here = Path(__file__).parent
     missing = missing_binaries()
+    no_node = _why_no_node()
     for item in items:
+        if item.path.is_relative_to(here / "node"):
+            item.add_marker("node")
+        if item.get_closest_marker("node"):
+            if no_node:
+                item.add_marker(pytest.mark.skip(reason=f"{no_node}: make e2e-node"))
+            continue
         fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & SERVER_FIXTURES or item.path.is_relative_to(e2e_folder):
+        if fixtures & SERVER_FIXTURES or item.path.is_relative_to(here / "e2e"):
             item.add_marker("e2e")
         if missing and item.get_closest_marker("e2e"):
             reason = f"real servers not built ({', '.join(missing)}): make servers"
             item.add_marker(pytest.mark.skip(reason=reason))
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root: run the tests as root"))
+
+
+def _why_no_node() -> str:
+    """Why the tests on a real kubelet cannot run here; "" when they can."""
+    if os.geteuid() != 0:
+        return "a real node needs root"
+    if missing := missing_binaries("node"):
+        return f"real servers not built ({', '.join(missing)})"
+    if not (Path(__file__).parents[1] / "build/images/images.json").exists():
+        return "the images are not built"
+    return why_not_own()
 
 
 class _NothingSkipped:

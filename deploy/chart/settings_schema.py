@@ -1,7 +1,8 @@
 """Which settings may stand under ``settings``? The schema of the Settings model, for a ConfigMap.
 
-What differs from the model: a port has to be a fixed one, and the descriptions of what may hold a
-credential say where it belongs instead (the chart's templates refuse it with the same advice).
+What differs from the model: a port has to be a fixed one; what a pod would refuse at its start is
+refused here, and so is what the rendered objects could not hold; the descriptions of what may hold
+a credential say where it belongs instead (the chart's templates refuse it with the same advice).
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ _ELSEWHERE = {
     ("LokiSettings", "ca_file"): "Set by lokiAccess.ca.",
 }
 
+_NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+TENANT = {"type": "string", "pattern": "^[ -~]*$"}
+# What the types do not say, by group and name.
+_PATTERNS = {
+    ("LokiSettings", "url"): r"^https?://[^/\s]+\S*$",
+    ("LokiSettings", "tenant"): TENANT["pattern"],
+    ("ReadingSettings", "cluster_label"): "^[a-zA-Z_][a-zA-Z0-9_]*$",
+    ("ClusterSettings", "namespace"): "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+    ("ClusterSettings", "key_prefix"): f"^{_NAME}$",
+    ("LeaseSettings", "name"): f"^{_NAME}$",
+}
+
 
 def settings_schema() -> tuple[dict[str, Any], dict[str, Any]]:
     """Schema of ``settings``, and the definitions that it refers to."""
@@ -30,8 +43,10 @@ def settings_schema() -> tuple[dict[str, Any], dict[str, Any]]:
         definitions[group]["properties"][name]["description"] = text
     port = definitions["HttpSettings"]["properties"]["port"]
     port.update(minimum=1, description="Port; the probes and the Service follow it.")
-    selector = definitions["ClusterSettings"]["properties"]["node_selector"]
-    selector["pattern"] = "^[^()]*$"  # set-based terms are no equality terms
+    for (group, name), pattern in _PATTERNS.items():
+        definitions[group]["properties"][name]["pattern"] = pattern
+    label = definitions["ReadingSettings"]["properties"]["cluster_label"]
+    label["not"] = {"enum": ["job", "node"]}  # the probe's own labels
     schema["description"] = "Settings of the controller (docs/reference/settings.md)."
     return schema, definitions
 

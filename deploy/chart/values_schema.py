@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deploy.chart.annotated import Value
-from deploy.chart.settings_schema import settings_schema
+from deploy.chart.settings_schema import TENANT, settings_schema
 
 Schema = dict[str, Any]
 
@@ -20,6 +20,9 @@ _TEXT: Schema = {"type": "string"}
 _OPEN: Schema = {"type": "object"}
 # Of Kubernetes' own: labels are limited so that no selector label is replaced.
 _NAME: Schema = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"}
+# A Service is called so, too: no dots, and a letter first. The rest of 63 is for what is appended.
+_SERVICE_NAME: Schema = {"type": "string", "pattern": "^([a-z]([-a-z0-9]{0,48}[a-z0-9])?)?$"}
+_KEY = "^[-._A-Za-z0-9]+$"  # of a Secret or ConfigMap
 _ANNOTATIONS: Schema = {"type": "object", "additionalProperties": _TEXT}
 _OURS = (
     *(f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of")),
@@ -40,16 +43,20 @@ _QUANTITIES: Schema = {
     "additionalProperties": {"type": ["string", "number"], "pattern": "^[0-9.]+[A-Za-z]*$"},
 }
 _PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
-_SECONDS: Schema = {"type": "integer", "minimum": 0}
+_SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
 _PEERS: Schema = {"type": "array", "items": {"$ref": "#/$defs/NetworkPolicyPeer"}}
 _TOLERATIONS: Schema = {"type": "array", "items": {"$ref": "#/$defs/Toleration"}}
 _ENV: Schema = {"type": "array", "items": {"$ref": "#/$defs/EnvVar"}}
 _PRIORITY: Schema = {"type": "integer", "minimum": -1000000000, "maximum": 1000000000}
-_URL: Schema = {"type": "string", "pattern": "^(https?://[^/ ]+.*)?$"}
+_URL: Schema = {"type": "string", "pattern": r"^(https?://[^/\s]+\S*)?$"}
 
 _SHAPES: dict[str, Schema] = {
-    "nameOverride": _NAME,
-    "fullnameOverride": _NAME,
+    "nameOverride": _SERVICE_NAME,
+    "fullnameOverride": _SERVICE_NAME,
+    "imageRegistry": {
+        "type": "string",
+        "pattern": "^([A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[a-z0-9][-._a-z0-9]*)*/?)?$",
+    },
     "labels": _LABELS,
     "imagePullSecrets": {
         "type": "array",
@@ -66,9 +73,10 @@ _SHAPES: dict[str, Schema] = {
     },
     "controller.replicas": {"type": "integer", "minimum": 1, "maximum": 10},
     "controller.readinessPath": {"enum": ["/readyz", "/healthz"]},
-    "controller.minReadySeconds": _SECONDS,
+    # a Deployment is given up after 600 seconds, and has to be ready for longer than that
+    "controller.minReadySeconds": {**_SECONDS, "maximum": 300},
     # below it, the process could not write its state down
-    "controller.terminationGracePeriodSeconds": {"type": "integer", "minimum": 5},
+    "controller.terminationGracePeriodSeconds": {**_SECONDS, "minimum": 5},
     "controller.topologySpreadConstraints": {"type": "array", "items": _OPEN},
     "controller.affinity": {"$ref": "#/$defs/Affinity"},
     "serviceAccount.name": _NAME,
@@ -98,13 +106,15 @@ _SHAPES: dict[str, Schema] = {
         ]
     },
     # below it, what is held for Loki could not be flushed
-    "probe.terminationGracePeriodSeconds": {"type": "integer", "minimum": 3},
-    "probe.stateDirectory": {"type": "string", "pattern": "^/[^:]*[^:/]$"},
+    "probe.terminationGracePeriodSeconds": {**_SECONDS, "minimum": 3},
+    "probe.stateDirectory": {"type": "string", "pattern": "^(/[A-Za-z0-9_-][-._A-Za-z0-9]*)+$"},
     "probe.kmsg.heartbeatSeconds": {"type": "integer", "minimum": 1, "maximum": 86400},
     "probe.kmsg.push.url": _URL,
     "probe.kmsg.push.labels": {
         "type": "object",
         "additionalProperties": False,
+        # the source selects by the one and takes the node from the other
+        "properties": {"job": False, "node": False},
         "patternProperties": {"^[a-zA-Z_][a-zA-Z0-9_]*$": {"type": "string", "minLength": 1}},
     },
     "probe.kmsg.push.bufferMiB": {"type": "number", "exclusiveMinimum": 0, "maximum": 1024},
@@ -115,11 +125,19 @@ _SHAPES_BY_NAME: dict[str, Schema] = {
     "tokenSecret": {"$ref": "#/$defs/SecretKey"},
     "headersSecret": {"$ref": "#/$defs/SecretKey"},
     "ca": {"$ref": "#/$defs/CaBundle"},
+    "tag": {"type": "string", "pattern": "^([A-Za-z0-9_][-._A-Za-z0-9]{0,127})?$"},
+    "tenant": TENANT,
     "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "pullPolicy": {"enum": ["", "Always", "IfNotPresent", "Never"]},
     "resources": {"$ref": "#/$defs/Resources"},
     "extraEnv": _ENV,
-    "podAnnotations": _ANNOTATIONS,
+    "podAnnotations": {
+        **_ANNOTATIONS,
+        "properties": {
+            "checksum/settings": False,
+            "kubectl.kubernetes.io/default-container": False,
+        },
+    },
     "podLabels": _LABELS,
     "nodeSelector": _ANNOTATIONS,
     "tolerations": _TOLERATIONS,
@@ -145,13 +163,13 @@ _DEFINITIONS: dict[str, Schema] = {
     "SecretKey": _object(
         "A key of a Secret in the release's namespace.",
         name={**_NAME, "description": "Name of the Secret; empty: none."},
-        key=_text("Key in it.", minLength=1),
+        key=_text("Key in it.", pattern=_KEY),
     ),
     "CaBundle": _object(
         "A PEM file in a ConfigMap or a Secret of the release's namespace.",
         configMap={**_NAME, "description": "Name of the ConfigMap."},
         secret={**_NAME, "description": "Name of the Secret."},
-        key=_text("Key in it.", minLength=1),
+        key=_text("Key in it.", pattern=_KEY),
     ),
     "Resources": _object(
         "ResourceRequirements of Kubernetes.",

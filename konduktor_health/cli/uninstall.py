@@ -65,6 +65,12 @@ def command(
         lease = vacancy.judge(belongings)
     found = survey(cluster, belongings, keys, lease)
     _show(found, keys, kube.namespace(settings))
+    if found.nodes and not found.objects:
+        _say(
+            f"neither Lease nor state in namespace {kube.namespace(settings)}: a controller that "
+            "runs in another one is not noticed (--namespace)",
+            error=True,
+        )
     if not (found.nodes or found.objects):
         return
     if dry_run:

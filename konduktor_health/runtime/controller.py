@@ -1,7 +1,8 @@
 """In which order is a controller started, run and put down?
 
 Order: node watch and status port first, then leadership, then stored cursors, then the log.
-A replica that does not lead keeps its node cache warm and reads no log.
+A replica that does not lead keeps its node cache warm and reads no log. One that cannot read
+nodes or stored state does not stand for leadership: another one may be able to.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from loguru import logger
 
@@ -35,6 +37,7 @@ SYNC_TIMEOUT_S = 30.0
 ONCE_ROUNDS = 10
 ONCE_LEASES = 2  # so many lease durations --once waits for another replica
 SAVE_S = 1.5  # of the seconds that the end may take
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -62,9 +65,11 @@ class Controller:
         """Control until stopped. Raises LeadershipLost and errors that retrying cannot mend."""
         try:
             self._start()
+            self._await_nodes()
+            if self.lease is not None:
+                self._patiently(self.cluster.read_state)
             if not self._lead():
                 return
-            self._await_nodes()
             self._resume()
             self.sources.start(self.stop)
             self.loop.run(self.stop)
@@ -138,14 +143,15 @@ class Controller:
         """Wait to lead; False when stopped before. ``once``: what cannot mend itself is raised."""
         if self.lease is None:
             return True
-        self.lease.start(self.stop)
+        lease = self.lease
+        self.report.metrics.leader.set_function(lambda: float(lease.is_leader()))
+        lease.start(self.stop)
         if not self.lease.wait_leader(1.0) and self.lease.last_error() is None:
             logger.info("waiting for the Lease: another replica leads")
         patience_s = ONCE_LEASES * self.settings.lease.duration_s
         deadline = self.clock.monotonic() + patience_s
         while not self.stop.is_set():
             if self.lease.wait_leader(0.2):
-                self.report.metrics.leader.set(1)
                 logger.info("leading")
                 return True
             error = self.lease.last_error()
@@ -159,15 +165,23 @@ class Controller:
         return False
 
     def _resume(self, *, once: bool = False) -> None:
-        """Take up stored cursors; a first start looks back no further than the setting.
+        """Take up stored cursors; a first start looks back no further than the setting."""
+        floor_ns = self.clock.now_ns() - int(self.settings.reading.first_lookback_s * NS)
+        stored = self._patiently(lambda: self.checkpoint.load(floor_ns), once=once)
+        if stored is not None:
+            self.sources.restore(stored.sources)
+            self.observer.floor_ns = stored.floor_ns
+            self._recall(stored.managed)
+
+    def _patiently(self, read: Callable[[], T], *, once: bool = False) -> T | None:
+        """What ``read`` says of the stored state; None when stopped before.
 
         A right that is missing is waited for, as everywhere: roles may be applied after us.
         ``once``: it is raised.
         """
-        floor_ns = self.clock.now_ns() - int(self.settings.reading.first_lookback_s * NS)
         while not self.stop.is_set():
             try:
-                stored = self.checkpoint.load(floor_ns)
+                found = read()
             except (TransientError, ClusterForbidden) as error:
                 if once and isinstance(error, ClusterForbidden):
                     raise
@@ -177,10 +191,8 @@ class Controller:
                 self.clock.wait(self.stop, 1.0)
                 continue
             self.state_error = None
-            self.sources.restore(stored.sources)
-            self.observer.floor_ns = stored.floor_ns
-            self._recall(stored.managed)
-            return
+            return found
+        return None
 
     def _recall(self, hashes: frozenset[str]) -> None:
         """Nodes that were managed before stay so. The feed has taken its list without knowing

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +38,7 @@ class StatusServer:
             "/readyz": lambda: _ready(troubles()),
         }
         try:
-            self._server = _Server((host, port), _handler(pages))
+            self._server = _Server(host, port, _handler(pages))
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}",
@@ -62,6 +63,17 @@ class StatusServer:
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in host or (host == "" and socket.has_dualstack_ipv6()):
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), handler)
+
+    def server_bind(self) -> None:
+        """ "" and "::" are reached by IPv4 too: a pod's address may be of either family."""
+        if self.address_family == socket.AF_INET6 and socket.has_dualstack_ipv6():
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - base class
         """A client that hung up, or a bug: one line in the log instead of a dump on stderr."""
         logger.opt(exception=True).debug("a status request broke off")

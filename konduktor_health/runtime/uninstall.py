@@ -2,7 +2,7 @@
 
 Every write is compare-and-swap, and what is to be removed is planned again from what is there;
 so an interrupted run is repeated, and one Node that fails stops no other. The Lease goes last: a
-controller that has started meanwhile is noticed by it.
+controller that has started meanwhile is noticed by it, and keeps its state.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Uninstallation:
         if not self._force:
             still_vacant(self._belongings, found.lease)
         self._clear_nodes(found)
-        self._delete("ConfigMap", self._belongings.state)
+        self._delete("ConfigMap", partial(self._state, found.lease))
         self._delete("Lease", partial(self._lease, found.lease))
         return self._outcome
 
@@ -143,6 +143,14 @@ class Uninstallation:
             with self._lock:
                 self._outcome.nodes += 1
                 self._in_a_row = 0
+
+    def _state(self, known: OwnObject | None) -> OwnObject | None:
+        """Found first, then the Lease: a controller takes that before it writes its state, so what
+        it writes later is another version than the one found."""
+        found = self._belongings.state()
+        if found is not None and not self._force:
+            still_vacant(self._belongings, known)
+        return found
 
     def _lease(self, known: OwnObject | None) -> OwnObject | None:
         if self._force:

@@ -9,6 +9,7 @@ import pytest
 from konduktor_health.adapters.kube.exec import KMSG_SELECTOR
 from konduktor_health.adapters.loki import build_specs
 from konduktor_health.runtime.shutdown import DEADLINE_S
+from konduktor_health.settings import LeaseSettings
 from parsers.fault import Trust
 from probes.kmsg.command import FLUSH_S
 from tests.support.chart import NAME, PROBE, ROOT, Helm, one, pod_of
@@ -59,10 +60,10 @@ def test_the_probe_pod_has_no_token_and_nothing_of_the_host_but_the_device(helm:
     ]
     bound = {
         subject["name"]
-        for each in helm.template(EVERYTHING)
+        for each in helm.template({"rbac": {"operatorRole": {"create": True}}})
         for subject in each.get("subjects", [])
     }
-    assert PROBE not in bound
+    assert bound == {NAME}  # not the probe's
 
 
 def test_the_kmsg_pod_is_found_by_inject(helm: Helm) -> None:
@@ -119,6 +120,13 @@ def test_pods_have_the_time_that_their_programs_take_to_end(helm: Helm) -> None:
     found = helm.template()
     assert pod_of(one(found, "Deployment"))["terminationGracePeriodSeconds"] > DEADLINE_S
     assert pod_of(one(found, "DaemonSet", PROBE))["terminationGracePeriodSeconds"] > FLUSH_S
+
+
+def test_a_new_leader_that_cannot_read_is_seen_before_the_roll_goes_on(helm: Helm) -> None:
+    deployment = one(helm.template(), "Deployment")
+    probe = pod_of(deployment)["containers"][0]["readinessProbe"]
+    seen_s = probe["periodSeconds"] * probe["failureThreshold"] + LeaseSettings().retry_s
+    assert deployment["spec"]["minReadySeconds"] > seen_s
 
 
 # ---------------------------------------------------------------- the forwarder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -167,6 +168,43 @@ def test_another_release_has_other_names_and_selects_only_its_own(helm: Helm) ->
     for each in second:
         for subject in each.get("subjects", []):
             assert subject["namespace"] == "elsewhere"
+
+
+@pytest.mark.parametrize("release", ["123", "true", "gpu.health", "a" * 53])
+def test_every_name_of_a_release_makes_names_that_are_text_and_fit(
+    helm: Helm, release: str
+) -> None:
+    for each in helm.template(release=release, namespace="456"):
+        metadata = each["metadata"]
+        assert metadata["labels"]["app.kubernetes.io/instance"] == release
+        assert metadata.get("namespace", "456") in ("456", "default")
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"])
+
+
+def test_a_pods_own_label_outranks_the_common_one(helm: Helm) -> None:
+    """And is there once: a key that is there twice is refused by the API server."""
+    common, own = {"team": "infra", "a": "b"}, {"team": "gpu"}
+    found = helm.template(
+        {"labels": common, "controller": {"podLabels": own}, "probe": {"podLabels": own}}
+    )
+    for kind, name in (("Deployment", NAME), ("DaemonSet", PROBE)):
+        labels = one(found, kind, name)["spec"]["template"]["metadata"]["labels"]
+        assert (labels["team"], labels["a"]) == ("gpu", "b")
+
+
+def test_no_egress_rule_is_open_because_a_list_is_empty(helm: Helm) -> None:
+    """A rule without ports and peers would allow everything."""
+    empty: tuple[list[int] | None, ...] = ([], None)
+    for ports in empty:
+        found = helm.template({"networkPolicy": {"restrictEgress": True, "kubernetesPorts": ports}})
+        rules = [
+            rule
+            for each in found
+            if each["kind"] == "NetworkPolicy"
+            for rule in each["spec"]["egress"]
+        ]
+        assert len(rules) == 4  # of each kind of pod: DNS and Loki
+        assert all(rule.get("ports") for rule in rules)
 
 
 # ---------------------------------------------------------------- settings

@@ -40,7 +40,7 @@ def nested(path: str, value: Any) -> dict[str, Any]:
         (
             "settings.cluster.node_selector",
             "pool in (a, b)",
-            ["/settings/cluster/node_selector", "'pool in (a, b)'"],
+            ["settings.cluster.node_selector", '"pool in (a" is not an equality term'],
         ),
         ("controller.replicas", 0, ["/controller/replicas", "want 1"]),
         ("controller.replicas", "two", ["/controller/replicas", "want integer"]),
@@ -66,6 +66,18 @@ def nested(path: str, value: Any) -> dict[str, Any]:
         ("probe.stateDirectory", "konduktor", ["/probe/stateDirectory", "'konduktor'"]),
         ("probe.kmsg.push.url", "loki:3100", ["/probe/kmsg/push/url", "'loki:3100'", "https?://"]),
         ("probe.kmsg.push.labels", {"a-b": "c"}, ["/probe/kmsg/push/labels", "a-b"]),
+        ("fullnameOverride", "gpu.health", ["/fullnameOverride", "'gpu.health'"]),
+        ("imageRegistry", "https://registry", ["/imageRegistry", "'https://registry'"]),
+        ("lokiAccess.tokenSecret.key", "a: b", ["/lokiAccess/tokenSecret/key", "'a: b'"]),
+        ("settings.loki.url", "loki:3100", ["/settings/loki/url", "'loki:3100'", "https?://"]),
+        ("settings.loki.tenant", "a\nb", ["/settings/loki/tenant"]),
+        ("settings.cluster.key_prefix", "a: b", ["/settings/cluster/key_prefix", "'a: b'"]),
+        ("settings.reading.cluster_label", "a-b", ["/settings/reading/cluster_label", "'a-b'"]),
+        ("settings.reading.cluster_label", "node", ["/settings/reading/cluster_label"]),
+        ("controller.minReadySeconds", 700, ["/controller/minReadySeconds", "want 300"]),
+        ("controller.podAnnotations", {"checksum/settings": "x"}, ["checksum~1settings"]),
+        ("probe.stateDirectory", "/var/lib/../x", ["/probe/stateDirectory", "'/var/lib/../x'"]),
+        ("probe.kmsg.push.labels", {"node": "x"}, ["/probe/kmsg/push/labels/node"]),
         # what a schema cannot explain
         (
             "settings.loki.password",
@@ -81,6 +93,17 @@ def nested(path: str, value: Any) -> dict[str, Any]:
             "settings.loki.url",
             "https://me:hunter2@loki.example.com",
             ["settings.loki.url", "lokiAccess.passwordSecret.name"],
+        ),
+        (
+            "controller.extraEnv",
+            [{"name": "KONDUKTOR_HEALTH_LOKI__PASSWORD", "value": "hunter2"}],
+            ["controller.extraEnv", "lokiAccess.passwordSecret.name"],
+        ),
+        ("settings.http.host", "127.0.0.1", ["settings.http.host", "the kubelet's probes"]),
+        (
+            "priorityClasses",
+            {"controller": {"name": "high"}, "probe": {"name": "high"}},
+            ["priorityClasses: two classes of one name"],
         ),
         (
             "probe.kmsg",

@@ -31,8 +31,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 MIN_GO = (1, 26, 5)  # required by the etcd and Loki modules
 # Names that a PATH entry may answer to by accident (Debian's `loki` is a genetics program),
-# or in another major version.
-NOT_FROM_PATH = frozenset({"loki", "kwok", "helm", "otelcol"})
+# or in a version that does not fit (a kubelet must not be newer than its API server).
+NOT_FROM_PATH = frozenset({"loki", "kwok", "helm", "otelcol", "kubelet"})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How are etcd, kube-apiserver, kube-controller-manager and kwok started for tests?
+"""How are etcd, kube-apiserver, -controller-manager, -scheduler and kwok started for tests?
 
 Each class owns one process, one directory and one port, and keeps port and data over
 stop(), kill() and start().
@@ -100,7 +100,7 @@ class KubeApiServer(_Server):
 
     ``users`` maps further user names to their groups; ``token_of(name)`` is the bearer token.
     A user without groups can do nothing until a test binds a role to it. ``flags`` are added to
-    its command line.
+    its command line; ``port`` 0 takes a free one.
     """
 
     def __init__(
@@ -111,9 +111,10 @@ class KubeApiServer(_Server):
         users: Mapping[str, Sequence[str]] | None = None,
         service_accounts: bool = False,
         flags: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca = directory / "certs" / "apiserver.crt"  # written by the server: leaf and CA
         self.service_account_key = directory / "service-account.key"
@@ -184,9 +185,11 @@ class KubeControllerManager(_Server):
         kubeconfig: Path,
         service_account_key: Path,
         *,
+        root_ca: Path,
         controllers: str = "*",
     ) -> None:
         self.directory = directory
+        self._root_ca = root_ca
         self._kubeconfig = kubeconfig
         self._key = service_account_key
         self._controllers = controllers
@@ -204,9 +207,40 @@ class KubeControllerManager(_Server):
             binary("kube-controller-manager"),
             f"--kubeconfig={self._kubeconfig}",
             f"--authentication-kubeconfig={self._kubeconfig}",
+            "--authentication-skip-lookup=true",  # it fails here, and fills the log with that
             f"--authorization-kubeconfig={self._kubeconfig}",
             f"--service-account-private-key-file={self._key}",
+            f"--root-ca-file={self._root_ca}",  # what pods verify the API server with
             f"--controllers={self._controllers}",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            f"--cert-dir={self.directory / 'certs'}",
+        ]
+
+
+class KubeScheduler(_Server):
+    """The scheduler without leader election."""
+
+    def __init__(self, directory: Path, kubeconfig: Path) -> None:
+        self.directory = directory
+        self._kubeconfig = kubeconfig
+        self._port = free_port()
+        self._ca = directory / "certs" / "kube-scheduler.crt"
+        self.process = ServerProcess("kube-scheduler", directory, ready=self._ready)
+
+    def _ready(self) -> bool:
+        return self._ca.is_file() and _answers(
+            f"https://127.0.0.1:{self._port}/healthz", verify=str(self._ca)
+        )
+
+    def argv(self) -> list[str]:
+        return [
+            binary("kube-scheduler"),
+            f"--kubeconfig={self._kubeconfig}",
+            f"--authentication-kubeconfig={self._kubeconfig}",
+            "--authentication-skip-lookup=true",  # it fails here, and fills the log with that
+            f"--authorization-kubeconfig={self._kubeconfig}",
             "--leader-elect=false",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",

@@ -46,7 +46,7 @@ class RealKube:
 
     ``users``: further users and their groups. ``controller_manager=True`` starts the controllers
     too (service accounts are then admitted as in a real cluster). ``flags``: more of the API
-    server's command line.
+    server's command line; ``port``: where it listens (0: a free one).
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class RealKube:
         users: Mapping[str, Sequence[str]] | None = None,
         controller_manager: bool = False,
         flags: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
         self.directory = directory
         self.etcd = Etcd(directory / "etcd")
@@ -65,6 +66,7 @@ class RealKube:
             users=users,
             service_accounts=controller_manager,
             flags=flags,
+            port=port,
         )
         self.url = self.apiserver.url
         self.token = self.apiserver.token
@@ -72,7 +74,10 @@ class RealKube:
         admin = directory / "admin.kubeconfig"
         self.controller_manager = (
             KubeControllerManager(
-                directory / "controller-manager", admin, self.apiserver.service_account_key
+                directory / "controller-manager",
+                admin,
+                self.apiserver.service_account_key,
+                root_ca=self.apiserver.ca,
             )
             if controller_manager
             else None

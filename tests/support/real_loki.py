@@ -47,6 +47,7 @@ class Loki:
     ``limits`` are defaults for all tenants (``limits_config``), ``overrides`` map a tenant to its
     limits and can be changed while it runs; ``cache_results`` switches on the result cache that
     the Helm chart has by default; ``config`` adds or replaces top-level sections.
+    ``listen`` is the address that it listens on ("0.0.0.0" inside a network namespace only).
     Without ``auth_enabled`` every request belongs to the tenant ``fake``.
     """
 
@@ -59,8 +60,10 @@ class Loki:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         cache_results: bool = False,
         config: Mapping[str, Any] | None = None,
+        listen: str = "127.0.0.1",
     ) -> None:
         self.directory = directory
+        self._listen = listen
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._grpc_port = free_port()
@@ -77,6 +80,7 @@ class Loki:
         config: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
         config["auth_enabled"] = auth
         config["server"] |= {
+            "http_listen_address": self._listen,
             "http_listen_port": self.port,
             "grpc_listen_port": self._grpc_port,
             "graceful_shutdown_timeout": "1s",

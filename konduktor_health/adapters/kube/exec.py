@@ -43,7 +43,7 @@ def find_kmsg_pod(http: KubeHttp, node: str, namespace: str) -> str:
             return name
     raise NotFound(
         f"no running kmsg pod on node {node} in namespace {namespace} ({KMSG_SELECTOR})",
-        hint="is the konduktor-probe DaemonSet installed, and does it run on this node?",
+        hint="is the DaemonSet konduktor-health-probe installed, and does it run on this node?",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.controller import cli, eventually
+from tests.support.controller import NAMESPACE, cli, eventually
 from tests.support.embedded import Embedded
 from tests.support.loglines import STREAM, otel
 from tests.support.processes import free_port
@@ -121,6 +121,11 @@ def test_missing_rbac_is_named(around: Embedded, verb: str, resource: str) -> No
         wanted = f"not allowed to {verb} {resource}"
         eventually(lambda: wanted in controller.readiness()[1], "named", 30)
         assert controller.readiness()[0] == 503
+        # who cannot work keeps no other replica from it (without a watch, lists are enough)
+        if verb != "watch":
+            assert around.api.store.list("leases", namespace=NAMESPACE) == []
+        code, seconds = controller.terminate()
+        assert (code, seconds < 3) == (0, True)
 
 
 def test_right_to_read_the_stored_state_is_waited_for_and_once_refuses(around: Embedded) -> None:

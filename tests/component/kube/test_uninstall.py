@@ -166,6 +166,18 @@ def test_other_names_than_the_settings_are_not_ours(installed: Installed) -> Non
     assert side.rest.call("GET", installed.lease).status_code == 200
 
 
+def test_nodes_without_lease_and_state_raise_the_question_of_the_namespace(
+    installed: Installed,
+) -> None:
+    installed.mark(installed.side.node())
+    where = nonce("elsewhere")
+    done = installed.run("--dry-run", "--namespace", where)
+    assert done.returncode == 0, done.stderr
+    assert f"neither Lease nor state in namespace {where}" in done.stderr
+    installed.leave()
+    assert "neither Lease" not in installed.run("--dry-run").stderr
+
+
 def test_a_dead_controllers_lease_is_watched_and_then_deleted(installed: Installed) -> None:
     installed.leave(holder="pod-that-died")
     done = installed.run("--yes")

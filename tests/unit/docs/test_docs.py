@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -276,19 +276,29 @@ def test_commands_that_pages_show_exist(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_make_targets_that_pages_show_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
-        for target in re.findall(r"(?:^|`)make ([a-z]+)\b", page.read_text(), re.M):
+        for target in re.findall(r"(?:^|`)make ([a-z0-9-]+)\b", page.read_text(), re.M):
             assert target in targets, f"{page.name}: make {target}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
+        content = yaml.safe_load(block)
+        assert content
+        if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
+            assert content.keys() <= chart_values().keys()
+            content = content.get("settings", {})
         file = tmp_path / f"{number}.yaml"
-        file.write_text(block)
-        assert yaml.safe_load(block)
+        file.write_text(yaml.safe_dump(content))
         assert build_specs(settings.load(file, environ={}))
+
+
+def chart_values() -> dict[str, Any]:
+    """The chart's values with their defaults."""
+    text = (ROOT / "deploy/helm/konduktor-health/values.yaml").read_text()
+    return dict(yaml.safe_load(text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -64,6 +65,15 @@ def test_a_device_that_cannot_be_opened_ends_with_1_and_one_line(
 
     assert run(KmsgOptions("node-a", device=boot_id, boot_id_path=boot_id)) == 1
     assert run(KmsgOptions("node-a", boot_id_path=str(tmp_path / "none"))) == 1
+
+
+def test_privileges_that_cannot_be_dropped_end_it_with_1_and_one_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: object())
+    assert main(["kmsg", "--drop-privileges"]) == 1
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("konduktor-probe kmsg: --drop-privileges: ")
 
 
 def test_once_prints_and_pushes_what_the_log_holds(

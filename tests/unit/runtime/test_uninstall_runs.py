@@ -203,7 +203,7 @@ def test_a_controller_that_starts_before_the_first_write_stops_everything() -> N
     assert world.cluster.writes == []
 
 
-def test_a_controller_that_starts_while_nodes_are_cleared_keeps_its_lease() -> None:
+def test_a_controller_that_starts_while_nodes_are_cleared_keeps_lease_and_state() -> None:
     world = World("a")
 
     def start(what: str, _name: str) -> None:
@@ -212,9 +212,9 @@ def test_a_controller_that_starts_while_nodes_are_cleared_keeps_its_lease() -> N
 
     world.cluster.before = start
     outcome = world.run()
-    assert set(outcome.failed) == {"Lease"}
+    assert set(outcome.failed) == {"ConfigMap", "Lease"}
     assert "pod-b" in outcome.failed["Lease"]
-    assert world.belongings.there == [NEXT]
+    assert world.belongings.there == [STATE, NEXT]
 
 
 def test_force_deletes_the_lease_of_whoever_holds_it() -> None:

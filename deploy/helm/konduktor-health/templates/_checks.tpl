@@ -18,6 +18,11 @@
 {{- if and (get $loki "token_file") .Values.lokiAccess.tokenSecret.name -}}
 {{- fail "settings.loki.token_file and lokiAccess.tokenSecret.name: give one of them; the Secret is mounted and its file is set for you" -}}
 {{- end -}}
+{{- range $term := splitList "," (dig "cluster" "node_selector" "" (.Values.settings | default dict)) -}}
+{{- if not (regexMatch "^(!?[A-Za-z0-9][-A-Za-z0-9_./]*|[A-Za-z0-9][-A-Za-z0-9_./]*\\s*(==?|!=)\\s*[-A-Za-z0-9_.]*)?$" (trim $term)) -}}
+{{- fail (printf "settings.cluster.node_selector: %q is not an equality term; terms are KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas" (trim $term)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $path, $ca := dict "lokiAccess.ca" .Values.lokiAccess.ca "probe.kmsg.push.ca" .Values.probe.kmsg.push.ca -}}
 {{- if and $ca.configMap $ca.secret -}}
 {{- fail (printf "%s: configMap and secret exclude each other" $path) -}}
@@ -25,6 +30,23 @@
 {{- end -}}
 {{- if and .Values.probe.enabled (not .Values.probe.kmsg.stdout) (not .Values.probe.kmsg.push.enabled) -}}
 {{- fail "probe.kmsg: with stdout and push.enabled both false the kernel log goes nowhere; enable one" -}}
+{{- end -}}
+{{- range .Values.controller.extraEnv -}}
+{{- if and (eq .name "KONDUKTOR_HEALTH_LOKI__PASSWORD") .value -}}
+{{- fail "controller.extraEnv: a password does not belong into a Deployment. Put it into a Secret and name that in lokiAccess.passwordSecret.name" -}}
+{{- end -}}
+{{- end -}}
+{{- $classes := .Values.priorityClasses -}}
+{{- if and $classes.create $classes.controller.name (eq $classes.controller.name $classes.probe.name) -}}
+{{- fail "priorityClasses: two classes of one name cannot be made. Give two names, or create: false and the name of a class that exists" -}}
+{{- end -}}
+{{- range $annotation, $_ := .Values.controller.podAnnotations -}}
+{{- if and $.Values.metrics.scrapeAnnotations (has $annotation (list "prometheus.io/scrape" "prometheus.io/port" "prometheus.io/path")) -}}
+{{- fail (printf "controller.podAnnotations.%s: metrics.scrapeAnnotations sets it; give one of them" $annotation) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (include "konduktor-health.httpEnabled" .) (regexMatch "^(127\\.|localhost$|::1$)" (dig "http" "host" "" (.Values.settings | default dict))) -}}
+{{- fail "settings.http.host: on the pod's loopback address the kubelet's probes reach nobody, and the pod is restarted for ever. Leave it out" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.enabled" -}}

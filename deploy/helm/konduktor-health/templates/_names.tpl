@@ -4,14 +4,12 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* A release may have dots in its name; a Service may not. */}}
 {{- define "konduktor-health.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains (include "konduktor-health.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "konduktor-health.name" .) | trunc 50 | trimSuffix "-" -}}
-{{- end -}}
+{{- $name := include "konduktor-health.name" . -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $full := contains $name $release | ternary $release (printf "%s-%s" $release $name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 50 | trimAll "-" -}}
 {{- end -}}
 
 {{- define "konduktor-health.probeName" -}}
@@ -31,27 +29,32 @@
 {{- dig "lease" "name" "" (.Values.settings | default dict) | default "konduktor-health" -}}
 {{- end -}}
 
-{{/* Selectors are immutable: these two labels never change, whatever the values say. */}}
+{{/* Selectors are immutable: of the values, only nameOverride changes these two. */}}
 {{- define "konduktor-health.selector" -}}
-app.kubernetes.io/name: {{ include "konduktor-health.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "konduktor-health.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of pods: without the chart's version, so that an upgrade rolls only what it changes. */}}
+{{/* Labels of pods: without the chart's version, so that an upgrade rolls only what it changes.
+Where `labels` and the pods' own have the same key, the pods' own counts. */}}
 {{- define "konduktor-health.podLabels" -}}
-{{ include "konduktor-health.selector" . }}
+{{ include "konduktor-health.selector" .root }}
 app.kubernetes.io/part-of: konduktor
-{{- with .Values.labels }}
+{{- with merge (dict) (.own | default dict) (.root.Values.labels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{- define "konduktor-health.labels" -}}
+{{- define "konduktor-health.ownLabels" -}}
 {{ include "konduktor-health.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: konduktor
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "konduktor-health.labels" -}}
+{{ include "konduktor-health.ownLabels" . }}
 {{- with .Values.labels }}
 {{ toYaml . }}
 {{- end }}

@@ -13,7 +13,7 @@
 
 {{/* Our own taint, whatever its effect: cluster.key_prefix is its domain. */}}
 {{- define "konduktor-health.ownToleration" -}}
-- key: {{ dig "cluster" "key_prefix" "" (.Values.settings | default dict) | default "trainy.konduktor.ai" }}/faulty
+- key: {{ printf "%s/faulty" (dig "cluster" "key_prefix" "" (.Values.settings | default dict) | default "trainy.konduktor.ai") | quote }}
   operator: Exists
 {{- end -}}
 
@@ -55,13 +55,13 @@
 {{- define "konduktor-health.caVolume" -}}
 {{- if .configMap -}}
 configMap:
-  name: {{ .configMap }}
+  name: {{ .configMap | quote }}
 {{- else -}}
 secret:
-  secretName: {{ .secret }}
+  secretName: {{ .secret | quote }}
 {{- end }}
   items:
-    - key: {{ .key }}
+    - key: {{ .key | quote }}
       path: ca.crt
 {{- end -}}
 
