@@ -16,12 +16,15 @@ from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity
 from parsers.printable import printable
 
+# Groups 2 and 3 are device and function as the driver prints them, group 4 any other text.
 _HEAD = re.compile(
-    r"(?:nvidia-nvswitch([0-9]{0,4}): )?(?:SXid|SXID|sxid|Sxid) \(([^()]{1,64})\): "
+    r"(?:nvidia-nvswitch([0-9]{0,4}): )?(?:SXid|SXID|sxid|Sxid) "
+    r"\((?:PCI:([0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f])\.([0-7])|([^()]{1,64}))\): "
     r"([0-9]{1,10})(?=,|[ \t]|\.?\Z)"
 )
 _WORD = re.compile(r"(fatal|non-?fatal|correctable)\b", re.IGNORECASE)
 _LINK = re.compile(r", Link ([0-9]{1,3})\b")
+_INSTANCE = re.compile(r", instance=([0-9]{1,4}), chiplet=([0-9]{1,4})\Z")
 _CONTINUATION = re.compile(r"Severity [0-9]|Data \{")
 
 
@@ -38,21 +41,23 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> SxidLine | None:
     head = _HEAD.match(text)
     if head is None:
         return None
-    code = int(head[3])
-    detail = {"switch": head[1]} if head[1] else {}
-    address = normalise(head[2].strip())
+    switch, device, function, inside, digits = head.groups()
+    code = int(digits)
+    detail: dict[str, str] = {"switch": switch} if switch else {}
+    if device is None:
+        address = normalise(inside.strip())
+        device, function = (address.device, address.function) if address else ("", "")
+        if address is None:
+            detail["address"] = printable(inside, 64)
+    if function:
+        detail["function"] = function
     body = text[head.end() :].removeprefix(",").strip()
-    if _CONTINUATION.match(body):
-        severity, remedy, continuation = Severity.UNKNOWN, Remedy.NONE, True
-    else:
-        severity, remedy = _judge(body, catalog.get(code), detail)
-        continuation = False
-    if address is None:
-        detail["address"] = printable(head[2], 64)
-        severity, remedy = Severity.UNKNOWN, Remedy.NONE
-    elif address.function:
-        detail["function"] = address.function
-    device = address.device if address else ""
+    severity, remedy = Severity.UNKNOWN, Remedy.NONE
+    continuation = _CONTINUATION.match(body) is not None
+    if not continuation:
+        judged = _judge(body, catalog.get(code), detail)
+        if device:
+            severity, remedy = judged
     fault = Fault(f"sxid/{code}", severity, remedy, device=device, detail=detail)
     return SxidLine(fault, continuation)
 
@@ -64,6 +69,8 @@ def _judge(body: str, entry: Entry | None, detail: dict[str, str]) -> tuple[Seve
         detail["word"] = word
         if link := _LINK.match(body, match.end()):
             detail["link"] = str(int(link[1]))
+        elif where := _INSTANCE.search(body, max(match.end(), len(body) - 40)):
+            detail["instance"], detail["chiplet"] = where[1], where[2]
     if entry is None:
         return Severity.UNKNOWN, Remedy.NONE
     if word == "fatal":

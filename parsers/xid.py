@@ -8,53 +8,45 @@ is text that any program may choose: it is told as detail and decides nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
-from parsers.catalog import Entry
+from parsers import nvlink4, nvlink5
+from parsers.catalog import Entry, directives
 from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity
 from parsers.printable import printable
 
+# Group 1 is the address as the driver prints it, group 2 any other text in the parenthesis.
 _HEAD = re.compile(
-    r"(?:NVRM: |nvrm: )?(?:Xid|XID|xid) \(([^()]{1,64})\): ([0-9]{1,10})(?=,|[ \t]|\.?\Z)"
+    r"(?:NVRM: |nvrm: )?(?:Xid|XID|xid) "
+    r"\((?:PCI:([0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f])|([^()]{1,64}))\): "
+    r"([0-9]{1,10})(?=,|[ \t]|\.?\Z)"
 )
 _INSIDE = re.compile(
     r"((?:PCI:)?[0-9a-fA-F:.]{4,20})"
     r"(?: \[?GPU-I:([0-9]{1,3})\]?(?: \[?GPU-CI:([0-9]{1,3})\]?)?)?"
 )
-_PID = re.compile(r"pid='?(?:<unknown>|([0-9]{1,10}))'?")
+_PROCESS = re.compile(r",?[ \t]*(?:pid='?(?:<[^<>,]{1,16}>|([0-9]{1,10}))'?,?[ \t]*)?(name=)?")
 _COMM_LENGTH = 15  # the kernel's TASK_COMM_LEN without its final zero
 
 _RECOVERY = re.compile(
     r"GPU recovery action changed from 0x([0-9a-fA-F]{1,8}) \([^()]{0,64}\)"
     r" to 0x([0-9a-fA-F]{1,8}) \(([^()]{0,64})\)"
 )
-#: Values of Xid 154 (docs/reference/faults.md): the driver's directive.
-_DIRECTIVES = {
-    0: (Severity.INFO, Remedy.NONE),
-    1: (Severity.FATAL, Remedy.RESET_GPU),
-    2: (Severity.FATAL, Remedy.REBOOT),
-    3: (Severity.DEGRADED, Remedy.DRAIN_INSPECT),
-    4: (Severity.FATAL, Remedy.DRAIN_RESET),
-    5: (Severity.DEGRADED, Remedy.INSPECT),
-}
-_NVLINK4 = re.compile(
-    r"NVLink: (non-?)?fatal error(?: detected on link ([0-9]{1,3}))?", re.IGNORECASE
+_SM = re.compile(
+    r"Graphics SM [A-Za-z ]{1,40}\(GPC ([0-9]{1,3}), TPC ([0-9]{1,3})(?:, SM ([0-9]{1,3}))?\)"
 )
-_NVLINK5 = re.compile(
-    r"([A-Za-z0-9_/]{1,48}(?: [A-Za-z]{1,16})?) {1,8}(Fatal|Non-?fatal)"
-    r"(?:\Z| {1,8}XC ?[0-9]{1,2}(?: i ?([0-9]{1,2}))?(?: {1,4}Link (-?[0-9]{1,3}))?)",
-    re.IGNORECASE,
+_MMU = re.compile(
+    r"MMU Fault: ENGINE ([A-Z0-9_]{1,16})(?: GPC([0-9]{1,3}))?(?: ([A-Z0-9_]{1,32}))? faulted"
+    r"(?: @ 0x[0-9a-fA-F_]{1,20}\. Fault is of type ([A-Z_]{1,40}))?"
 )
-_ROOT = re.compile(r"previous Xid:? ([0-9]{1,5})", re.IGNORECASE)
+_TPC = re.compile(r"(?:Retiring|Unable to retire) TPC ([0-9]{1,3}) from GPC ([0-9]{1,3})")
+_REPAIR = re.compile(r"Marking (LTS|Channel) ([0-9]{1,3}) in (FPB|FBPA) ([0-9]{1,3})\b")
+_ROOT = re.compile(r"previous Xid:? ([0-9]{1,5})\.?\Z", re.IGNORECASE)
+_SEARCHED = 512  # characters of a body in which a unit is looked for
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    code: int
-    body: str  # what the driver says after pid and name; "" when the line ends before
-    detail: dict[str, str]
+#: Severity and remedy that a body tells, or None where the catalog decides.
+_Judgement = tuple[Severity, Remedy] | None
 
 
 def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
@@ -66,34 +58,49 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
     head = _HEAD.match(text)
     if head is None:
         return None
-    code = int(head[2])
-    fault_id = f"xid/{code}"
-    inside = _INSIDE.fullmatch(head[1].strip())
-    address = normalise(inside[1]) if inside else None
-    line = _read(code, text[head.end() :])
-    if inside is None or address is None:
-        detail = {**line.detail, "address": printable(head[1], 64)}
-        return Fault(fault_id, Severity.UNKNOWN, Remedy.NONE, detail=detail)
-    for name, value in (("function", address.function), ("mig", inside[2]), ("ci", inside[3])):
-        if value:
-            line.detail[name] = value
-    severity, remedy = _judge(line, catalog.get(code))
-    return Fault(fault_id, severity, remedy, device=address.device, detail=line.detail)
-
-
-def _read(code: int, rest: str) -> _Line:
-    """Split what follows the code into pid, process name and the driver's own words."""
+    device, inside, digits = head.groups()
+    code = int(digits)
     detail: dict[str, str] = {}
-    body = rest.removeprefix(",").strip()
-    if pid := _PID.match(body):
-        if pid[1]:
-            detail["pid"] = pid[1]
-        body = body[pid.end() :].removeprefix(",").strip()
-    if body.startswith("name="):
-        name, body = _split_name(body[len("name=") :])
-        if name and name != "<unknown>":
-            detail["process"] = printable(name, 64)
-    return _Line(code, body, detail)
+    body = _read(text, head.end(), detail)
+    if device is None:
+        device = _address(inside, detail)
+    entry = catalog.get(code)
+    if entry is None or not device:
+        return Fault(f"xid/{code}", Severity.UNKNOWN, Remedy.NONE, device=device, detail=detail)
+    reader = _READERS.get(code)
+    judged = reader(entry, body, detail) if reader else None
+    severity, remedy = judged or (entry.severity, entry.remedy)
+    return Fault(entry.fault_id, severity, remedy, device=device, detail=detail)
+
+
+def _address(inside: str, detail: dict[str, str]) -> str:
+    """The device in the parenthesis, "" when it cannot be read; MIG parts go to ``detail``."""
+    match = _INSIDE.fullmatch(inside.strip())
+    address = normalise(match[1]) if match else None
+    if match is None or address is None:
+        detail["address"] = printable(inside, 64)
+        return ""
+    for name, value in (("function", address.function), ("mig", match[2]), ("ci", match[3])):
+        if value:
+            detail[name] = value
+    return address.device
+
+
+def _read(text: str, start: int, detail: dict[str, str]) -> str:
+    """The driver's own words after pid and process name; "" when the line ends before."""
+    match = _PROCESS.match(text, start)
+    if match is None:
+        return ""
+    pid, named = match.groups()
+    if pid:
+        detail["pid"] = pid
+    body = text[match.end() :].rstrip()
+    if not named:
+        return body
+    name, body = _split_name(body)
+    if name and name != "<unknown>":
+        detail["process"] = printable(name, 64)
+    return body
 
 
 def _split_name(text: str) -> tuple[str, str]:
@@ -110,63 +117,73 @@ def _split_name(text: str) -> tuple[str, str]:
     return text[:end], body
 
 
-def _judge(line: _Line, entry: Entry | None) -> tuple[Severity, Remedy]:
-    """The driver's word where there is one, else the catalog, else unknown."""
-    if entry is None:
-        return Severity.UNKNOWN, Remedy.NONE
-    if line.code == 154:
-        return _directive(line) or (entry.severity, entry.remedy)
-    if line.code == 74:
-        return _nvlink4(line) or (entry.severity, entry.remedy)
-    if 144 <= line.code <= 150:
-        return _nvlink5(line) or (entry.severity, entry.remedy)
-    if line.code == 160:
-        return entry.severity, _repair(line.body) or entry.remedy
-    if line.code == 45 and (root := _ROOT.search(line.body)):
-        line.detail["root"] = f"xid/{root[1]}"
-    return entry.severity, entry.remedy
-
-
-def _directive(line: _Line) -> tuple[Severity, Remedy] | None:
-    match = _RECOVERY.match(line.body)
+def _directive(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    """Xid 154 is an order; the new value counts. A cut line orders nothing."""
+    match = _RECOVERY.match(body)
     if match is None:
         return None
     before, now = int(match[1], 16), int(match[2], 16)
-    line.detail.update({"from": str(before), "to": str(now), "action": printable(match[3], 64)})
-    return _DIRECTIVES.get(now, (Severity.UNKNOWN, Remedy.INSPECT))
+    detail.update({"from": str(before), "to": str(now), "action": printable(match[3], 64)})
+    known = directives().get(now)
+    return (known.severity, known.remedy) if known else (Severity.UNKNOWN, Remedy.INSPECT)
 
 
-def _nvlink4(line: _Line) -> tuple[Severity, Remedy] | None:
-    match = _NVLINK4.match(line.body)
-    if match is None:
-        return None
-    if match[2]:
-        line.detail["link"] = str(int(match[2]))
-    return _by_word(nonfatal=bool(match[1]), line=line)
+def _unit(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    """Where in the GPU: repeats in the same place are counted together."""
+    if match := _SM.match(body):
+        detail["gpc"], detail["tpc"] = match[1], match[2]
+        if match[3]:
+            detail["sm"] = match[3]
+    elif match := _MMU.search(body, 0, _SEARCHED):
+        detail["engine"] = match[1]
+        for name, value in (("gpc", match[2]), ("client", match[3]), ("mmu_fault", match[4])):
+            if value:
+                detail[name] = value
+    return None
 
 
-def _nvlink5(line: _Line) -> tuple[Severity, Remedy] | None:
-    match = _NVLINK5.match(line.body)
-    if match is None:
-        return None
-    line.detail["unit"] = match[1]
-    if match[3] and int(match[3]):
-        line.detail["nvlink_injected"] = str(int(match[3]))
-    if match[4]:
-        line.detail["link"] = str(int(match[4]))
-    return _by_word(nonfatal=match[2].lower() != "fatal", line=line)
+def _root(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    """Xid 45 follows another Xid; newer drivers name it at the end of the line."""
+    if match := _ROOT.search(body, max(0, len(body) - 32)):
+        detail["root"] = f"xid/{int(match[1])}"
+    return None
 
 
-def _by_word(*, nonfatal: bool, line: _Line) -> tuple[Severity, Remedy]:
-    line.detail["word"] = "nonfatal" if nonfatal else "fatal"
-    if nonfatal:
-        return Severity.DEGRADED, Remedy.INSPECT
-    return Severity.FATAL, Remedy.RESET_GPU
+def _retired(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    if match := _TPC.match(body):
+        detail["tpc"], detail["gpc"] = match[1], match[2]
+    return None
 
 
-def _repair(body: str) -> Remedy | None:
+def _repair(entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
     """Xid 160 says what makes the repair take effect."""
-    said = body[:512].lower()
+    if match := _REPAIR.match(body):
+        detail["repairs"] = f"{match[1]} {match[2]} in {match[3]} {match[4]}"
+    said = body[:_SEARCHED].lower()
     if "node reboot" in said:
-        return Remedy.REBOOT
-    return Remedy.RESET_GPU if "gpu reset" in said else None
+        return entry.severity, Remedy.REBOOT
+    return (entry.severity, Remedy.RESET_GPU) if "gpu reset" in said else None
+
+
+def _nvlink4(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    return nvlink4.judge(body, detail)
+
+
+def _nvlink5(entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    return nvlink5.judge(entry.code, body, detail)
+
+
+_Reader = Callable[[Entry, str, dict[str, str]], _Judgement]
+
+#: Codes whose lines tell more than the code.
+_READERS: dict[int, _Reader] = {
+    13: _unit,
+    31: _unit,
+    45: _root,
+    74: _nvlink4,
+    **dict.fromkeys(range(144, 151), _nvlink5),
+    154: _directive,
+    156: _retired,
+    157: _retired,
+    160: _repair,
+}

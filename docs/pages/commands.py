@@ -64,7 +64,8 @@ def _options(callback: Callable[..., Any]) -> Iterator[tuple[str, ...]]:
         value = "" if kind is bool else _flag_kind(kind)
         if info.min is not None:
             value += f", {info.min} to {info.max}"
-        default = "" if parameter.default in (None, False) else code(_plain(parameter.default))
+        unset = parameter.default in (None, False, inspect.Parameter.empty)
+        default = "" if unset else code(_plain(parameter.default))
         if isinstance(info, ArgumentInfo):
             shown = name.upper() + ("..." if "list" in str(kind) else "")
         elif isinstance(info, OptionInfo):

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from konduktor_health import __version__
-from konduktor_health.cli import demo, inject_command, reset, run, scan_command, uninstall
+from konduktor_health.cli import demo, explain, inject_command, reset, run, scan_command, uninstall
 from konduktor_health.errors import HealthError
 from konduktor_health.runtime import log
 from konduktor_health.runtime.log import printable
@@ -32,6 +32,7 @@ app.command("run")(run.command)
 app.command("reset")(reset.command)
 app.command("inject")(inject_command.command)
 app.command("scan")(scan_command.command)
+app.command("explain")(explain.command)
 app.command("uninstall")(uninstall.command)
 app.command("demo")(demo.command)
 

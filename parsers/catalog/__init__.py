@@ -1,99 +1,106 @@
-"""What does a code mean when its line says nothing more? The fault tables, read from data.
+"""What does a fault mean when its line says nothing more? The fault tables, read from data.
 
-``xid.json`` and ``sxid.json`` lie beside this module. Their severities follow the classes of
-docs/concepts/severity.md; the driver's own word in a line outranks them (parsers.xid and
-parsers.sxid). Invariant: a table that is loaded is complete and valid, or CatalogError.
+The tables lie beside this module as JSON and are read when first asked for:
+
+====================  ==========================================================
+``xids``, ``sxids``   entries by code
+``others``            entries of faults without a code, by fault id
+``relations``         what clears, explains, follows or counts with what
+``directives``        values of Xid 154
+``registers``         bits of Xid 74
+``nvlink_rules``      units of Xid 144 to 150
+====================  ==========================================================
+
+Severities follow the classes of docs/concepts/severity.md; the driver's own word in a line
+outranks them (parsers.xid, parsers.sxid). Invariant: a table that is loaded is complete and
+valid, or CatalogError.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from parsers.fault import Remedy, Severity
+from parsers.catalog import read
+from parsers.catalog.entry import CatalogError, Entry, FaultClass
+from parsers.catalog.relations import Relation, related
 
-_VERSION = 1
-_TEXT_BOUND = 200
+if TYPE_CHECKING:
+    from parsers.catalog.rules import Directive, RegisterBit, Unit
 
-
-class CatalogError(ValueError):
-    """A fault table is damaged: the message names the table, the entry and the field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One code. ``nonfatal`` is the severity when an SXid line prints Non-fatal."""
-
-    code: int
-    mnemonic: str
-    meaning: str
-    severity: Severity
-    remedy: Remedy
-    nonfatal: Severity = Severity.DEGRADED
+__all__ = [
+    "CatalogError",
+    "Entry",
+    "FaultClass",
+    "Relation",
+    "directives",
+    "entry",
+    "load",
+    "nvlink_rules",
+    "others",
+    "registers",
+    "relations",
+    "sxids",
+    "xids",
+]
 
 
 @cache
 def xids() -> Mapping[int, Entry]:
     """The Xid table, by code. Raises CatalogError when the data file is damaged."""
-    return load("xids", _content("xid.json"))
+    return load("xids", read.content("xid.json"))
 
 
 @cache
 def sxids() -> Mapping[int, Entry]:
     """The SXid table, by code. Raises CatalogError when the data file is damaged."""
-    return load("sxids", _content("sxid.json"))
+    return load("sxids", read.content("sxid.json"))
 
 
-def load(table: str, content: str) -> Mapping[int, Entry]:
-    """Decode and validate one table (``xids`` or ``sxids``). Raises CatalogError."""
-    try:
-        data = json.loads(content)
-    except ValueError as error:
-        raise CatalogError(f"{table}: not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("version") != _VERSION:
-        raise CatalogError(f"{table}: expected version {_VERSION}")
-    rows = data.get(table)
-    if not isinstance(rows, list) or not rows:
-        raise CatalogError(f"{table}: expected a list of entries")
-    entries: dict[int, Entry] = {}
-    for row in rows:
-        entry = _entry(table, row)
-        if entry.code in entries:
-            raise CatalogError(f"{table}: code {entry.code} twice")
-        entries[entry.code] = entry
-    return MappingProxyType(entries)
+@cache
+def others() -> Mapping[str, Entry]:
+    """Faults without a code, by fault id. Raises CatalogError when the data file is damaged."""
+    return MappingProxyType(read.entries("others", read.content("other.json")))
 
 
-def _content(name: str) -> str:
-    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+def load(table: str, text: str) -> Mapping[int, Entry]:
+    """Decode and validate a table of codes (``xids`` or ``sxids``). Raises CatalogError."""
+    return MappingProxyType({each.code: each for each in read.entries(table, text).values()})
 
 
-def _entry(table: str, row: Any) -> Entry:
-    fields = {"code", "mnemonic", "meaning", "severity", "remedy"}
-    if table == "sxids":
-        fields.add("nonfatal")
-    if not isinstance(row, dict) or set(row) != fields:
-        raise CatalogError(f"{table}: an entry has exactly {sorted(fields)}: {str(row)[:80]}")
-    code = row["code"]
-    if not isinstance(code, int) or isinstance(code, bool) or code < 1:
-        raise CatalogError(f"{table}: code {str(code)[:20]!r} is not a positive number")
-    for name in ("mnemonic", "meaning"):
-        text = row[name]
-        if not isinstance(text, str) or not 0 < len(text) <= _TEXT_BOUND or not text.isprintable():
-            raise CatalogError(f"{table}: code {code}: {name} is not a short printable text")
-    try:
-        return Entry(
-            code=code,
-            mnemonic=row["mnemonic"],
-            meaning=row["meaning"],
-            severity=Severity(row["severity"]),
-            remedy=Remedy(row["remedy"]),
-            nonfatal=Severity(row.get("nonfatal", Severity.DEGRADED.value)),
-        )
-    except ValueError as error:
-        raise CatalogError(f"{table}: code {code}: {error}") from error
+def entry(fault_id: str) -> Entry | None:
+    """The entry of a fault id (``xid/79``, ``sxid/12028``, ``kernel/gpu-lost``), or None."""
+    kind, _, name = fault_id.partition("/")
+    if kind in ("xid", "sxid"):
+        if not (name.isascii() and name.isdigit() and len(name) <= 10):
+            return None
+        return (xids() if kind == "xid" else sxids()).get(int(name))
+    return others().get(fault_id)
+
+
+def relations(fault_id: str) -> tuple[Relation, ...]:
+    """How a fault relates to others; read from either end."""
+    return related(fault_id)
+
+
+def directives() -> Mapping[int, Directive]:
+    """Directives of Xid 154, by value. Raises CatalogError."""
+    from parsers.catalog import rules  # its classes cost a tenth of the import of the parsers
+
+    return rules.directives()
+
+
+def registers() -> Mapping[int, tuple[RegisterBit, ...]]:
+    """Known bits of Xid 74, by register (1 to 7), worst first. Raises CatalogError."""
+    from parsers.catalog import rules
+
+    return rules.registers()
+
+
+def nvlink_rules() -> tuple[Unit, ...]:
+    """Units of Xid 144 to 150 with their rules. Raises CatalogError."""
+    from parsers.catalog import rules
+
+    return rules.nvlink_rules()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from parsers import catalog, sxid
 from parsers.decode import COMPANION_S, Decoder
 from parsers.fault import Fault, Remedy, Severity
 from parsers.record import unwrap
@@ -104,3 +107,58 @@ def test_a_programs_main_line_does_not_hide_the_kernels_continuation() -> None:
     (fault,) = decoder.feed(unwrap(f"4,2,1000001,-;{HEAD}{CONTINUATIONS[0]}"), "n", T0)
 
     assert (fault.severity, fault.injected) == (Severity.UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    ("address", "device", "function"),
+    [
+        ("PCI:0000:c3:00.0", "0000:c3:00", "0"),
+        ("PCI:0000:C3:00.1", "0000:c3:00", "1"),
+        ("PCI:00010000:c3:00.0", "00010000:c3:00", "0"),
+        ("0004:00:00", "0004:00:00", None),
+        ("c3:00.0", "0000:c3:00", "0"),
+    ],
+)
+def test_every_form_of_the_address_is_read(address: str, device: str, function: str | None) -> None:
+    line = sxid.parse(f"nvidia-nvswitch0: SXid ({address}): 20034, Fatal, x", catalog.sxids())
+
+    assert line is not None
+    assert (line.fault.device, line.fault.detail.get("function")) == (device, function)
+    assert line.fault.severity is Severity.FATAL
+
+
+def test_an_unreadable_address_accuses_no_switch() -> None:
+    line = sxid.parse("nvidia-nvswitch0: SXid (PCI:zz): 20034, Fatal, x", catalog.sxids())
+
+    assert line is not None
+    assert (line.fault.device, line.fault.severity) == ("", Severity.UNKNOWN)
+    assert line.fault.detail["address"] == "PCI:zz"
+
+
+def test_the_chiplet_is_told() -> None:
+    detail = one("23003, Fatal, egress DST-VC credit overflow, instance=1, chiplet=0").detail
+
+    assert (detail["instance"], detail["chiplet"]) == ("1", "0")
+
+
+@pytest.mark.parametrize("entry", catalog.sxids().values(), ids=lambda entry: entry.fault_id)
+def test_every_code_goes_by_the_word_and_else_by_the_table(entry: catalog.Entry) -> None:
+    fatal, nonfatal = one(f"{entry.code}, Fatal, Link 1 x"), one(f"{entry.code}, Non-fatal, x")
+    bare = one(f"{entry.code}, x")
+
+    whole = entry.remedy is Remedy.REBOOT
+    assert (fatal.severity, fatal.remedy) == (
+        Severity.FATAL, Remedy.REBOOT if whole else Remedy.RESET_GPU,
+    )  # fmt: skip
+    assert nonfatal.severity is entry.nonfatal
+    assert (bare.severity, bare.remedy) == (entry.severity, entry.remedy)
+
+
+@given(st.integers(0, 99_999), st.text(max_size=120))
+def test_code_and_switch_come_only_from_the_head(code: int, text: str) -> None:
+    line = sxid.parse(f"nvidia-nvswitch2: SXid (PCI:0000:c3:00.0): {code}, {text}", catalog.sxids())
+
+    assert line is not None
+    assert (line.fault.fault_id, line.fault.device) == (f"sxid/{code}", "0000:c3:00")
+    if code not in catalog.sxids():
+        assert line.fault.severity is Severity.UNKNOWN

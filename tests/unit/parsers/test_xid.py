@@ -1,7 +1,14 @@
 from __future__ import annotations
 
-import pytest
+import re
+import time
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers import catalog
+from parsers import xid as parser
 from parsers.decode import Decoder
 from parsers.device import normalise
 from parsers.fault import TEXT_LIMIT, Fault, Remedy, Severity
@@ -10,6 +17,8 @@ from tests.support.wrapped_lines import Row, rows
 
 COLLECTION = rows()
 NAMELESS = "pid='<unknown>', name=<unknown>"
+MMU = "MMU Fault: ENGINE GRAPHICS"
+PDE = "Fault is of type FAULT_PDE"
 
 
 def decode(line: str) -> list[Fault]:
@@ -141,9 +150,12 @@ def test_the_drivers_directive_is_the_new_value(
 
 
 def test_a_cut_directive_is_an_alert() -> None:
-    fault = xid(154, "GPU recovery action")
+    whole = "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)"
+    for end in range(len(whole)):
+        fault = xid(154, whole[:end])
 
-    assert (fault.severity, fault.remedy) == (Severity.DEGRADED, Remedy.INSPECT)
+        assert (fault.severity, fault.remedy) == (Severity.DEGRADED, Remedy.INSPECT), whole[:end]
+        assert "to" not in fault.detail
 
 
 @pytest.mark.parametrize(
@@ -177,6 +189,14 @@ def test_a_link_error_takes_the_lines_word(
         ("Channel repair pending, GPU reset required", Remedy.RESET_GPU),
         ("Channel repair pending, node reboot required", Remedy.REBOOT),
         ("Channel repair pending", Remedy.DRAIN_RESET),
+        (
+            "Marking LTS 5 in FPB 1 along with its pair for repair. Perform node reboot to",
+            Remedy.REBOOT,
+        ),
+        (
+            "Marking Channel 3 in FBPA 2 along with its pair for repair. Perform GPU reset to",
+            Remedy.RESET_GPU,
+        ),
     ],
 )
 def test_a_retired_channel_says_what_activates_the_repair(body: str, remedy: Remedy) -> None:
@@ -185,10 +205,50 @@ def test_a_retired_channel_says_what_activates_the_repair(body: str, remedy: Rem
     assert (fault.severity, fault.remedy) == (Severity.DEGRADED, remedy)
 
 
-def test_a_secondary_xid_names_its_root() -> None:
-    fault = xid(45, f"{NAMELESS}, Ch 00000010, errorString due to previous Xid 79")
+@pytest.mark.parametrize(
+    ("body", "root"),
+    [
+        ("Ch 00000010 caused by previous Xid 79", "xid/79"),
+        ("Ch 00000010, errorString due to previous Xid 94.", "xid/94"),
+        ("Ch 00000010", None),
+        ("Ch 00000010 caused by previous Xid 79 of a year", None),
+        ("Ch 00000010 caused by previous Xid", None),
+    ],
+)
+def test_a_secondary_xid_names_its_root(body: str, root: str | None) -> None:
+    fault = xid(45, f"{NAMELESS}, {body}")
 
-    assert (fault.severity, fault.detail["root"]) == (Severity.INFO, "xid/79")
+    assert (fault.severity, fault.detail.get("root")) == (Severity.INFO, root)
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "place"),
+    [
+        (13, "Graphics SM Warp Exception on (GPC 9, TPC 1, SM 0): Out Of Range Address",
+         {"gpc": "9", "tpc": "1", "sm": "0"}),
+        (13, "Graphics SM Warp Exception on (GPC 1, TPC 0): Out Of Range Address",
+         {"gpc": "1", "tpc": "0"}),
+        (13, "Graphics Exception: ESR 0x54cfb0=0x11f000e", {}),
+        (31, "Graphics SM Global Exception on (GPC 8, TPC 5, SM 1): Multiple Warp Errors",
+         {"gpc": "8", "tpc": "5", "sm": "1"}),
+        (31, f"Ch 7. {MMU} GPC0 GPCCLIENT_T1_6 faulted @ 0x7f5a_e7504000. {PDE} ACCESS_TYPE_VIRT",
+         {"engine": "GRAPHICS", "gpc": "0", "client": "GPCCLIENT_T1_6", "mmu_fault": "FAULT_PDE"}),
+        (31, "channel 0x2, intr 0. MMU Fault: ENGINE CE2 HUBCLIENT_HSCE2 faulted",
+         {"engine": "CE2", "client": "HUBCLIENT_HSCE2"}),
+        (31, "Ch 00000007, intr 00000000.", {}),
+        (156, "Retiring TPC 3 from GPC 5 with a spare from the same GPC.",
+         {"tpc": "3", "gpc": "5"}),
+        (157, "Unable to retire TPC 3 from GPC 5 as there are no spare TPCs available.",
+         {"tpc": "3", "gpc": "5"}),
+        (160, "Marking LTS 5 in FPB 1 along with its pair for repair.",
+         {"repairs": "LTS 5 in FPB 1"}),
+    ],
+)  # fmt: skip
+def test_the_place_in_the_gpu_is_told(code: int, body: str, place: dict[str, str]) -> None:
+    fault = xid(code, f"{NAMELESS}, {body}")
+
+    assert fault.detail == place
+    assert fault.severity is catalog.xids()[code].severity
 
 
 def test_an_unlisted_code_is_visible_and_never_acts() -> None:
@@ -211,3 +271,71 @@ def test_evidence_is_bounded_and_printable() -> None:
     assert len(fault.text) == TEXT_LIMIT
     assert fault.text.isprintable()
     assert all(value.isprintable() and len(value) <= 64 for value in fault.detail.values())
+
+
+# ---------------------------------------------------------------- any text at all
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.sampled_from(
+    [
+        "x): 79, Fatal", "NVRM: Xid (PCI:0000:99:00): 79, x", ", GPU recovery action changed from",
+        " to 0x2 (Node Reboot Required)", "NVLink: fatal error detected on link 1(0x1, 0x2",
+        ", RLW_REMAP Fatal XC0 i0 Link 1 (0x4 0x40)", "pid=1, name=", "node reboot", "(0x", ", ",
+        "previous Xid 79", "MMU Fault: ENGINE ", "\u202e", "\x1b[31m",
+    ]
+)  # fmt: skip
+CODES = st.integers(0, 99_999) | st.sampled_from([13, 31, 45, 74, 79, *range(144, 151), 154, 160])
+#: Codes whose lines say how bad they are.
+DECISIVE = {74, 154, *range(144, 151)}
+
+
+@given(st.lists(TEXT, max_size=6))
+def test_any_text_is_read_without_an_exception(parts: list[str]) -> None:
+    text = "".join(parts)
+
+    fault = parser.parse(text, catalog.xids())
+
+    assert fault is None or re.match(r"(?:NVRM: |nvrm: )?[Xx][Ii][Dd] \(", text)
+
+
+@given(CODES, st.lists(TEXT, max_size=6))
+def test_code_and_device_come_only_from_the_head(code: int, parts: list[str]) -> None:
+    text = f"NVRM: Xid (PCI:0000:3b:00): {code}, " + "".join(parts)
+
+    fault = parser.parse(text, catalog.xids())
+
+    assert fault is not None
+    assert (fault.fault_id, fault.device) == (f"xid/{code}", "0000:3b:00")
+    assert all(value.isprintable() and len(value) <= 64 for value in fault.detail.values())
+    entry = catalog.xids().get(code)
+    if entry is None:
+        assert (fault.severity, fault.remedy) == (Severity.UNKNOWN, Remedy.NONE)
+    elif code not in DECISIVE:
+        assert fault.severity is entry.severity
+
+
+@given(
+    st.sampled_from([13, 31, 45, 74, 79, *range(144, 151), 154, 160]),
+    TEXT.map(lambda name: name[:15]),
+    st.sampled_from(["", ",", ", Ch 00000008", ", NVLink: something", ", GPU recovery action"]),
+)
+def test_no_process_name_changes_what_is_decided(code: int, name: str, tail: str) -> None:
+    head = f"NVRM: Xid (PCI:0000:3b:00): {code}, pid=7, name="
+
+    named = parser.parse(head + name + tail, catalog.xids())
+    plain = parser.parse(head + "python3" + tail, catalog.xids())
+
+    assert named is not None
+    assert plain is not None
+    assert (named.fault_id, named.device, named.severity, named.remedy) == (
+        plain.fault_id, plain.device, plain.severity, plain.remedy,
+    )  # fmt: skip
+    assert "root" not in named.detail
+
+
+def test_a_long_line_is_read_in_linear_time() -> None:
+    began = time.process_time()
+    for piece in ("(0x1 ", ", ", "MMU Fault: ENGINE ", "previous Xid ", " Fatal", "a", "\t"):
+        for code in (31, 45, 74, 145, 154, 160):
+            text = f"NVRM: Xid (PCI:0000:3b:00): {code}, " + piece * (65_536 // len(piece))
+            assert parser.parse(text, catalog.xids()) is not None
+    assert time.process_time() - began < 5  # 42 lines of 64 KiB

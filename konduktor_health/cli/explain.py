@@ -1,0 +1,202 @@
+"""``konduktor-health explain``: what the catalog knows of a fault.
+
+What is asked for is a fault: ``xid 79``, ``sxid 12028``, or any fault id. Anything else is not
+known here and is one clear ConfigError.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from enum import StrEnum
+from operator import attrgetter
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from konduktor_health.errors import ConfigError, excerpt
+from parsers import catalog
+from parsers.catalog import Entry
+
+PIPE_WIDTH = 100  # columns, when there is no terminal to fit
+CODED = ("xid", "sxid")
+_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/gpu-lost"
+
+
+class Output(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def command(
+    what: Annotated[str, typer.Argument(help="xid, sxid, or a fault id like xid/79.")],
+    code: Annotated[str, typer.Argument(help="The code, after xid or sxid.")] = "",
+    output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+) -> None:
+    """Print what a fault means, how bad it is, what to do and where to look."""
+    entry = find(what, code)
+    if output is Output.JSON:
+        typer.echo(json.dumps(as_json(entry), ensure_ascii=False, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    render(entry, console)
+
+
+def find(what: str, code: str = "") -> Entry:
+    """The entry that ``what`` and ``code`` name. Raises ConfigError when there is none."""
+    fault_id = _fault_id(what.strip().lower(), code.strip())
+    entry = catalog.entry(fault_id)
+    if entry is None:
+        raise ConfigError(f"the catalog has no {excerpt(fault_id)}", hint=_known(fault_id))
+    return entry
+
+
+def _fault_id(what: str, code: str) -> str:
+    if what in CODED:
+        if not (code.isascii() and code.isdigit() and len(code) <= 10):
+            raise ConfigError(f"{what}: not a code: {excerpt(code)!r}", hint=_HINT)
+        return f"{what}/{int(code)}"
+    if "/" not in what or code:
+        asked = f"{what} {code}".strip()
+        raise ConfigError(f"not a fault: {excerpt(asked)!r}", hint=_HINT)
+    return what
+
+
+def _known(fault_id: str) -> str:
+    kind, _, code = fault_id.partition("/")
+    if kind not in CODED:
+        return f"without a code it has {', '.join(catalog.others())}"
+    other = f"{'sxid' if kind == 'xid' else 'xid'}/{code}"
+    codes = sorted(catalog.xids() if kind == "xid" else catalog.sxids())
+    also = f"; {other} is another fault" if catalog.entry(other) else ""
+    return f"it has {len(codes)} {kind} codes between {codes[0]} and {codes[-1]}{also}"
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """The entry as one JSON object; what is not known is left out."""
+    row: dict[str, Any] = {
+        "fault_id": entry.fault_id,
+        "mnemonic": entry.mnemonic,
+        "alias": entry.alias,
+        "meaning": entry.meaning,
+        "severity": entry.severity.value,
+        "remedy": entry.remedy.value,
+        "class": entry.fault_class,
+        "action": entry.action,
+        "investigation": entry.investigation,
+        "scope": entry.scope,
+        "repeats_on": list(entry.repeats_on),
+        "vendor": list(entry.vendor),
+        "gpus": list(entry.gpus),
+        "nonfatal": entry.nonfatal.value if entry.fault_id.startswith("sxid/") else "",
+        "guide": entry.guide,
+        "prints": list(entry.prints),
+        "relations": [asdict(each) for each in catalog.relations(entry.fault_id)],
+        "values": [{"value": value, "asks": asks} for value, asks in values(entry)],
+        "sources": list(entry.sources),
+        "examples": list(entry.examples),
+        "counter_examples": list(entry.counter_examples),
+    }
+    return {name: value for name, value in row.items() if value not in ("", [])}
+
+
+def values(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What values inside a line of this fault ask for, where the line decides."""
+    if entry.fault_id == "xid/154":
+        for order in catalog.directives().values():
+            told = f"{order.severity.value}, {order.remedy.value}: {order.meaning}"
+            yield f"{order.value} ({order.text})", told
+    elif entry.fault_id == "xid/74":
+        bits = (bit for register in catalog.registers().values() for bit in register)
+        for bit in sorted(bits, key=attrgetter("register", "bit")):
+            yield f"register {bit.register} bit {bit.bit}", bit.asks
+    elif entry.fault_id.startswith("xid/"):
+        for unit in catalog.nvlink_rules():
+            for rule in unit.rules if unit.xid == entry.code else ():
+                promoted = rule.promoted
+                also = f"; with the promoting bit: {promoted.meaning}" if promoted else ""
+                asks = f"{rule.action.meaning}{also}; {rule.look}"
+                yield " ".join((unit.title, *_matched(unit.by, rule.match))), asks
+
+
+def _matched(by: str, match: int | None) -> tuple[str, ...]:
+    if match is None:
+        return ()
+    return ("sub-reason", f"{match:06b}") if by == "reason" else (_BY[by], f"{match:#x}")
+
+
+_BY = {"bits": "status bit", "value": "status"}
+
+
+def render(entry: Entry, console: Console) -> None:
+    """Print the entry: a heading, then what is known; log lines are never broken."""
+    told = list(rows(entry))
+    column = max(len(name) for name, _ in told) + 2
+    console.print(Text(f"{entry.fault_id}  {entry.mnemonic}", style="bold"), soft_wrap=True)
+    for name, text in told:
+        whole = name in ("example", "not it")
+        lines = [text] if whole else textwrap.wrap(text, max(40, console.width - column))
+        for number, line in enumerate(lines):
+            shown = Text(("" if number else name).ljust(column), style="bold")
+            console.print(shown.append(line, style="not bold"), soft_wrap=True, highlight=False)
+
+
+def rows(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Name and text of each line behind the heading."""
+    yield "meaning", entry.meaning
+    yield "severity", entry.severity.value
+    yield "remedy", entry.remedy.value
+    yield "first", f"{entry.action} (class {entry.fault_class})"
+    yield "look at", entry.investigation
+    yield "concerns", entry.scope
+    if entry.fault_id.startswith("sxid/"):
+        yield "Non-fatal", f"{entry.nonfatal.value} where the line prints Non-fatal"
+        yield "driver", _PRINTS.get(entry.prints) or _unworded(entry)
+    if entry.guide:
+        yield "guide", entry.guide.replace("_", "-")
+    if entry.alias:
+        yield "also", entry.alias
+    if entry.vendor:
+        yield "NVIDIA", ", then ".join(dict.fromkeys(entry.vendor))
+    if entry.gpus:
+        yield "only on", ", ".join(entry.gpus)
+    if entry.repeats_on:
+        yield "a repeat", f"same {', '.join(entry.repeats_on)}"
+    yield from _related(entry)
+    for number, (value, asks) in enumerate(values(entry)):
+        yield "" if number else "values", f"{value}: {asks}"
+    for name, texts in (
+        ("source", entry.sources),
+        ("example", entry.examples),
+        ("not it", entry.counter_examples),
+    ):
+        for text in texts:
+            yield name, text
+
+
+_PRINTS = {
+    ("fatal",): "prints Fatal",
+    ("non_fatal",): "prints Non-fatal",
+    ("fatal", "non_fatal"): "prints Fatal or Non-fatal",
+    ("fatal_if_contained", "non_fatal"): "prints Fatal when the error is contained, else Non-fatal",
+}
+
+
+def _unworded(entry: Entry) -> str:
+    return "prints no such word" if entry.examples else "does not print this code (595.45.04)"
+
+
+def _related(entry: Entry) -> Iterator[tuple[str, str]]:
+    found: dict[str, list[str]] = {}
+    for each in catalog.relations(entry.fault_id):
+        found.setdefault(each.kind.replace("_", " "), []).append(each.fault_id)
+    for kind, others in found.items():
+        yield kind, ", ".join(others)
