@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from probes.privileges import PrivilegeError, keep_only_syslog
 
         try:
-            keep_only_syslog()
+            keep_only_syslog(options.state)
         except PrivilegeError as error:
             sys.stderr.write(f"konduktor-probe kmsg: --drop-privileges: {error}\n")
             return 1
@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     kmsg.add_argument(
         "--drop-privileges",
         action="store_true",
-        help="keep no capability but CAP_SYSLOG; for a privileged container",
+        help="become user 65532 with no capability but CAP_SYSLOG; for a privileged container "
+        "(the directory of --state is made when it is not there)",
     )
     push = kmsg.add_argument_group("push to Loki")
     push.add_argument(

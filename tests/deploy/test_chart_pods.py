@@ -53,7 +53,10 @@ def test_the_probe_pod_has_no_token_and_nothing_of_the_host_but_the_device(helm:
     assert one(found, "ServiceAccount", PROBE)["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     security = pod["containers"][0]["securityContext"]
-    assert security["capabilities"] == {"drop": ["ALL"], "add": ["SYSLOG"]}
+    assert security["capabilities"] == {
+        "drop": ["ALL"],
+        "add": ["SYSLOG", "CHOWN", "SETGID", "SETPCAP", "SETUID"],
+    }
     assert security["readOnlyRootFilesystem"] is True
     assert [volume["hostPath"]["path"] for volume in pod["volumes"]] == [
         "/var/lib/konduktor-health"
@@ -144,7 +147,7 @@ def test_the_forwarder_pushes_where_the_controller_reads(
     }
     options = kmsg_options(helm.template(given), monkeypatch)
     assert options.node == "gpu-1"
-    assert options.state == "/var/lib/konduktor-health/kmsg.json"
+    assert options.state == "/var/lib/konduktor-health/kmsg/position.json"
     assert options.stdout
     assert options.push is not None
     assert options.push.url == "http://loki.example.com:3100"

@@ -67,13 +67,15 @@ def test_controller_writes_nowhere_and_has_its_token(release: Release, controlle
     assert _read(release, controller, "controller", token).count(".") == 2
 
 
-def test_kmsg_process_keeps_one_capability(release: Release) -> None:
+def test_kmsg_process_is_not_root_and_keeps_one_capability(release: Release) -> None:
     probe = release.probe()
     status = _status(_read(release, probe, "kmsg", "/proc/1/status"))
     kept = {name: status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
     assert set(kept.values()) <= {SYSLOG_ONLY, NONE}, kept
     assert kept["CapEff"] == SYSLOG_ONLY
-    assert status["NoNewPrivs"] == "1"
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"65532"}
+    # A privileged container is unconfined whatever the pod says: docs/design/in-cluster.md.
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "0")
 
 
 def test_kmsg_has_no_token_no_host_namespace_and_writes_its_state_only(release: Release) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
-from probes.privileges import CAP_SYSLOG
+import pytest
+
+from probes.privileges import CAP_SYSLOG, USER
 
 _STATUS = "print(open('/proc/thread-self/status').read())"
 _AFTERWARDS = f"""
@@ -15,7 +21,7 @@ from probes.privileges import keep_only_syslog
 keep_only_syslog()
 {_STATUS}
 sys.stdout.flush()
-subprocess.run([sys.executable, "-c", "{_STATUS}"], check=True)  # another program gains nothing
+subprocess.run(["cat", "/proc/self/status"], check=True)  # another program gains nothing
 """
 SETS = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 
@@ -37,9 +43,59 @@ def test_only_syslog_is_kept_and_nothing_comes_back() -> None:
     )
     before, after, child = statuses(done.stdout)
     syslog = int(before["CapPrm"], 16) & (1 << CAP_SYSLOG)  # none, when not run as root
-    for status in (after, child):
-        kept = {name: int(status[name], 16) for name in SETS}
-        assert kept == {"CapInh": 0, "CapPrm": syslog, "CapEff": syslog, "CapAmb": 0}
+    for status, kept in ((after, syslog), (child, 0)):
+        found = {name: int(status[name], 16) for name in SETS}
+        assert found == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapAmb": 0}
         assert status["NoNewPrivs"] == "1"
     if int(before["CapEff"], 16) & (1 << 8):  # CAP_SETPCAP
         assert int(after["CapBnd"], 16) & ~(1 << CAP_SYSLOG) == 0
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory of root that others may enter; those above pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.mark.root
+def test_root_becomes_a_user_that_owns_its_state_and_still_reads_the_kernel_log(
+    reachable: Path,
+) -> None:
+    state = reachable / "kmsg" / "position.json"
+    program = f"""
+import os
+from probes.privileges import keep_only_syslog
+keep_only_syslog({str(state)!r})
+print(os.getresuid(), os.getresgid(), os.getgroups())
+open({str(state)!r}, "w").close()
+os.close(os.open("/dev/kmsg", os.O_RDONLY))
+for path in ("/dev/mem", {str(reachable / "other")!r}):
+    try:
+        os.open(path, os.O_RDWR | os.O_CREAT)
+        print("opened", path)
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    who, *others = done.stdout.splitlines()
+    assert who == f"{(USER,) * 3} {(USER,) * 3} []"
+    assert others == ["PermissionError", "PermissionError"]
+    assert os.stat(state.parent).st_uid == os.stat(state).st_uid == USER
+
+
+@pytest.mark.root
+def test_a_state_directory_of_root_is_named(reachable: Path) -> None:
+    state = reachable / "position.json"
+    command = [sys.executable, "-m", "probes.cli", "kmsg", "--drop-privileges", "--once"]
+    done = subprocess.run(
+        [*command, f"--state={state}"], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert str(reachable) in line
+    assert str(USER) in line
