@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 
 from tests.servers import build
-from tests.support.processes import ServerProcess, binary, free_port
+from tests.support.processes import Server, ServerProcess, binary, free_port
 
 STAGES = Path(build.__file__).parent / "kwok" / "stages.yaml"
 KWOK_ANNOTATION = "kwok.x-k8s.io/node"
@@ -34,42 +34,7 @@ def _signing_key() -> str:
     return f"-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n"
 
 
-class _Server:
-    """The verbs that all servers share."""
-
-    process: ServerProcess
-
-    def argv(self) -> list[str]:
-        raise NotImplementedError
-
-    def start(self) -> None:
-        """Start and wait until ready (ServerError with the log's tail otherwise)."""
-        self.process.start(self.argv())
-
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: a crash."""
-        self.process.kill()
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is alive."""
-        return self.process.running
-
-    @property
-    def started_in_s(self) -> float:
-        """How long the last start took until ready."""
-        return self.process.started_in_s
-
-    def log_tail(self) -> str:
-        """The last few kilobytes of its log."""
-        return self.process.log_tail()
-
-
-class Etcd(_Server):
+class Etcd(Server):
     """A one-member etcd that does not wait for the disk."""
 
     def __init__(self, directory: Path) -> None:
@@ -95,7 +60,7 @@ class Etcd(_Server):
         ]
 
 
-class KubeApiServer(_Server):
+class KubeApiServer(Server):
     """A kube-apiserver with RBAC, bearer tokens and a self-signed certificate.
 
     ``users`` maps further user names to their groups; ``token_of(name)`` is the bearer token.
@@ -176,7 +141,39 @@ class KubeApiServer(_Server):
         return argv
 
 
-class KubeControllerManager(_Server):
+class _Component(Server):
+    """A process of the control plane that speaks to the API server and has a health port."""
+
+    def __init__(self, name: str, directory: Path, kubeconfig: Path, *flags: str) -> None:
+        self.directory = directory
+        self._name = name
+        self._kubeconfig = kubeconfig
+        self._flags = flags
+        self._port = free_port()
+        self._ca = directory / "certs" / f"{name}.crt"
+        self.process = ServerProcess(name, directory, ready=self._ready)
+
+    def _ready(self) -> bool:
+        return self._ca.is_file() and _answers(
+            f"https://127.0.0.1:{self._port}/healthz", verify=str(self._ca)
+        )
+
+    def argv(self) -> list[str]:
+        return [
+            binary(self._name),
+            f"--kubeconfig={self._kubeconfig}",
+            f"--authentication-kubeconfig={self._kubeconfig}",
+            "--authentication-skip-lookup=true",  # it fails here, and fills the log with that
+            f"--authorization-kubeconfig={self._kubeconfig}",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            f"--cert-dir={self.directory / 'certs'}",
+            *self._flags,
+        ]
+
+
+class KubeControllerManager(_Component):
     """The controllers (node lifecycle, taint eviction, namespaces ...) without leader election."""
 
     def __init__(
@@ -188,67 +185,24 @@ class KubeControllerManager(_Server):
         root_ca: Path,
         controllers: str = "*",
     ) -> None:
-        self.directory = directory
-        self._root_ca = root_ca
-        self._kubeconfig = kubeconfig
-        self._key = service_account_key
-        self._controllers = controllers
-        self._port = free_port()
-        self._ca = directory / "certs" / "kube-controller-manager.crt"
-        self.process = ServerProcess("kube-controller-manager", directory, ready=self._ready)
-
-    def _ready(self) -> bool:
-        return self._ca.is_file() and _answers(
-            f"https://127.0.0.1:{self._port}/healthz", verify=str(self._ca)
+        super().__init__(
+            "kube-controller-manager",
+            directory,
+            kubeconfig,
+            f"--service-account-private-key-file={service_account_key}",
+            f"--root-ca-file={root_ca}",  # what pods verify the API server with
+            f"--controllers={controllers}",
         )
 
-    def argv(self) -> list[str]:
-        return [
-            binary("kube-controller-manager"),
-            f"--kubeconfig={self._kubeconfig}",
-            f"--authentication-kubeconfig={self._kubeconfig}",
-            "--authentication-skip-lookup=true",  # it fails here, and fills the log with that
-            f"--authorization-kubeconfig={self._kubeconfig}",
-            f"--service-account-private-key-file={self._key}",
-            f"--root-ca-file={self._root_ca}",  # what pods verify the API server with
-            f"--controllers={self._controllers}",
-            "--leader-elect=false",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={self._port}",
-            f"--cert-dir={self.directory / 'certs'}",
-        ]
 
-
-class KubeScheduler(_Server):
+class KubeScheduler(_Component):
     """The scheduler without leader election."""
 
     def __init__(self, directory: Path, kubeconfig: Path) -> None:
-        self.directory = directory
-        self._kubeconfig = kubeconfig
-        self._port = free_port()
-        self._ca = directory / "certs" / "kube-scheduler.crt"
-        self.process = ServerProcess("kube-scheduler", directory, ready=self._ready)
-
-    def _ready(self) -> bool:
-        return self._ca.is_file() and _answers(
-            f"https://127.0.0.1:{self._port}/healthz", verify=str(self._ca)
-        )
-
-    def argv(self) -> list[str]:
-        return [
-            binary("kube-scheduler"),
-            f"--kubeconfig={self._kubeconfig}",
-            f"--authentication-kubeconfig={self._kubeconfig}",
-            "--authentication-skip-lookup=true",  # it fails here, and fills the log with that
-            f"--authorization-kubeconfig={self._kubeconfig}",
-            "--leader-elect=false",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={self._port}",
-            f"--cert-dir={self.directory / 'certs'}",
-        ]
+        super().__init__("kube-scheduler", directory, kubeconfig)
 
 
-class Kwok(_Server):
+class Kwok(Server):
     """Simulated kubelets for the nodes annotated ``kwok.x-k8s.io/node: fake``."""
 
     def __init__(self, directory: Path, kubeconfig: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.processes import ServerProcess, binary
+from tests.support.processes import Server, ServerProcess, binary
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/shippers/konduktor-otel/collector.yaml"
 _ARGUMENTS = ("--feature-gates=stanza.synchronousLogEmitter",)
@@ -18,7 +18,7 @@ _NO_METRICS = ("--set", "service.telemetry.metrics.level=none")
 _READY = b"Everything is ready"
 
 
-class OtelCollector:
+class OtelCollector(Server):
     """One node's collector.
 
     ``kubeconfig``: who it is at the API server (pods get, list, watch). ``pod_logs``: the folder
@@ -64,25 +64,9 @@ class OtelCollector:
         """
         log = self.process.log
         self._log_before = log.stat().st_size if log.exists() else 0
+        super().start()
+
+    def argv(self) -> list[str]:
         environ = [f"{name}={value}" for name, value in self._environ.items()]
         command = [binary("otelcol"), "--config", str(CONFIGURATION), *_ARGUMENTS, *_NO_METRICS]
-        self.process.start([*self._prefix, "env", *environ, *command])
-
-    def stop(self) -> None:
-        """SIGTERM, then SIGKILL."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: a crash."""
-        self.process.kill()
-
-    @property
-    def running(self) -> bool:
-        return self.process.running
-
-    @property
-    def started_in_s(self) -> float:
-        return self.process.started_in_s
-
-    def log_tail(self) -> str:
-        return self.process.log_tail()
+        return [*self._prefix, "env", *environ, *command]

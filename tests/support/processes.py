@@ -202,3 +202,38 @@ class ServerProcess:
         except OSError as error:
             return f"(no log: {error})"
         return f"--- end of {self.log.name}\n{text}"
+
+
+class Server:
+    """The verbs that all servers share."""
+
+    process: ServerProcess
+
+    def argv(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start and wait until ready (ServerError with the log's tail otherwise)."""
+        self.process.start(self.argv())
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: a crash."""
+        self.process.kill()
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self.process.running
+
+    @property
+    def started_in_s(self) -> float:
+        """How long the last start took until ready."""
+        return self.process.started_in_s
+
+    def log_tail(self) -> str:
+        """The last few kilobytes of its log."""
+        return self.process.log_tail()

@@ -18,7 +18,7 @@ import requests
 import yaml
 
 from tests.servers import build
-from tests.support.processes import ServerError, ServerProcess, binary, free_port
+from tests.support.processes import Server, ServerError, ServerProcess, binary, free_port
 
 TEMPLATE = Path(build.__file__).parent / "loki" / "loki.yaml"
 # Room for bursts: a test that wants a 429 lowers these for its own tenant.
@@ -41,7 +41,7 @@ class LokiRequestError(Exception):
         self.body = body
 
 
-class Loki:
+class Loki(Server):
     """A single-process Loki.
 
     ``limits`` are defaults for all tenants (``limits_config``), ``overrides`` map a tenant to its
@@ -121,28 +121,20 @@ class Loki:
         text = yaml.safe_dump(self._config)
         (self.directory / "loki.yaml").write_text(text, encoding="utf-8")
         self._write_overrides()
-        self.process.start([binary("loki"), f"-config.file={self.directory / 'loki.yaml'}"])
+        super().start()
+
+    def argv(self) -> list[str]:
+        return [binary("loki"), f"-config.file={self.directory / 'loki.yaml'}"]
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL."""
         self._session.close()
-        self.process.stop()
+        super().stop()
 
     def kill(self) -> None:
         """SIGKILL: a crash. What was pushed comes back from the write-ahead log."""
         self._session.close()
-        self.process.kill()
-
-    @property
-    def running(self) -> bool:
-        return self.process.running
-
-    @property
-    def started_in_s(self) -> float:
-        return self.process.started_in_s
-
-    def log_tail(self) -> str:
-        return self.process.log_tail()
+        super().kill()
 
     def _write_overrides(self) -> None:
         fresh = self._runtime_file.with_suffix(".new")
