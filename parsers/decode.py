@@ -9,7 +9,6 @@ line that ``Decoder`` turns into a Fault contains at least one of them (property
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from parsers import catalog, lost, sxid, workload, xid
 from parsers.catalog import Entry
@@ -19,20 +18,22 @@ from parsers.instant import Instant, Recent
 from parsers.printable import printable
 from parsers.record import LogRecord
 
-#: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the kernel rules match.
-#: The first holds for SXid too. Each stands inside one word group of the message, so that
-#: neither colours nor JSON escapes split it; the last two let journald's byte arrays through,
-#: and contain quotation marks.
-LITERALS: tuple[str, ...] = (
+_PEERMEM = "nv_get_p2p_free_callback"
+#: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
+#: (Xid, SXid, GPU lost). The first holds for SXid too. Each stands inside one word group of the
+#: message, so that neither colours nor JSON escapes split it; the last two let journald's byte
+#: arrays through, and contain quotation marks.
+GPU_LITERALS: tuple[str, ...] = (
     "Xid (",
     "XID (",
     "xid (",
     "fallen off the bus",
     "The NVIDIA GPU ",
     "installed in this system has",
-    "nv_get_p2p_free_callback",
     *BYTE_MESSAGES,
 )
+#: The same for all kernel rules.
+LITERALS: tuple[str, ...] = (*GPU_LITERALS, _PEERMEM)
 #: The same for pod-log rules.
 POD_LITERALS: tuple[str, ...] = tuple(rule.literal for rule in workload.POD_RULES)
 
@@ -62,34 +63,45 @@ class Decoder:
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one kernel record of ``node`` (log time in Unix ns; orders assemblies)."""
-        text = record.text
-        if not _may_match(text) or record.foreign or record.heartbeat or record.missed:
+        if record.foreign or record.heartbeat or record.missed:
             return []
+        text = record.text
         node = node or record.hostname
         time_ns = time_ns or record.time_ns or 0
-        injected = record.facility not in (None, 0)
-        self._count += 1
-        at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
-        fault = self._decode(text, node, at, injected=injected)
+        injected = bool(record.facility)  # 0 is the kernel's, None is not told
+        if _on_gpus(text):
+            fault = self._on_gpus(record, node, time_ns, injected=injected)
+        else:
+            fault = workload.parse_kernel(text) if _PEERMEM in text else None
         if fault is None:
             return []
-        filled = _fill(fault, record, node=node, time_ns=time_ns)
-        return [replace(filled, injected=injected)]
+        _complete(fault, record, node, time_ns)
+        if injected:
+            object.__setattr__(fault, "injected", True)
+        return [fault]
 
     def feed_pod(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one pod-log line; pod faults never act alone (the caller sets trust pod)."""
-        fault = workload.parse_pod(record.text)
-        if fault is None or record.heartbeat or record.missed:
+        if record.heartbeat or record.missed:
             return []
-        node = node or record.hostname
-        filled = _fill(fault, record, node=node, time_ns=time_ns or record.time_ns or 0)
-        return [replace(filled, trust=Trust.POD)]
+        fault = workload.parse_pod(record.text)
+        if fault is None:
+            return []
+        _complete(fault, record, node or record.hostname, time_ns or record.time_ns or 0)
+        object.__setattr__(fault, "trust", Trust.POD)
+        return [fault]
 
-    def _decode(self, text: str, node: str, at: Instant, *, injected: bool) -> Fault | None:
+    def _on_gpus(
+        self, record: LogRecord, node: str, time_ns: int, *, injected: bool
+    ) -> Fault | None:
+        self._count += 1
+        text = record.text
         fault = xid.parse(text, self._xids)
+        if fault is not None and fault.fault_id != _LOST_BY_XID:
+            return fault
+        at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
         if fault is not None:
-            if fault.fault_id == _LOST_BY_XID:
-                self._told.put((node, fault.device, fault.fault_id, injected), at)
+            self._told.put((node, fault.device, fault.fault_id, injected), at)
             return fault
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
@@ -111,8 +123,8 @@ class Decoder:
         return line.fault
 
 
-def _may_match(text: str) -> bool:
-    """A cheap superset of all kernel rules: most lines of a busy kernel log end here."""
+def _on_gpus(text: str) -> bool:
+    """A cheap superset of the rules on GPUs: most lines of a busy kernel log end here."""
     return (
         "Xid (" in text
         or "xid (" in text
@@ -120,17 +132,24 @@ def _may_match(text: str) -> bool:
         or "fallen off the bus" in text
         or "The NVIDIA GPU " in text
         or "installed in this system has" in text
-        or "nv_get_p2p_free_callback" in text
     )
 
 
-def _fill(fault: Fault, record: LogRecord, *, node: str, time_ns: int) -> Fault:
-    return replace(
-        fault,
-        node=node,
-        time_ns=time_ns,
-        uptime_us=record.uptime_us,
-        boot_id=record.boot_id,
-        text=printable(fault.text or record.text, TEXT_LIMIT),
-        count=record.repeated,
-    )
+def _complete(fault: Fault, record: LogRecord, node: str, time_ns: int) -> None:
+    """Add to a Fault what the record tells.
+
+    In place, though a Fault is frozen: it comes fresh from its parser and nobody else knows it
+    yet, and building it again would take longer than all the rest.
+    """
+    put = object.__setattr__
+    put(fault, "text", printable(fault.text or record.text, TEXT_LIMIT))
+    if node:
+        put(fault, "node", node)
+    if time_ns:
+        put(fault, "time_ns", time_ns)
+    if record.uptime_us is not None:
+        put(fault, "uptime_us", record.uptime_us)
+    if record.boot_id:
+        put(fault, "boot_id", record.boot_id)
+    if record.repeated != 1:
+        put(fault, "count", record.repeated)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ADDRESS = re.compile(
     r"(?:PCI:)?(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([01]?[0-9a-f])(?:\.([0-7]))?", re.IGNORECASE
@@ -27,7 +28,12 @@ def normalise(text: str) -> PciAddress | None:
 
     A missing domain is 0. The domain has four digits, or eight when it needs more than four.
     """
-    match = _ADDRESS.fullmatch(text) if len(text) <= 32 else None
+    return _normalised(text) if len(text) <= 32 else None
+
+
+@lru_cache(maxsize=1024)  # a cluster's lines name the same few devices again and again
+def _normalised(text: str) -> PciAddress | None:
+    match = _ADDRESS.fullmatch(text)
     if match is None:
         return None
     domain = int(match[1] or "0", 16)

@@ -28,21 +28,25 @@ _NODE_KEYS = (
     "k8s_node_name", "k8s.node.name", "node_name", "nodename", "node", "hostname", "host",
     "host_name", "host.name", "instance",
 )  # fmt: skip
+_decode = json.JSONDecoder().raw_decode
 _OF_A_PROCESS = ("_PID", "_UID", "_COMM", "_EXE", "_SYSTEMD_UNIT")
 
 
 def peel(text: str, *, byte_messages: bool) -> Layer | None:
-    """Take one JSON envelope off ``text``; None when it is none.
+    """Take one JSON envelope off ``text``, which has no blanks around it; None when it is none.
 
     ``byte_messages``: whether a journald message may be an array of bytes.
     """
-    if not (text.startswith("{") and text.endswith("}")) or _HIDDEN.search(text):
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    if "u00" in text and _HIDDEN.search(text):
         return None
     try:
-        data = json.loads(text)
+        data, end = _decode(text)
     except (ValueError, RecursionError):
         return None
-    return envelope(data, byte_messages=byte_messages) if isinstance(data, dict) else None
+    whole = end == len(text) and isinstance(data, dict)
+    return envelope(data, byte_messages=byte_messages) if whole else None
 
 
 def envelope(data: Mapping[str, Any], *, byte_messages: bool = False) -> Layer | None:

@@ -20,9 +20,9 @@ _ORDINAL_BOUND = 64
 _SHIPPING_S = 3600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Instant:
-    """When a record was printed, as far as it is known."""
+    """When a record was printed, as far as it is known. Never changed once it is made."""
 
     time_ns: int = 0  # log time; 0 when unknown
     uptime_us: int | None = None

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 _BOOT = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Layer:
-    """One wrapper taken off: what it told, and the text that was inside."""
+    """One wrapper taken off: what it told, and the text that was inside.
+
+    Not frozen: that would make it three times as slow to build. Only ``parsers.record``, which
+    asked for it, may change it.
+    """
 
     text: str
     sealed: bool = False

@@ -1,7 +1,9 @@
 """Which faults are in this log, line by line?
 
-For a file on disk of any origin: kernel rules first, then pod rules. The node is what the
-wrapper says. Nothing is known of other nodes, boots or earlier reads.
+For a log of any origin: kernel rules first, then pod rules. The node is what the wrapper says.
+Nothing is known of other nodes, boots or earlier reads. ``scan_stream`` is the fast way: it looks
+at nothing but lines that contain a literal of a rule. ``scan_all`` takes every line apart; it
+tells the same (property-tested), and is what the fast way is measured by.
 """
 
 from __future__ import annotations
@@ -9,27 +11,81 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from parsers.decode import LITERALS, POD_LITERALS, Decoder
+from parsers import lost
+from parsers.blocks import FoundLine, Read, Search
+from parsers.decode import GPU_LITERALS, LITERALS, POD_LITERALS, Decoder
 from parsers.fault import Fault
-from parsers.record import unwrap
+from parsers.record import unwrap, unwrap_by_layers
 
-_ALL = LITERALS + POD_LITERALS
+_ON_GPUS = ("xid/", "sxid/", lost.FAULT_ID)
+_BATCH_LINES = 256
+_BATCH_BYTES = 1 << 20
+#: What any rule looks for.
+ALL_LITERALS = LITERALS + POD_LITERALS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScanHit:
     """A Fault and the line that reported it (completed it, where a message spans lines)."""
 
-    line_number: int  # from 1
+    line_number: int  # from 1; 0 where lines were not counted
     fault: Fault
 
 
 def scan(lines: Iterable[str]) -> Iterator[ScanHit]:
     """The faults of ``lines``, in their order. Memory is bounded, whatever the lines are."""
+    search = Search(ALL_LITERALS)
     decoder = Decoder()
     for number, line in enumerate(lines, start=1):
-        if not any(literal in line for literal in _ALL):
-            continue
-        record = unwrap(line)
+        if search.matches(line.encode("utf-8", "surrogatepass")):
+            record = unwrap(line)
+            for fault in decoder.feed(record) or decoder.feed_pod(record):
+                yield ScanHit(number, fault)
+
+
+def scan_stream(
+    read: Read, *, gpu_only: bool = False, number: bool = True, at_once: bool = False
+) -> Iterator[ScanHit]:
+    """The faults of a stream of bytes, in its order; many times faster than line by line.
+
+    ``read`` fills a buffer, as ``readinto`` of a file does; what it raises is passed on, after the
+    faults before. Undecodable bytes become surrogate escapes. ``gpu_only``: Xid, SXid and lost
+    GPUs, nothing else. ``number``: whether to count lines, which takes a quarter of the time.
+    ``at_once``: tell each fault as soon as it is read, not in batches. Memory is bounded, whatever
+    the stream is.
+    """
+    search = Search(GPU_LITERALS if gpu_only else ALL_LITERALS)
+    decoder = Decoder()
+    for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
+        for line in batch:
+            record = unwrap(line.content.decode("utf-8", "surrogateescape"))
+            for fault in decoder.feed(record) or decoder.feed_pod(record):
+                if not gpu_only or fault.fault_id.startswith(_ON_GPUS):
+                    yield ScanHit(line.number, fault)
+
+
+def _batches(lines: Iterator[FoundLine], most: int) -> Iterator[list[FoundLine]]:
+    """Searching empties the processor's caches of all that decoding needs: many lines decoded in
+    a row take a fraction of the time that they take one by one, a block apart."""
+    batch: list[FoundLine] = []
+    size = 0
+    try:
+        for line in lines:
+            batch.append(line)
+            size += len(line.content)
+            if len(batch) >= most or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except Exception:
+        yield batch
+        raise
+    yield batch
+
+
+def scan_all(lines: Iterable[str]) -> Iterator[ScanHit]:
+    """The reference: each line is unwrapped layer by layer and decoded, whatever it contains."""
+    decoder = Decoder()
+    for number, line in enumerate(lines, start=1):
+        record = unwrap_by_layers(line)
         for fault in decoder.feed(record) or decoder.feed_pod(record):
             yield ScanHit(number, fault)

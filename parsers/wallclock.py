@@ -6,10 +6,14 @@ Only texts with a year and a zone count: everything else would be a guess.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import date
+from functools import lru_cache
 
 _NS = 1_000_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+# The years 1 to 9999, as the calendar has them.
+_FIRST_S = (date.min.toordinal() - _EPOCH_DAY) * 86_400
+_LAST_S = (date.max.toordinal() + 1 - _EPOCH_DAY) * 86_400 - 1
 
 #: ``2025-01-21T04:41:44,287197+00:00`` and its usual variants; six groups, fraction, zone.
 RFC3339 = (
@@ -17,6 +21,8 @@ RFC3339 = (
     r"(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _WHOLE = re.compile(RFC3339)
+_NUMBER = re.compile("[0-9]+")
+_SECOND_LENGTH = len("2025-01-21T04:41:44")
 
 
 def rfc3339_ns(text: object) -> int | None:
@@ -29,23 +35,30 @@ def rfc3339_ns(text: object) -> int | None:
 
 def moment(match: re.Match[str]) -> int | None:
     """Unix nanoseconds of a match of ``RFC3339`` whose groups start at 1; None as above."""
-    year, month, day, hour, minute, second, fraction, zone = match.groups()[:8]
+    fraction, zone = match.group(7, 8)
     if zone is None:
         return None
-    try:
-        whole = datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour),
-            int(minute),
-            min(int(second), 59),
-            tzinfo=UTC,
-        )
-        if zone != "Z":
-            ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-            whole = whole - ahead if zone[0] == "+" else whole + ahead
-    except (ValueError, OverflowError):
+    begin = match.start(1)
+    seconds = _seconds(match.string[begin : begin + _SECOND_LENGTH])
+    if seconds is None:
         return None
-    since = whole - _EPOCH
-    return (since.days * 86_400 + since.seconds) * _NS + int((fraction or "0").ljust(9, "0"))
+    if zone != "Z":
+        ahead = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+        seconds += ahead if zone[0] == "-" else -ahead
+        if not _FIRST_S <= seconds <= _LAST_S:
+            return None
+    return seconds * _NS + (int(fraction.ljust(9, "0")) if fraction else 0)
+
+
+@lru_cache(maxsize=64)  # lines come in the order of time, many in a second
+def _seconds(text: str) -> int | None:
+    """Unix seconds of a second (its text without fraction and zone, in UTC); None if there is
+    no such second."""
+    year, month, day, hour, minute, second = (int(part) for part in _NUMBER.findall(text))
+    if hour > 23 or minute > 59:
+        return None
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    return days * 86_400 + hour * 3600 + minute * 60 + min(second, 59)

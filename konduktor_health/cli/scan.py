@@ -1,8 +1,8 @@
 """Which faults are in this log file, and how are they shown? The engine of ``scan``.
 
 Pure of the command line: the typer command opens nothing itself and calls these functions.
-What is read is hostile: every line is bounded, a broken file is one clear ConfigError, and
-what is shown is printable and never taken for markup.
+What is read is hostile: memory is bounded, a broken file is one clear ConfigError, and what is
+shown is printable and never taken for markup.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
+import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -25,10 +27,8 @@ from konduktor_health.errors import ConfigError
 from konduktor_health.timestamps import rfc3339_micro
 from parsers.fault import Fault, Remedy, Severity
 from parsers.layer import uptime_stamp
-from parsers.scan import ScanHit
+from parsers.scan import ScanHit, scan, scan_stream
 
-#: A longer line is cut here; what follows, up to the next line feed, is no line of its own.
-LINE_BYTES = 1 << 20
 #: A Loki answer (query_range) is one JSON object, which has to be held as a whole.
 ANSWER_BYTES = 256 << 20
 
@@ -65,20 +65,24 @@ _ADVICE = {
 }
 
 
-def iter_lines(path: str, stdin: BinaryIO) -> Iterator[str]:
-    """The lines of a file, or of ``stdin`` for "-"; gunzipped where the content is gzip.
+#: Told now and then how many bytes of how many were read.
+Watch = Callable[[int, int], None]
+
+
+def scan_file(path: str, stdin: BinaryIO, watch: Watch | None = None) -> Iterator[ScanHit]:
+    """The faults in a file, or in ``stdin`` for "-"; gunzipped where the content is gzip.
 
     A Loki ``query_range`` answer gives its entries in time order, each as a line of ``logcli
-    --output jsonl``. Undecodable bytes become surrogate escapes. Raises ConfigError when the
+    --output jsonl``. ``watch`` is called for a regular file only. Raises ConfigError when the
     file cannot be read or is damaged.
     """
     name = "standard input" if path == "-" else path
     try:
         if path == "-":
-            yield from _lines(_peekable(stdin), name)
+            yield from _hits(_peekable(stdin), name, watch)
         else:
             with Path(path).open("rb") as file:
-                yield from _lines(file, name)
+                yield from _hits(file, name, watch)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ConfigError(f"cannot read {name}: {reason}", hint=_HINT) from error
@@ -92,17 +96,35 @@ def _peekable(stream: BinaryIO) -> io.BufferedReader:
     return io.BufferedReader(cast(io.RawIOBase, stream))
 
 
-def _lines(stream: io.BufferedReader, name: str) -> Iterator[str]:
+def _hits(stream: io.BufferedReader, name: str, watch: Watch | None) -> Iterator[ScanHit]:
+    file, size = stream, _size(stream)
     if stream.peek(2)[:2] == _GZIP:
         stream = io.BufferedReader(gzip.GzipFile(fileobj=stream))
     if _ANSWER.match(stream.peek(256)[:256]):
-        yield from _answer_lines(stream, name)
+        yield from scan(_answer_lines(stream, name))
         return
-    while chunk := stream.readline(LINE_BYTES):
-        rest = chunk
-        while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(LINE_BYTES)
-        yield chunk.decode("utf-8", "surrogateescape")
+
+    def watched(buffer: memoryview) -> int:
+        if size:
+            if watch is not None:
+                watch(file.tell(), size)
+            return stream.readinto(buffer)
+        # What a pipe has so far is read at once, so that a fault shows when it happens.
+        # readinto1 would wait for more when it finds the beginning in its own buffer.
+        content = stream.read1(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    yield from scan_stream(watched, at_once=not size)
+
+
+def _size(stream: io.BufferedReader) -> int:
+    """Bytes of a regular file; 0 for anything else."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no file at all
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _answer_lines(stream: io.BufferedReader, name: str) -> Iterator[str]:

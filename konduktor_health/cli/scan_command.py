@@ -14,14 +14,15 @@ import typer
 from rich.console import Console
 
 from konduktor_health.cli import options
-from konduktor_health.cli.scan import iter_lines, render_jsonl, render_summary, render_table
+from konduktor_health.cli.scan import render_jsonl, render_summary, render_table, scan_file
+from konduktor_health.cli.scan_progress import progress
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings
 from parsers.decode import LITERALS, POD_LITERALS, Decoder
 from parsers.printable import printable
 from parsers.record import unwrap
-from parsers.scan import ScanHit, scan
+from parsers.scan import ScanHit
 
 MOST_SINCE_S = 3650 * 86_400
 PIPE_WIDTH = 250  # columns, when there is no terminal to fit
@@ -46,12 +47,14 @@ def command(
 ) -> None:
     """Print the faults in a log. Exit code 0 whether there are any or not."""
     if loki:
-        hits = _from_loki(options.load(config, log_endpoint=log_endpoint), _seconds(since))
-    else:
-        if file == "-" and sys.stdin is None:
-            raise ConfigError("standard input is closed", hint="name a log file")
-        hits = scan(iter_lines(file, sys.stdin.buffer if file == "-" else io.BytesIO()))
-    _show(hits, output)
+        settings = options.load(config, log_endpoint=log_endpoint)
+        _show(_from_loki(settings, _seconds(since)), output)
+        return
+    if file == "-" and sys.stdin is None:
+        raise ConfigError("standard input is closed", hint="name a log file")
+    with progress(keep_lines_whole=output is Output.JSONL) as watch:
+        stdin = sys.stdin.buffer if file == "-" else io.BytesIO()
+        _show(scan_file(file, stdin, watch), output)
 
 
 def _show(hits: Iterable[ScanHit], output: Output) -> None:

@@ -3,32 +3,28 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from konduktor_health.cli.scan import (
-    LINE_BYTES,
-    iter_lines,
-    render_jsonl,
-    render_summary,
-    render_table,
-)
+from konduktor_health.cli.scan import render_jsonl, render_summary, render_table, scan_file
 from konduktor_health.errors import ConfigError
-from parsers.scan import ScanHit, scan
+from parsers.blocks import BLOCK_BYTES
+from parsers.scan import ScanHit
 from tests.support.wrapped_lines import WRAPPERS, journald, kmsg_json
 
 XID_79 = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."
 XID_48 = "NVRM: Xid (PCI:0000:af:00): 48, DBE"
 
 
-def lines_of(content: bytes) -> list[str]:
-    return list(iter_lines("-", io.BytesIO(content)))
+def hits_in(content: bytes) -> list[ScanHit]:
+    return list(scan_file("-", io.BytesIO(content)))
 
 
 def hits_of(content: str) -> list[ScanHit]:
-    return list(scan(lines_of(content.encode("utf-8", "surrogateescape"))))
+    return hits_in(content.encode("utf-8", "surrogateescape"))
 
 
 def test_faults_carry_their_line_number_and_the_wrappers_node() -> None:
@@ -67,20 +63,46 @@ def test_a_gzipped_file_is_read_as_its_content(tmp_path: Path) -> None:
     path = tmp_path / "kern.log.1"
     path.write_bytes(gzip.compress(f"{XID_79}\n".encode()))
 
-    assert list(iter_lines(str(path), io.BytesIO())) == [f"{XID_79}\n"]
-    assert lines_of(path.read_bytes()) == [f"{XID_79}\n"]
+    assert list(scan_file(str(path), io.BytesIO())) == hits_in(path.read_bytes()) == hits_of(XID_79)
 
 
-def test_what_follows_in_an_overlong_line_is_no_line_of_its_own() -> None:
-    lines = lines_of(b"x" * LINE_BYTES + XID_79.encode() + b"\nnext\n")
+def test_a_gzipped_log_of_many_blocks_keeps_its_line_numbers() -> None:
+    quiet = "usb 1-1: new high-speed USB device\n" * 20_000
 
-    assert [len(line) for line in lines] == [LINE_BYTES, len("next\n")]
+    hits = hits_in(gzip.compress(f"{quiet}{XID_79}\r\n{quiet}{XID_48}".encode()))
+
+    assert [(hit.line_number, hit.fault.text) for hit in hits] == [
+        (20_001, XID_79),
+        (40_002, XID_48),
+    ]
+
+
+@pytest.mark.timeout(20)
+def test_a_fault_in_a_pipe_shows_before_the_pipe_is_closed() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "wb", buffering=0) as writer:
+        writer.write(f"{XID_48}\n{XID_79}\n".encode())
+
+        hits = scan_file("-", reader)
+
+        assert [next(hits).fault.fault_id, next(hits).fault.fault_id] == ["xid/48", "xid/79"]
+
+
+def test_who_watches_a_file_is_told_how_far_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "kern.log"
+    path.write_bytes(b"\n" * 3 * BLOCK_BYTES)
+    told: list[tuple[int, int]] = []
+
+    assert list(scan_file(str(path), io.BytesIO(), lambda *news: told.append(news))) == []
+
+    assert told[-1] == (3 * BLOCK_BYTES, 3 * BLOCK_BYTES)
+    assert told == sorted(told)
 
 
 def test_undecodable_bytes_do_no_harm() -> None:
     content = b"\xff\xfe\x00\n" + XID_79.encode() + b" \xff\n"
 
-    (hit,) = scan(lines_of(content))
+    (hit,) = hits_in(content)
 
     assert hit.line_number == 2
     json.loads(render_jsonl(hit))
@@ -111,28 +133,38 @@ def test_a_loki_answer_is_read_in_time_order() -> None:
 )
 def test_a_damaged_loki_answer_is_a_clear_error(answer: str) -> None:
     with pytest.raises(ConfigError, match="query_range"):
-        lines_of(answer.encode())
+        hits_of(answer)
 
 
 @pytest.mark.parametrize("content", [gzip.compress(b"x" * 5000, mtime=0)[:20], b"\x1f\x8bnonsense"])
 def test_a_damaged_gzip_file_is_a_clear_error(content: bytes) -> None:
     with pytest.raises(ConfigError, match="standard input") as caught:
-        lines_of(content)
+        hits_in(content)
 
     assert caught.value.hint
+
+
+def test_what_was_read_before_the_damage_is_told() -> None:
+    noise = "".join(f"{n * n * 7919:x}\n" for n in range(200_000))
+    content = gzip.compress(f"{XID_48}\n{noise}".encode())
+    hits = scan_file("-", io.BytesIO(content[: len(content) // 2]))
+
+    assert next(hits).fault.fault_id == "xid/48"
+    with pytest.raises(ConfigError, match="cannot read"):
+        next(hits)
 
 
 @pytest.mark.parametrize("name", ["missing.log", ".", "nul\x00.log"])
 def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        list(iter_lines(str(tmp_path / name), io.BytesIO()))
+        list(scan_file(str(tmp_path / name), io.BytesIO()))
 
     assert "cannot read" in str(caught.value)
     assert caught.value.hint
 
 
 def test_an_empty_file_has_no_faults() -> None:
-    assert lines_of(b"") == []
+    assert hits_in(b"") == []
     assert render_summary([]) == "No faults found."
 
 

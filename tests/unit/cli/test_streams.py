@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +40,36 @@ def test_closed_output_goes_nowhere(log: Path) -> None:
     ended = shell(f"{COMMAND} scan {log} -o jsonl >&-")
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("output", ["jsonl", "summary"])
+def test_a_large_file_shows_a_bar_where_somebody_looks(tmp_path: Path, output: str) -> None:
+    path = tmp_path / "large.log"
+    path.write_bytes((b"x" * 1023 + b"\n") * 70_000 + XID_79.encode())
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen:
+        ended = subprocess.run(
+            [*COMMAND.split(), "scan", str(path), "-o", output],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            timeout=30,
+            env={"TERM": "xterm"},
+        )
+        shown = screen.read(100_000).decode()
+        os.close(theirs)
+
+    assert ended.returncode == 0
+    assert "xid/79" in ended.stdout
+    assert "\x1b" not in ended.stdout
+    assert "MiB" in shown
+
+
+def test_no_bar_goes_into_a_file(log: Path) -> None:
+    ended = shell(f"{COMMAND} scan {log} -o jsonl")
+
+    assert ended.stderr == ""
+    assert len(ended.stdout.splitlines()) == 1
 
 
 def test_closed_input_is_no_empty_log() -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from parsers.record import LINE_LIMIT, LogRecord, unwrap
+from parsers.wallclock import rfc3339_ns
 from tests.support.wrapped_lines import BOOT, UPTIME_US, WRAPPERS, journald, kmsg_json
 
 MESSAGE = "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen \"off\""
@@ -146,6 +150,39 @@ def test_the_innermost_time_is_the_events() -> None:
 )
 def test_only_a_time_with_a_zone_counts(stamp: str, expected: int | None) -> None:
     assert unwrap(f"kern  :warn  : {stamp} x").time_ns == expected
+
+
+@given(
+    st.datetimes().map(lambda moment: moment.isoformat(timespec="microseconds")),
+    st.sampled_from(["Z", "+00:00", "-23:59", "+14:00", "+01:30", "-05:45"]),
+)
+@example("9999-12-31T23:59:59.999999", "+00:00")
+@example("9999-12-31T23:59:59.999999", "-00:01")
+@example("2000-02-29T00:00:00.000000", "-23:59")
+def test_a_time_is_what_the_calendar_says(moment: str, zone: str) -> None:
+    text = moment + zone
+    try:
+        told = datetime.fromisoformat(text) - datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+        datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        assert rfc3339_ns(text) is None
+    else:
+        whole = told.days * 86_400 + told.seconds
+        assert rfc3339_ns(text) == whole * 1_000_000_000 + told.microseconds * 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0000-01-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-00T00:00:00Z",
+     "2026-01-01T24:00:00Z", "2026-01-01T23:60:00Z", "0001-01-01T00:00:00+00:01",
+     "9999-12-31T23:59:59-00:01"],
+)  # fmt: skip
+def test_what_no_calendar_has_is_no_time(text: str) -> None:
+    assert rfc3339_ns(text) is None
+
+
+def test_a_leap_second_is_the_second_before_it() -> None:
+    assert rfc3339_ns("2016-12-31T23:59:60Z") == rfc3339_ns("2016-12-31T23:59:59Z")
 
 
 def test_another_programs_syslog_line_stays_as_it_is() -> None:
