@@ -69,15 +69,19 @@ class Decoder:
         node = node or record.hostname
         time_ns = time_ns or record.time_ns or 0
         injected = bool(record.facility)  # 0 is the kernel's, None is not told
-        if _on_gpus(text):
-            fault = self._on_gpus(record, node, time_ns, injected=injected)
+        if "Xid (" in text or _on_gpus(text):
+            self._count += 1
+            fault = xid.parse(text, self._xids)
+            if fault is None or fault.fault_id == _LOST_BY_XID:
+                at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
+                fault = self._told_once(fault, text, node, at, injected=injected)
         else:
             fault = workload.parse_kernel(text) if _PEERMEM in text else None
         if fault is None:
             return []
         _complete(fault, record, node, time_ns)
         if injected:
-            object.__setattr__(fault, "injected", True)
+            fault.injected = True
         return [fault]
 
     def feed_pod(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
@@ -88,21 +92,17 @@ class Decoder:
         if fault is None:
             return []
         _complete(fault, record, node or record.hostname, time_ns or record.time_ns or 0)
-        object.__setattr__(fault, "trust", Trust.POD)
+        fault.trust = Trust.POD
         return [fault]
 
-    def _on_gpus(
-        self, record: LogRecord, node: str, time_ns: int, *, injected: bool
+    def _told_once(
+        self, of_xid: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
-        self._count += 1
-        text = record.text
-        fault = xid.parse(text, self._xids)
-        if fault is not None and fault.fault_id != _LOST_BY_XID:
-            return fault
-        at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
-        if fault is not None:
-            self._told.put((node, fault.device, fault.fault_id, injected), at)
-            return fault
+        """What a record on a GPU tells that may be told in more than one record, or in an Xid
+        too: Xid 79, SXid, lost GPU."""
+        if of_xid is not None:
+            self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
+            return of_xid
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
         fault = self._lost.feed(text, node, at, injected=injected)
@@ -124,10 +124,9 @@ class Decoder:
 
 
 def _on_gpus(text: str) -> bool:
-    """A cheap superset of the rules on GPUs: most lines of a busy kernel log end here."""
+    """With ``Xid (``, a cheap superset of the rules on GPUs: most lines of a busy log end here."""
     return (
-        "Xid (" in text
-        or "xid (" in text
+        "xid (" in text
         or "XID (" in text
         or "fallen off the bus" in text
         or "The NVIDIA GPU " in text
@@ -136,20 +135,12 @@ def _on_gpus(text: str) -> bool:
 
 
 def _complete(fault: Fault, record: LogRecord, node: str, time_ns: int) -> None:
-    """Add to a Fault what the record tells.
-
-    In place, though a Fault is frozen: it comes fresh from its parser and nobody else knows it
-    yet, and building it again would take longer than all the rest.
-    """
-    put = object.__setattr__
-    put(fault, "text", printable(fault.text or record.text, TEXT_LIMIT))
-    if node:
-        put(fault, "node", node)
-    if time_ns:
-        put(fault, "time_ns", time_ns)
-    if record.uptime_us is not None:
-        put(fault, "uptime_us", record.uptime_us)
-    if record.boot_id:
-        put(fault, "boot_id", record.boot_id)
-    if record.repeated != 1:
-        put(fault, "count", record.repeated)
+    """Add to a Fault what the record tells; in place: nobody else knows it yet."""
+    text = fault.text or record.text
+    plain = record.plain and text is record.text and len(text) <= TEXT_LIMIT
+    fault.text = text if plain else printable(text, TEXT_LIMIT)
+    fault.node = node
+    fault.time_ns = time_ns
+    fault.uptime_us = record.uptime_us
+    fault.boot_id = record.boot_id
+    fault.count = record.repeated

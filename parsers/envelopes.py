@@ -72,21 +72,22 @@ def _kmsg(data: Mapping[str, Any]) -> Layer:
     """A line of our own forwarder: ``konduktor-probe kmsg``."""
     kind = data.get("kind")
     is_record = kind == "record"
+    text = data.get("text")
     uptime_us = _number(data.get("uptime_us"))
     return Layer(
-        text=data["text"] if isinstance(data.get("text"), str) else "",
-        sealed=True,
-        uptime_us=uptime_us,
-        uptime_stamp="" if uptime_us is None else uptime_stamp(uptime_us),
-        boot_id=boot_id(data.get("boot_id")),
-        sequence=_number(data.get("seq")),
-        facility=_number(data.get("facility")) if is_record else None,
-        priority=_number(data.get("priority")) if is_record else None,
-        time_ns=rfc3339_ns(data.get("time")),
-        hostname=_text(data.get("node")),
+        text if isinstance(text, str) else "",
+        uptime_us,
+        "" if uptime_us is None else uptime_stamp(uptime_us),
+        boot_id(data.get("boot_id")),
+        _number(data.get("seq")),
+        _number(data.get("facility")) if is_record else None,
+        _number(data.get("priority")) if is_record else None,
+        rfc3339_ns(data.get("time")),
+        _text(data.get("node")),
         heartbeat=kind == "heartbeat",
         missed=(_number(data.get("missed")) or 0) if kind == "missed" else 0,
         foreign=not is_record,
+        sealed=True,
     )
 
 
@@ -113,16 +114,17 @@ def _journald(data: Mapping[str, Any], *, byte_messages: bool) -> Layer | None:
     uptime_us = _number(data.get("_SOURCE_MONOTONIC_TIMESTAMP"))
     realtime_us = _number(data.get("_SOURCE_REALTIME_TIMESTAMP", data.get("__REALTIME_TIMESTAMP")))
     return Layer(
-        text=text,
-        sealed=True,
-        uptime_us=uptime_us,
-        uptime_stamp="" if uptime_us is None else uptime_stamp(uptime_us),
-        boot_id=boot_id(data.get("_BOOT_ID")),
-        facility=facility,
-        priority=_number(data.get("PRIORITY")),
-        time_ns=None if realtime_us is None else realtime_us * 1000,
-        hostname=_text(data.get("_HOSTNAME")),
+        text,
+        uptime_us,
+        "" if uptime_us is None else uptime_stamp(uptime_us),
+        boot_id(data.get("_BOOT_ID")),
+        None,  # the journal does not keep the ring's numbers
+        facility,
+        _number(data.get("PRIORITY")),
+        None if realtime_us is None else realtime_us * 1000,
+        _text(data.get("_HOSTNAME")),
         foreign=foreign,
+        sealed=True,
     )
 
 
@@ -207,6 +209,8 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> int | None:
     """A number below 2**63, from a number or its digits; None otherwise."""
+    if value is None:
+        return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
         value = int(value)
     return value if isinstance(value, int) and 0 <= value < 1 << 63 else None

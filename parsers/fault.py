@@ -55,12 +55,15 @@ class Trust(Enum):
     POD = "pod"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fault:
     """One decoded observation.
 
     The parser fills what the text says; the observer that knows the stream fills
     ``node``, ``time_ns``, ``boot_id``, ``source`` and ``trust`` (``dataclasses.replace``).
+
+    Not frozen: that would make it three times as slow to build. Only ``parsers.decode``, which
+    had it built, changes it, and only before it hands it out.
     """
 
     fault_id: str  # "xid/79", "sxid/12028", "kernel/gpu-lost", "workload/invalid-device-ordinal"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from parsers.catalog import nvlink_rules
@@ -54,10 +54,7 @@ def judge(code: int, body: str, detail: dict[str, str]) -> tuple[Severity, Remed
     by_word = _BY_WORD[word]
     if not intrinfo:
         return by_word
-    units = _units().get((code, unit.lower()), ())
-    found = _Found()
-    for each in units:
-        found.add(each, int(intrinfo, 16), int(status, 16) if status else None)
+    found = _found(code, unit.lower(), int(intrinfo, 16), int(status, 16) if status else None)
     action = found.action
     if action is None:
         return by_word
@@ -106,6 +103,14 @@ class _Found:
             if unit.by == "bits":
                 known = sum(rule.match or 0 for rule in unit.rules)
                 self.strange = self.strange or bool(status & ~known)
+
+
+@lru_cache(maxsize=1024)  # a link that fails repeats itself; nobody changes what was found
+def _found(code: int, unit: str, intrinfo: int, status: int | None) -> _Found:
+    found = _Found()
+    for each in _units().get((code, unit), ()):
+        found.add(each, intrinfo, status)
+    return found
 
 
 def _fitting(unit: Unit, reason: int, status: int | None) -> Iterator[UnitRule]:

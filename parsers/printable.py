@@ -17,18 +17,19 @@ _COLOURS = re.compile(r"(?:\x1b(?:\[[0-9;?]{0,16}[A-Za-z]|\(B))+")
 # /dev/kmsg prints control characters, bytes above 127 and the backslash as \xNN. Letters are
 # never printed so; decoding them would let a line hide from the server's filter.
 _ESCAPES = re.compile(r"(?:\\x(?:[01][0-9a-f]|5c|7f|[89a-f][0-9a-f]))+")
+_ASCII = bytes(range(0x20, 0x7F))
 _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def clean(text: str) -> str:
+def clean(text: str, *, escapes: bool = True) -> str:
     """``text`` without colours and surrounding blanks; other control characters replaced.
 
     Printable text is returned as it is, apart from blanks at both ends. Surrogates of an
     undecodable byte and every control character but the tab become U+FFFD. Escapes of
-    /dev/kmsg (``\\xNN``) are decoded as UTF-8.
+    /dev/kmsg (``\\xNN``) are decoded as UTF-8, unless ``escapes`` is False.
     """
     text = text.strip()
-    if "\\x" in text:
+    if escapes and "\\x" in text:
         text = _ESCAPES.sub(_decode_escapes, text)
     if text.isprintable():
         return text
@@ -36,6 +37,15 @@ def clean(text: str) -> str:
         text = _COLOURS.sub(_drop_at_edge, text)
     kept = (c if c.isprintable() or c == "\t" else REPLACEMENT for c in text)
     return "".join(kept).strip()
+
+
+def is_plain(text: str) -> bool:
+    """True if there is nothing in a text that ``clean`` would change, but for blanks around it."""
+    if "\\x" in text:
+        return False
+    if text.isascii():  # half the time of isprintable
+        return not text.encode().translate(None, _ASCII)
+    return text.isprintable()
 
 
 def printable(text: str, limit: int) -> str:

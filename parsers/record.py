@@ -15,12 +15,13 @@ only what it is sure of; the layers say the same of it, which property tests pro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from parsers import envelopes, stamps
-from parsers.layer import Layer
-from parsers.printable import clean, printable
-from parsers.wallclock import RFC3339, moment, rfc3339_ns
+from parsers.layer import Layer, LogRecord
+from parsers.printable import clean, is_plain, printable
+from parsers.wallclock import RFC3339, moment
+
+__all__ = ["LINE_LIMIT", "LogRecord", "unwrap", "unwrap_by_layers"]
 
 #: Longer lines are cut to this many characters before anything else.
 LINE_LIMIT = 65_536
@@ -31,9 +32,9 @@ _HOST_LIMIT = 253
 #: So begin the driver's messages. No wrapper begins so: nothing is left to take off.
 _MESSAGES = ("NVRM: ", "nvidia-nvswitch")
 # The patterns of parsers.stamps for the commonest wrappers of such a message, in one step each.
-_STAMP = r"\[ {0,12}([0-9]{1,12})\.([0-9]{6})\](?: ?\[ {0,8}[TC][0-9]{1,10}\])? ?"
+_STAMP = r"\[ {0,12}([0-9]{1,12}\.[0-9]{6})\](?: ?\[ {0,8}[TC][0-9]{1,10}\])? ?"
 _MESSAGE = r"(?=NVRM: |nvidia-nvswitch)"
-_STAMPED = re.compile(_STAMP + _MESSAGE)
+_KERNEL = re.compile(rf"(?:{_STAMP})?{_MESSAGE}")
 _SYSLOG = re.compile(
     r"(?:<([0-9]{1,3})>)?"
     r"(?:[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ([^ \[\]:]{1,253}) kernel: ?)?"
@@ -44,128 +45,124 @@ _TIMED = re.compile(
     rf"(?:{_STAMP})?{_MESSAGE}"
 )
 _RFC5424 = re.compile(
-    rf"<([0-9]{{1,3}})>1 ({RFC3339}) ([^ ]{{1,253}}) kernel [^ ]{{1,128}} [^ ]{{1,32}} - ?"
+    rf"<([0-9]{{1,3}})>1 {RFC3339} ([^ ]{{1,253}}) kernel [^ ]{{1,128}} [^ ]{{1,32}} - ?"
     rf"(?:{_STAMP})?{_MESSAGE}"
 )
-
-
-@dataclass(slots=True)
-class LogRecord:
-    """A message and what its wrappers told. Empty or None means: the line does not say.
-
-    Not frozen, for the speed of reading; nobody changes a record.
-    """
-
-    text: str  # the message itself, all wrappers removed
-    uptime_us: int | None = None  # kernel uptime, microseconds
-    uptime_stamp: str = ""  # the same as printed ("538441.007373"); part of the identity
-    boot_id: str = ""  # lower-case hex without dashes
-    sequence: int | None = None  # /dev/kmsg sequence number
-    facility: int | None = None  # syslog facility; 0 is the kernel itself
-    priority: int | None = None  # syslog level 0 to 7
-    time_ns: int | None = None  # wall-clock time if the wrapper states one with year and zone
-    hostname: str = ""
-    heartbeat: bool = False  # our forwarder's heartbeat, not a kernel record
-    missed: int = 0  # kernel records that our forwarder reports as missed (EPIPE)
-    repeated: int = 1  # "message repeated N times: [ ... ]" unwrapped
-    foreign: bool = False  # surely not from the kernel's ring: gives no kernel faults
 
 
 def unwrap(line: str) -> LogRecord:
     """Take all wrappers off one line. Never raises; an unknown shape is text as it is."""
     text = line[:LINE_LIMIT].strip()
-    record = _at_once(text) if _is_plain(text) else None
+    record = _at_once(text) if is_plain(text) else None
     return unwrap_by_layers(line) if record is None else record
-
-
-def _is_plain(text: str) -> bool:
-    """True if there is nothing in a text that ``clean`` would change."""
-    return text.isprintable() and "\\x" not in text
 
 
 def _at_once(text: str) -> LogRecord | None:
     """One of the commonest wrappers around a message of the driver; None for anything else."""
-    if text.startswith("{"):
+    first = text[:1]
+    if first == "{":
         return _from_json(text)
-    if text.startswith(_MESSAGES):
-        return LogRecord(text)
-    if match := _SYSLOG.match(text):
-        prefix, host, seconds, micros = match.groups()
-        record = LogRecord(text[match.end() :])
-        if prefix is not None:
-            record.facility, record.priority = int(prefix) >> 3, int(prefix) & 7
-    elif match := _TIMED.match(text):
-        host, seconds, micros = match.group(9, 10, 11)
-        record = LogRecord(text[match.end() :], time_ns=moment(match))
+    prefix = host = stamp = time_ns = None
+    match: re.Match[str] | None
+    if first == "[":
+        if (match := _KERNEL.match(text)) is None:
+            return None
+        stamp = match[1]
+    elif "0" <= first <= "9":
+        if (match := _TIMED.match(text)) is None:
+            return None
+        second, fraction, zone, host, stamp = match.groups()
+        time_ns = moment(second, fraction, zone)
+    elif match := _SYSLOG.match(text):
+        prefix, host, stamp = match.groups()
     elif match := _RFC5424.match(text):
-        prefix, stamp, host, seconds, micros = match.group(1, 2, 11, 12, 13)
-        record = LogRecord(text[match.end() :], time_ns=rfc3339_ns(stamp))
-        record.facility, record.priority = int(prefix) >> 3, int(prefix) & 7
+        prefix, second, fraction, zone, host, stamp = match.groups()
+        time_ns = moment(second, fraction, zone)
     else:
         return None
-    if host:
-        record.hostname = host  # printable as the text, and bounded by the pattern
-    if seconds is not None:
-        record.uptime_us, record.uptime_stamp = int(seconds + micros), f"{seconds}.{micros}"
-    return record
+    facility = priority = None
+    if prefix is not None:
+        number = int(prefix)
+        facility, priority = number >> 3, number & 7
+    return LogRecord(
+        text[match.end() :],
+        None if stamp is None else int(stamp.replace(".", "")),
+        stamp or "",
+        "",
+        None,
+        facility,
+        priority,
+        time_ns,
+        host or "",  # printable as the text, and bounded by the pattern
+        plain=True,
+    )
 
 
 def _from_json(text: str) -> LogRecord | None:
-    byte_messages = any(start in text for start in envelopes.BYTE_MESSAGES)
-    layer = envelopes.peel(text, byte_messages=byte_messages)
-    message = layer.text.strip() if layer is not None else ""
-    if layer is None or not _is_plain(message):
+    byte_messages = _has_byte_messages(text)
+    record = envelopes.peel(text, byte_messages=byte_messages)
+    if record is None:
         return None
-    if message.startswith(_MESSAGES):
-        return _merge(message, [layer])
-    if match := _STAMPED.match(message):
-        if layer.uptime_us is None:
-            seconds, micros = match.groups()
-            layer.uptime_us, layer.uptime_stamp = int(seconds + micros), f"{seconds}.{micros}"
-        return _merge(message[match.end() :], [layer])
-    return None
+    message = record.text.strip()
+    # Without escapes the message is a part of the line, of which it is known.
+    if ("\\" in text or byte_messages) and not is_plain(message):
+        return None
+    match = _KERNEL.match(message)
+    if match is None:
+        return None
+    stamp = match[1]
+    if stamp is not None:
+        if record.uptime_us is None:
+            record.uptime_us, record.uptime_stamp = int(stamp.replace(".", "")), stamp
+        message = message[match.end() :]
+    record.plain = True
+    return _told(message, record)
+
+
+def _has_byte_messages(line: str) -> bool:
+    compact, spaced = envelopes.BYTE_MESSAGES
+    return compact in line or spaced in line
 
 
 def unwrap_by_layers(line: str) -> LogRecord:
     """The same, one layer after the other: for every shape, and slower."""
     line = line[:LINE_LIMIT]
-    text = clean(line)
+    text = _readable(line)
     layers: list[Layer] = []
     while len(layers) < _MAX_LAYERS and not text.startswith(_MESSAGES):
         layer = None
         if layers and layers[-1].sealed:
             layer = stamps.stamp(text)
         elif text.startswith("{"):
-            byte_messages = any(start in line for start in envelopes.BYTE_MESSAGES)
-            layer = envelopes.peel(text, byte_messages=byte_messages)
+            layer = envelopes.peel(text, byte_messages=_has_byte_messages(line))
         else:
             layer = stamps.peel(text)
         if layer is None:
             break
         layers.append(layer)
-        text = clean(layer.text)
+        text = _readable(layer.text)
+    text = clean(text)
     return _merge(text, layers) if layers else LogRecord(text)
+
+
+def _readable(text: str) -> str:
+    """``clean``, but for the kernel's escapes where the text may end in an envelope: to JSON a
+    backslash means something else, and decoding it there would make the envelope unreadable."""
+    return clean(text, escapes=not ("{" in text and text.rstrip().endswith("}")))
 
 
 def _merge(text: str, layers: list[Layer]) -> LogRecord:
     told = layers[0]
     for inner in layers[1:]:
         _add(told, inner)
-    return LogRecord(
-        text,
-        told.uptime_us,
-        told.uptime_stamp,
-        told.boot_id,
-        told.sequence,
-        told.facility,
-        told.priority,
-        told.time_ns,
-        printable(told.hostname, _HOST_LIMIT) if told.hostname else "",
-        told.heartbeat,
-        told.missed,
-        told.repeated,
-        told.foreign,
-    )
+    return _told(text, told)
+
+
+def _told(text: str, record: LogRecord) -> LogRecord:
+    record.text = text
+    if record.hostname:
+        record.hostname = printable(record.hostname, _HOST_LIMIT)
+    return record
 
 
 def _add(told: Layer, inner: Layer) -> None:

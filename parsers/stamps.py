@@ -110,7 +110,8 @@ def _pri(text: str) -> Layer | None:
     inside = text[match.end() :]
     host, time_ns, sealed = "", None, False
     if header := _RFC5424.match(inside):
-        inside, host, time_ns, sealed = inside[header.end() :], header[9], moment(header), True
+        time_ns, host, sealed = moment(*header.group(1, 2, 3)), header[4], True
+        inside = inside[header.end() :]
     return Layer(
         text=inside,
         sealed=sealed,
@@ -125,7 +126,7 @@ def _iso(text: str) -> Layer | None:
     match = _ISO.match(text)
     if not match:
         return None
-    inside, time_ns = text[match.end() :], moment(match)
+    inside, time_ns = text[match.end() :], moment(*match.groups())
     if cri := _CRI.match(inside):
         return Layer(text=inside[cri.end() :], time_ns=time_ns)
     if kernel := _FROM_KERNEL.match(inside):

@@ -22,13 +22,14 @@ _HEAD = re.compile(
     r"\((?:PCI:([0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f])\.([0-7])|([^()]{1,64}))\): "
     r"([0-9]{1,10})(?=,|[ \t]|\.?\Z)"
 )
-_WORD = re.compile(r"(fatal|non-?fatal|correctable)\b", re.IGNORECASE)
-_LINK = re.compile(r", Link ([0-9]{1,3})\b")
+_WORD = re.compile(
+    r"(fatal|non-?fatal|correctable)\b(?:(?-i:, Link )([0-9]{1,3})\b)?", re.IGNORECASE
+)
 _INSTANCE = re.compile(r", instance=([0-9]{1,4}), chiplet=([0-9]{1,4})\Z")
 _CONTINUATION = re.compile(r"Severity [0-9]|Data \{")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SxidLine:
     """A Fault, and whether the line only continues an error told before."""
 
@@ -53,23 +54,26 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> SxidLine | None:
         detail["function"] = function
     body = text[head.end() :].removeprefix(",").strip()
     severity, remedy = Severity.UNKNOWN, Remedy.NONE
-    continuation = _CONTINUATION.match(body) is not None
+    said = _WORD.match(body)
+    continuation = said is None and _CONTINUATION.match(body) is not None
     if not continuation:
-        judged = _judge(body, catalog.get(code), detail)
+        judged = _judge(said, catalog.get(code), detail)
         if device:
             severity, remedy = judged
     fault = Fault(f"sxid/{code}", severity, remedy, device=device, detail=detail)
     return SxidLine(fault, continuation)
 
 
-def _judge(body: str, entry: Entry | None, detail: dict[str, str]) -> tuple[Severity, Remedy]:
-    match = _WORD.match(body)
-    word = match[1].lower().replace("-", "") if match else ""
-    if match:
-        detail["word"] = word
-        if link := _LINK.match(body, match.end()):
-            detail["link"] = str(int(link[1]))
-        elif where := _INSTANCE.search(body, max(match.end(), len(body) - 40)):
+def _judge(
+    said: re.Match[str] | None, entry: Entry | None, detail: dict[str, str]
+) -> tuple[Severity, Remedy]:
+    word = ""
+    if said is not None:
+        printed, link = said.groups()
+        detail["word"] = word = printed.lower().replace("-", "")
+        if link:
+            detail["link"] = str(int(link))
+        elif where := _INSTANCE.search(said.string, max(said.end(), len(said.string) - 40)):
             detail["instance"], detail["chiplet"] = where[1], where[2]
     if entry is None:
         return Severity.UNKNOWN, Remedy.NONE

@@ -16,17 +16,19 @@ from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity
 from parsers.printable import printable
 
-# Group 1 is the address as the driver prints it, group 2 any other text in the parenthesis.
+# Group 1 is the address as the driver prints it, group 2 any other text in the parenthesis, then
+# code, pid and whether a process name follows.
 _HEAD = re.compile(
     r"(?:NVRM: |nvrm: )?(?:Xid|XID|xid) "
     r"\((?:PCI:([0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f])|([^()]{1,64}))\): "
     r"([0-9]{1,10})(?=,|[ \t]|\.?\Z)"
+    # Pid and process name; all of it may be missing, so that it never decides about the head.
+    r",?[ \t]*(?:pid='?(?:<[^<>,]{1,16}>|([0-9]{1,10}))'?,?[ \t]*)?(name=)?"
 )
 _INSIDE = re.compile(
     r"((?:PCI:)?[0-9a-fA-F:.]{4,20})"
     r"(?: \[?GPU-I:([0-9]{1,3})\]?(?: \[?GPU-CI:([0-9]{1,3})\]?)?)?"
 )
-_PROCESS = re.compile(r",?[ \t]*(?:pid='?(?:<[^<>,]{1,16}>|([0-9]{1,10}))'?,?[ \t]*)?(name=)?")
 _COMM_LENGTH = 15  # the kernel's TASK_COMM_LEN without its final zero
 
 _RECOVERY = re.compile(
@@ -58,19 +60,24 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
     head = _HEAD.match(text)
     if head is None:
         return None
-    device, inside, digits = head.groups()
+    device, inside, digits, pid, named = head.groups()
     code = int(digits)
-    detail: dict[str, str] = {}
-    body = _read(text, head.end(), detail)
+    detail: dict[str, str] = {"pid": pid} if pid else {}
+    body = text[head.end() :].rstrip()
+    if named:
+        name, body = _split_name(body)
+        if name and name != "<unknown>":
+            detail["process"] = printable(name, 64)
     if device is None:
         device = _address(inside, detail)
     entry = catalog.get(code)
     if entry is None or not device:
         return Fault(f"xid/{code}", Severity.UNKNOWN, Remedy.NONE, device=device, detail=detail)
+    severity, remedy = entry.severity, entry.remedy
     reader = _READERS.get(code)
-    judged = reader(entry, body, detail) if reader else None
-    severity, remedy = judged or (entry.severity, entry.remedy)
-    return Fault(entry.fault_id, severity, remedy, device=device, detail=detail)
+    if reader is not None and (judged := reader(entry, body, detail)) is not None:
+        severity, remedy = judged
+    return Fault(entry.fault_id, severity, remedy, device, detail=detail)
 
 
 def _address(inside: str, detail: dict[str, str]) -> str:
@@ -86,23 +93,6 @@ def _address(inside: str, detail: dict[str, str]) -> str:
     return address.device
 
 
-def _read(text: str, start: int, detail: dict[str, str]) -> str:
-    """The driver's own words after pid and process name; "" when the line ends before."""
-    match = _PROCESS.match(text, start)
-    if match is None:
-        return ""
-    pid, named = match.groups()
-    if pid:
-        detail["pid"] = pid
-    body = text[match.end() :].rstrip()
-    if not named:
-        return body
-    name, body = _split_name(body)
-    if name and name != "<unknown>":
-        detail["process"] = printable(name, 64)
-    return body
-
-
 def _split_name(text: str) -> tuple[str, str]:
     """A process name and what follows. The name may hold any text, ", " too: the separator
     is the last one that the kernel's bound on names allows."""
@@ -110,8 +100,8 @@ def _split_name(text: str) -> tuple[str, str]:
     end = text.rfind(", ", 0, _COMM_LENGTH + 2)
     if end < 0:
         end = text.find(", ")
-    if end < 0:
-        return text, ""
+        if end < 0:
+            return text, ""
     # All of it may be the name: too short to tell a name from words, so it decides nothing.
     body = text[end + 2 :].strip() if len(text) > _COMM_LENGTH else ""
     return text[:end], body

@@ -202,7 +202,9 @@ def _time(value: object) -> int:
 
 def _aliases(name: str, addresses: object, provider_id: object) -> tuple[str, ...]:
     found = [
-        _word(entry.get("address")) for entry in _maps(addresses) if entry.get("type") in _ADDRESSES
+        _word(entry.get("address"))
+        for entry in _maps(addresses)
+        if _text(entry.get("type")) in _ADDRESSES
     ]
     found.append(_word(provider_id).rsplit("/", 1)[-1])
     return tuple(dict.fromkeys(a for a in found if a and a != name))[:_MAX_ALIASES]

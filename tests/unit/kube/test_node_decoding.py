@@ -116,6 +116,11 @@ def test_a_selector_that_cannot_be_evaluated_here_is_refused(selector: str) -> N
         decoder(selector)
 
 
+def test_an_address_of_a_type_that_is_no_text_is_passed_over() -> None:
+    odd = [{"type": {}, "address": "10.0.0.9"}, {"type": "InternalIP", "address": "10.0.0.1"}]
+    assert view(node(status={"addresses": odd})).aliases[:1] == ("10.0.0.1",)
+
+
 def test_a_node_without_a_usable_name_is_counted() -> None:
     ours = decoder()
     odd: list[object] = [None, 3, [], {}, {"metadata": None}, {"metadata": {"name": "a\nb"}}]

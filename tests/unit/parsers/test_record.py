@@ -236,3 +236,13 @@ def test_a_host_name_is_printable_text(host: str) -> None:
     line = json.dumps({"MESSAGE": MESSAGE, "_TRANSPORT": "kernel", "_HOSTNAME": host})
 
     assert unwrap(line).hostname.isprintable()
+
+
+def test_an_escape_of_the_kernel_inside_json_does_not_hide_the_message() -> None:
+    said = r"NVRM: Xid (PCI:0000:3b:00): 79, pid=7, name=a\x0ab, GPU has fallen off the bus."
+    for line in (json.dumps({"MESSAGE": said, "_TRANSPORT": "kernel"}), json.dumps({"log": said})):
+        text = unwrap(line).text
+
+        assert text.startswith("NVRM: Xid (PCI:0000:3b:00): 79, pid=7, name=a")
+        assert "\n" not in text
+        assert r"\x0a" not in text

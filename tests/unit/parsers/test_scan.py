@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import string
 from collections.abc import Callable, Iterable
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parsers.fault import TEXT_LIMIT
+from parsers.printable import clean, is_plain, printable
 from parsers.record import unwrap, unwrap_by_layers
 from parsers.scan import ScanHit, scan, scan_all, scan_stream
 from tests.support.wrapped_lines import WRAPPERS, journald, rows
@@ -141,3 +144,37 @@ def test_a_fault_is_complete_for_its_own_line_only() -> None:
     line = f"[1.500000] {XID_79}\n[2.500000] {XID_79}\n".encode()
 
     assert [hit.fault.uptime_us for hit in fast(line)] == [1_500_000, 2_500_000]
+
+
+@pytest.mark.parametrize("seed", range(9, 12))
+def test_the_evidence_is_printable_and_bounded_however_the_line_was_read(seed: int) -> None:
+    for hit in fast(generated(seed, 2500)):
+        text = hit.fault.text
+
+        assert text == printable(text, TEXT_LIMIT)
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x00", "\u202e", "\ud800"])
+def test_a_json_escape_brings_nothing_into_the_evidence(odd: str) -> None:
+    line = json.dumps({"log": f"{XID_79}{odd}!", "stream": "stdout"})
+
+    assert unwrap(line) == unwrap_by_layers(line)
+    assert [hit.fault.text.isprintable() for hit in fast(line.encode())] == [True]
+
+
+def test_what_one_line_tells_of_a_unit_is_its_own() -> None:
+    told = "NVRM: Xid (PCI:0000:3b:00): 145, RLW_REMAP Nonfatal XC0 i0 Link {} (0x00000004 0x{})"
+    lines = [told.format(1, "00000001"), told.format(2, "00000001"), told.format(3, "00000000")]
+
+    found = [hit.fault for hit in fast("\n".join([*lines, lines[0]]).encode())]
+
+    assert [fault.detail["link"] for fault in found] == ["1", "2", "3", "1"]
+    assert found[0] == found[3]
+    assert found[0].detail is not found[3].detail
+
+
+@given(st.text() | st.text(alphabet="\\xX5c ~\x7f\x1f\t\u00a0é", max_size=12))
+def test_a_plain_text_is_one_that_cleaning_does_not_change(text: str) -> None:
+    assert is_plain(text) == (text.isprintable() and "\\x" not in text)
+    if is_plain(text):
+        assert clean(text) == text.strip()
