@@ -28,7 +28,7 @@ stage = @began=$$(date +%s); status=0; ( $(2) ) || status=$$?; \
 	printf '%s\t%s\t%s\n' '$(1)' $$(( $$(date +%s) - began )) $$status >> "$$TIMINGS"; fi; \
 	exit $$status
 
-.PHONY: help demo test lint unit e2e node e2e-node bench images generate servers packages debs \
+.PHONY: help demo test lint unit e2e node e2e-node bench fuzz images generate servers packages debs \
 	environment fmt clean
 
 help: ## show this list
@@ -83,6 +83,9 @@ generate: $(STAMP) ## bring generated files up to date: docs/reference, chart sc
 
 bench: $(STAMP) ## measure; a table here and build/bench.json
 	$(call stage,bench,mkdir -p build && $(BIN)/python -m benchmarks $(ARGS))
+
+fuzz: $(STAMP) ## hostile input for parsers and readers, 10 CPU minutes (ARGS='--seconds 60')
+	$(call stage,fuzz,$(BIN)/python -m tests.fuzz --seconds 600 $(ARGS))
 
 servers: python ## build the real servers for e2e, once (about 20 minutes on 2 cores)
 	$(call stage,servers,$(PYTHON) tests/servers/build.py)

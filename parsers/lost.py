@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 
 from parsers.device import PciAddress, normalise
-from parsers.fault import Fault, Remedy, Severity
+from parsers.fault import TEXT_LIMIT, Fault, Remedy, Severity
 from parsers.instant import Instant, Recent
 
 #: Longest time between two successive records of one message, in seconds.
@@ -65,13 +65,14 @@ class LostGpus:
             return _lost(normalise(one_line[1]), text)
         if first := _FIRST.match(text):
             return self._first(first, text, (node, injected), at)
+        kept = text[:TEXT_LIMIT]  # what is remembered of it
         if second := _SECOND.match(text):
             rest = _FILLER.match(text, second.end())
             if rest and text.startswith(_TAIL, rest.end()):
-                return self._end(text, (node, injected), at)
-            self._second(text, (node, injected), at)
+                return self._end(kept, (node, injected), at)
+            self._second(kept, (node, injected), at)
         elif _THIRD.match(text):
-            return self._end(text, (node, injected), at)
+            return self._end(kept, (node, injected), at)
         return None
 
     def _first(

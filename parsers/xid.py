@@ -29,6 +29,9 @@ _INSIDE = re.compile(
     r"((?:PCI:)?[0-9a-fA-F:.]{4,20})"
     r"(?: \[?GPU-I:([0-9]{1,3})\]?(?: \[?GPU-CI:([0-9]{1,3})\]?)?)?"
 )
+# A head this short fits into a process name behind a line feed, which /proc/kmsg and syslog(2)
+# print as a line of its own. The driver's own heads are longer.
+_FORGEABLE = 14
 _COMM_LENGTH = 15  # the kernel's TASK_COMM_LEN without its final zero
 
 _RECOVERY = re.compile(
@@ -71,7 +74,7 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
     if device is None:
         device = _address(inside, detail)
     entry = catalog.get(code)
-    if entry is None or not device:
+    if entry is None or not device or head.end(3) <= _FORGEABLE:
         return Fault(f"xid/{code}", Severity.UNKNOWN, Remedy.NONE, device=device, detail=detail)
     severity, remedy = entry.severity, entry.remedy
     reader = _READERS.get(code)

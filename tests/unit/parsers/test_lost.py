@@ -6,6 +6,8 @@ import pytest
 
 from parsers.decode import Decoder
 from parsers.fault import Fault, Remedy, Severity
+from parsers.instant import Instant
+from parsers.lost import LostGpus
 from parsers.record import unwrap
 
 S = 1_000_000_000
@@ -143,3 +145,16 @@ def test_memory_stays_bounded() -> None:
 
     assert len(decoder._lost._nodes) <= 8
     assert max(len(s.begun) for s in decoder._lost._nodes._entries.values()) <= 16
+
+
+def test_what_is_remembered_of_a_half_told_loss_is_bounded() -> None:
+    lost = LostGpus()
+    at = Instant(10**9, None, "", 1)
+    lost.feed("NVRM: The NVIDIA GPU 0000:3b:00.0", "a", at, injected=False)
+    lost.feed(f"NVRM: installed in this system has {'x' * 65_000}", "a", at, injected=False)
+    end = "NVRM: fallen off the bus and is not responding to commands."
+    fault = lost.feed(end + "x" * 65_000, "a", at, injected=False)
+
+    assert fault is not None
+    assert fault.device == "0000:3b:00"
+    assert len(fault.text) < 2_000

@@ -339,3 +339,10 @@ def test_a_long_line_is_read_in_linear_time() -> None:
             text = f"NVRM: Xid (PCI:0000:3b:00): {code}, " + piece * (65_536 // len(piece))
             assert parser.parse(text, catalog.xids()) is not None
     assert time.process_time() - began < 5  # 42 lines of 64 KiB
+
+
+@pytest.mark.parametrize("text", ["Xid (3b:0): 79, Ch 00000008", "xid (3b:0): 79"])
+def test_a_head_that_fits_into_a_process_name_never_acts(text: str) -> None:
+    fault = parser.parse(text, catalog.xids())
+
+    assert fault is None or fault.severity is Severity.UNKNOWN
