@@ -45,7 +45,7 @@ def run(
         prog="python -m benchmarks", description="Measure against real servers on loopback."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks)}")
-    parser.add_argument("--quick", action="store_true", help="about 4 minutes, coarser figures")
+    parser.add_argument("--quick", action="store_true", help="shorter runs, coarser figures")
     parser.add_argument("--seconds", type=float, help="watch so long (steady: 330, node: 180)")
     parser.add_argument("--nodes", type=int, help="nodes in steady state (1000)")
     parser.add_argument("--output", type=Path, default=results, help="JSON file to write")

@@ -22,10 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run as a file: the checkout is not on the path then
 
-from deploy.chart import reference, values_schema  # noqa: E402
-from deploy.chart.annotated import values  # noqa: E402
-from konduktor_health import __version__  # noqa: E402
-from tests.servers import build  # noqa: E402
+from deploy.chart import reference, values_schema  # noqa: E402 - the path comes first
+from deploy.chart.annotated import values  # noqa: E402 - the path comes first
+from konduktor_health import __version__  # noqa: E402 - the path comes first
+from tests.servers import build  # noqa: E402 - the path comes first
 
 NAME = "konduktor-health"
 CHART = ROOT / "deploy/helm" / NAME

@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     options = _kmsg_options(parser, arguments)
     if arguments.drop_privileges:
-        from probes.privileges import PrivilegeError, keep_only_syslog
+        from probes.privileges import PrivilegeError, drop_privileges
 
         try:
-            keep_only_syslog(options.state)
+            drop_privileges(options.state)
         except PrivilegeError as error:
             sys.stderr.write(f"konduktor-probe kmsg: --drop-privileges: {error}\n")
             return 1

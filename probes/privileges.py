@@ -39,7 +39,7 @@ class PrivilegeError(Exception):
     """The kernel refused, or this is no Linux."""
 
 
-def keep_only_syslog(state: str = "") -> None:
+def drop_privileges(state: str = "") -> None:
     """Drop all capabilities but CAP_SYSLOG and the way to new ones; root becomes USER.
 
     ``state``: a file that USER has to be able to replace; its directory is made when it is not

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -30,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # run as a file: the checkout is not on the path then
 
-from deploy.docker import archive, engine, plain, wheels  # noqa: E402
-from deploy.docker.engine import BasePython, BuildError, Engine  # noqa: E402
-from deploy.docker.request import Options, parse  # noqa: E402
+from deploy.docker import archive, engine, plain, wheels  # noqa: E402 - the path comes first
+from deploy.docker.engine import BasePython, BuildError, Engine  # noqa: E402 - the path comes first
+from deploy.docker.request import Options, parse  # noqa: E402 - the path comes first
+from tests.servers.build import cache_root  # noqa: E402 - the path comes first
 
 HERE = Path(__file__).resolve().parent
 IMAGES = {"konduktor-health": "controller", "konduktor-health-probe": "probe"}
@@ -68,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def cache_folder() -> Path:
     """Where wheels and the plain base lie (``KONDUKTOR_HEALTH_CACHE`` overrides it)."""
-    override = os.environ.get("KONDUKTOR_HEALTH_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return (Path(override) if override else Path(base) / "konduktor-health") / "images"
+    return cache_root() / "images"
 
 
 def build_key(options: Options, root: Path) -> str:

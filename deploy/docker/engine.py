@@ -103,7 +103,7 @@ def call(
     try:
         # A list and no shell; the build's own commands. A group of its own, so that a deadline
         # ends what the command started too: it would hold the pipe open.
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - see above
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -76,6 +76,6 @@ def _open_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             # open until the process ends, hence no with
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - see above
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

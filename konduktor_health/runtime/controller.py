@@ -141,20 +141,20 @@ class Controller:
 
     def _lead(self, *, once: bool = False) -> bool:
         """Wait to lead; False when stopped before. ``once``: what cannot mend itself is raised."""
-        if self.lease is None:
-            return True
         lease = self.lease
+        if lease is None:
+            return True
         self.report.metrics.leader.set_function(lambda: float(lease.is_leader()))
         lease.start(self.stop)
-        if not self.lease.wait_leader(1.0) and self.lease.last_error() is None:
+        if not lease.wait_leader(1.0) and lease.last_error() is None:
             logger.info("waiting for the Lease: another replica leads")
         patience_s = ONCE_LEASES * self.settings.lease.duration_s
         deadline = self.clock.monotonic() + patience_s
         while not self.stop.is_set():
-            if self.lease.wait_leader(0.2):
+            if lease.wait_leader(0.2):
                 logger.info("leading")
                 return True
-            error = self.lease.last_error()
+            error = lease.last_error()
             if once and isinstance(error, HealthError) and not isinstance(error, TransientError):
                 raise error
             if once and self.clock.monotonic() > deadline:

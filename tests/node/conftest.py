@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +90,3 @@ def release(the_release: Release) -> Release:
     """The chart, installed as it is for a cluster without a shipper, on a Node that is well."""
     the_release.ensure()
     return the_release
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure shows the ends of the node's logs."""
-    report = yield
-    if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, RealNode | Release):
-                with contextlib.suppress(OSError, subprocess.SubprocessError):
-                    report.sections.append((f"logs of {type(value).__name__}", value.log_tail()))
-    return report

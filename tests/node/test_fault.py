@@ -27,8 +27,8 @@ def test_installed_release_has_state_and_lease_and_asks_for_nothing_it_may_not(
     release: Release,
 ) -> None:
     assert release.until_led() in {pod["metadata"]["name"] for pod in release.controllers()}
-    state = ["get", "configmap", f"{NAME}-state", "-n", NAMESPACE]
-    assert "sources" in release.node.commands.get(*state[1:])["data"]
+    state = release.node.commands.get("configmap", f"{NAME}-state", "-n", NAMESPACE)
+    assert "sources" in state["data"]
     calls = list(release.node.audit.calls(f"system:serviceaccount:{NAMESPACE}:{NAME}"))
     assert {"nodes", "leases", "configmaps"} <= {call.resource for call in calls}
     assert release.refused() == []

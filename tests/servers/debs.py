@@ -9,7 +9,7 @@ or is too old is looked for in the next suite of its line.
 
 Run ``python tests/servers/debs.py`` (or ``make debs``) to fetch what is missing; ``--list`` shows
 what is there, ``--check`` exits 1 when it is missing. The mirror is the one that apt uses here
-(``KONDUKTOR_HEALTH_DEBIAN`` names another). Standard library only; needs apt and dpkg, not root.
+(``NODE_TESTS_DEBIAN`` names another). Standard library only; needs apt and dpkg, not root.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class _Archive:
 
 def _mirror() -> str:
     """The Debian mirror of this machine's apt, or the one that the environment names."""
-    named = os.environ.get("KONDUKTOR_HEALTH_DEBIAN")
+    named = os.environ.get("NODE_TESTS_DEBIAN")
     if named:
         return named
     # --no-release-info: without it nothing is listed before a first `apt-get update`.
@@ -191,7 +191,7 @@ def _mirror() -> str:
     for uri in listed.splitlines():
         if uri.rstrip("/").endswith("/debian"):
             return uri.rstrip("/")
-    raise DebsError("apt here has no Debian mirror: set KONDUKTOR_HEALTH_DEBIAN to the URL of one")
+    raise DebsError("apt here has no Debian mirror: set NODE_TESTS_DEBIAN to the URL of one")
 
 
 def _output(command: list[str], cwd: Path) -> str:

@@ -31,7 +31,7 @@ def kmsg_options(found: list[Object], monkeypatch: pytest.MonkeyPatch) -> KmsgOp
 
     monkeypatch.setattr(cli, "run_kmsg", take)
     dropped: list[bool] = []  # not really: pytest would lose its own
-    monkeypatch.setattr("probes.privileges.keep_only_syslog", lambda _: dropped.append(True))
+    monkeypatch.setattr("probes.privileges.drop_privileges", lambda _: dropped.append(True))
     monkeypatch.setenv("NODE_NAME", "gpu-1")
     (daemon_set,) = [each for each in found if each["kind"] == "DaemonSet"]
     (container,) = pod_of(daemon_set)["containers"]

@@ -16,9 +16,9 @@ from probes.privileges import CAP_SYSLOG, USER
 _STATUS = "print(open('/proc/thread-self/status').read())"
 _AFTERWARDS = f"""
 import subprocess, sys
-from probes.privileges import keep_only_syslog
+from probes.privileges import drop_privileges
 {_STATUS}
-keep_only_syslog()
+drop_privileges()
 {_STATUS}
 sys.stdout.flush()
 subprocess.run(["cat", "/proc/self/status"], check=True)  # another program gains nothing
@@ -66,8 +66,8 @@ def test_root_becomes_a_user_that_owns_its_state_and_still_reads_the_kernel_log(
     state = reachable / "kmsg" / "position.json"
     program = f"""
 import os
-from probes.privileges import keep_only_syslog
-keep_only_syslog({str(state)!r})
+from probes.privileges import drop_privileges
+drop_privileges({str(state)!r})
 print(os.getresuid(), os.getresgid(), os.getgroups())
 open({str(state)!r}, "w").close()
 os.close(os.open("/dev/kmsg", os.O_RDONLY))
