@@ -78,8 +78,9 @@ def test_rolled_deployment_has_no_gap_and_a_fault_meanwhile_acts_once(release: R
 def test_restarted_kubelet_clears_nothing(release: Release) -> None:
     pci, _ = release.echo_xid()
     release.until_tainted_for(pci)
-    condition = _condition(release)
-    assert condition["status"] == "False"
+    condition = eventually(
+        lambda: _our_condition(release, "False"), lambda: f"a condition: {_condition(release)}"
+    )  # a taint comes first, the condition after it
     release.node.restart_kubelet()
     heard = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     eventually(lambda: _ready_heartbeat(release) >= heard, "kubelet's next status", 30, 0.2)
@@ -95,6 +96,12 @@ def test_restarted_kubelet_clears_nothing(release: Release) -> None:
 def _condition(release: Release, kind: str = "KonduktorHealthy") -> dict[str, Any]:
     conditions = release.node.kube.node(release.node.name)["status"]["conditions"]
     return next((dict(one) for one in conditions if one["type"] == kind), {})
+
+
+def _our_condition(release: Release, status: str) -> dict[str, Any]:
+    """Our condition, once it has this status; empty until then."""
+    condition = _condition(release)
+    return condition if condition.get("status") == status else {}
 
 
 def _ready_heartbeat(release: Release) -> str:
