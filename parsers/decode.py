@@ -2,40 +2,19 @@
 
 ``Decoder`` is fed records in the order of their log time, per node, and returns Faults.
 It is stateful only for what spans records (GPU lost in three records, the companions of
-an SXid), with bounded memory. ``LITERALS`` is what a server-side filter may look for: any
-line that ``Decoder`` turns into a Fault contains at least one of them (property-tested).
+an SXid), with bounded memory. Any line that gives a Fault contains one of its tables' literals
+(``parsers.tables``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from parsers import catalog, lost, sxid, workload, xid
-from parsers.catalog import Entry
-from parsers.envelopes import BYTE_MESSAGES
+from parsers import lost, sxid, tables, xid
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
 from parsers.record import LogRecord
-
-_PEERMEM = "nv_get_p2p_free_callback"
-#: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
-#: (Xid, SXid, GPU lost). The first holds for SXid too. Each stands inside one word group of the
-#: message, so that neither colours nor JSON escapes split it; the last two let journald's byte
-#: arrays through, and contain quotation marks.
-GPU_LITERALS: tuple[str, ...] = (
-    "Xid (",
-    "XID (",
-    "xid (",
-    "fallen off the bus",
-    "The NVIDIA GPU ",
-    "installed in this system has",
-    *BYTE_MESSAGES,
-)
-#: The same for all kernel rules.
-LITERALS: tuple[str, ...] = (*GPU_LITERALS, _PEERMEM)
-#: The same for pod-log rules.
-POD_LITERALS: tuple[str, ...] = tuple(rule.literal for rule in workload.POD_RULES)
+from parsers.rules import RuleSet
+from parsers.tables import Tables
 
 #: A continuation of an SXid within this many seconds of its main line tells nothing new.
 COMPANION_S = 10.0
@@ -47,15 +26,13 @@ _LOST_BY_XID = "xid/79"
 class Decoder:
     """Records of many nodes to Faults; remembers unfinished assemblies per node, bounded."""
 
-    def __init__(
-        self,
-        *,
-        xids: Mapping[int, Entry] | None = None,
-        sxids: Mapping[int, Entry] | None = None,
-        nodes: int = 4096,
-    ) -> None:
-        self._xids = catalog.xids() if xids is None else xids
-        self._sxids = catalog.sxids() if sxids is None else sxids
+    def __init__(self, read: Tables | None = None, *, nodes: int = 4096) -> None:
+        read = tables.shipped() if read is None else read
+        self._xids = read.xids
+        self._sxids = read.sxids
+        self._kernel = read.kernel
+        self._pod = read.pod
+        self._silent = read.silent
         self._lost = lost.LostGpus(nodes)
         # (node, device, fault id, injected) -> when it was last told
         self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
@@ -76,7 +53,7 @@ class Decoder:
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
-            fault = workload.parse_kernel(text) if _PEERMEM in text else None
+            fault = self._by_rule(self._kernel, text)
         if fault is None:
             return []
         _complete(fault, record, node, time_ns)
@@ -88,7 +65,7 @@ class Decoder:
         """Decode one pod-log line; pod faults never act alone (the caller sets trust pod)."""
         if record.heartbeat or record.missed:
             return []
-        fault = workload.parse_pod(record.text)
+        fault = self._by_rule(self._pod, record.text)
         if fault is None:
             return []
         _complete(fault, record, node or record.hostname, time_ns or record.time_ns or 0)
@@ -109,7 +86,11 @@ class Decoder:
         if fault is not None:
             told = self._told.get((node, fault.device, _LOST_BY_XID, injected))
             return None if told is not None and told.near(at, _SAME_EVENT_S) else fault
-        return workload.parse_kernel(text)
+        return self._by_rule(self._kernel, text)
+
+    def _by_rule(self, rules: RuleSet, text: str) -> Fault | None:
+        fault = rules.match(text)
+        return None if fault is None or fault.fault_id in self._silent else fault
 
     def _unless_told(
         self, line: sxid.SxidLine, node: str, at: Instant, *, injected: bool

@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from parsers import lost
+from parsers import lost, tables
 from parsers.blocks import FoundLine, Read, Search
-from parsers.decode import GPU_LITERALS, LITERALS, POD_LITERALS, Decoder
+from parsers.decode import Decoder
 from parsers.fault import Fault
 from parsers.record import unwrap, unwrap_by_layers
+from parsers.tables import GPU_LITERALS, Tables
 
 _ON_GPUS = ("xid/", "sxid/", lost.FAULT_ID)
 _BATCH_LINES = 256
 _BATCH_BYTES = 1 << 20
-#: What any rule looks for.
-ALL_LITERALS = LITERALS + POD_LITERALS
+
+
+def literals_of(rules: Tables) -> tuple[str, ...]:
+    """What any rule of these tables looks for."""
+    return rules.literals + rules.pod_literals
 
 
 @dataclass(slots=True)
@@ -32,10 +36,11 @@ class ScanHit:
     fault: Fault
 
 
-def scan(lines: Iterable[str]) -> Iterator[ScanHit]:
+def scan(lines: Iterable[str], rules: Tables | None = None) -> Iterator[ScanHit]:
     """The faults of ``lines``, in their order. Memory is bounded, whatever the lines are."""
-    search = Search(ALL_LITERALS)
-    decoder = Decoder()
+    rules = tables.shipped() if rules is None else rules
+    search = Search(literals_of(rules))
+    decoder = Decoder(rules)
     for number, line in enumerate(lines, start=1):
         if search.matches(line.encode("utf-8", "surrogatepass")):
             record = unwrap(line)
@@ -44,7 +49,12 @@ def scan(lines: Iterable[str]) -> Iterator[ScanHit]:
 
 
 def scan_stream(
-    read: Read, *, gpu_only: bool = False, number: bool = True, at_once: bool = False
+    read: Read,
+    rules: Tables | None = None,
+    *,
+    gpu_only: bool = False,
+    number: bool = True,
+    at_once: bool = False,
 ) -> Iterator[ScanHit]:
     """The faults of a stream of bytes, in its order; many times faster than line by line.
 
@@ -54,8 +64,9 @@ def scan_stream(
     ``at_once``: tell each fault as soon as it is read, not in batches. Memory is bounded, whatever
     the stream is.
     """
-    search = Search(GPU_LITERALS if gpu_only else ALL_LITERALS)
-    decoder = Decoder()
+    rules = tables.shipped() if rules is None else rules
+    search = Search(GPU_LITERALS if gpu_only else literals_of(rules))
+    decoder = Decoder(rules)
     for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
         for line in batch:
             record = unwrap(line.content.decode("utf-8", "surrogateescape"))
@@ -82,9 +93,9 @@ def _batches(lines: Iterator[FoundLine], most: int) -> Iterator[list[FoundLine]]
     yield batch
 
 
-def scan_all(lines: Iterable[str]) -> Iterator[ScanHit]:
+def scan_all(lines: Iterable[str], rules: Tables | None = None) -> Iterator[ScanHit]:
     """The reference: each line is unwrapped layer by layer and decoded, whatever it contains."""
-    decoder = Decoder()
+    decoder = Decoder(rules)
     for number, line in enumerate(lines, start=1):
         record = unwrap_by_layers(line)
         for fault in decoder.feed(record) or decoder.feed_pod(record):

@@ -19,7 +19,8 @@ from konduktor_health.cli.scan_progress import progress
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings
-from parsers.decode import LITERALS, POD_LITERALS, Decoder
+from parsers import tables
+from parsers.decode import Decoder
 from parsers.printable import printable
 from parsers.record import unwrap
 from parsers.scan import ScanHit
@@ -79,10 +80,11 @@ def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
     end_ns = clock.now_ns()
     client = LokiClient(settings.loki, clock=clock)
     number = 0
+    read = tables.shipped()
     for each in build_specs(settings):
         spec = for_cluster(each, settings.reading)
-        decoder = Decoder()
-        literals = POD_LITERALS if spec.pod else LITERALS
+        decoder = Decoder(read)
+        literals = read.pod_literals if spec.pod else read.literals
         start_ns = end_ns - seconds * NS
         for entry in history(client, spec, start_ns, end_ns, literals=literals, unwrap=unwrap):
             number += 1

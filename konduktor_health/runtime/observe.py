@@ -28,6 +28,7 @@ from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
+from parsers import tables
 from parsers.decode import Decoder
 
 MAX_UNKNOWN_NAMES = 1000
@@ -47,7 +48,7 @@ class Observer:
         *,
         clock: Clock,
         opted_out: Callable[[str], bool] = lambda _name: False,
-        decoder: Callable[[], Decoder] = Decoder,
+        decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
         surge_window_s: float = 600.0,
     ) -> None:
         self._feed = feed

@@ -24,7 +24,8 @@ from konduktor_health.clock import SystemClock
 from konduktor_health.model import Trust
 from konduktor_health.ports import LogEntry
 from konduktor_health.settings import LokiSettings, Settings
-from parsers.decode import LITERALS, Decoder
+from parsers import tables
+from parsers.decode import Decoder
 from parsers.record import unwrap
 from probes.kmsg.hostclock import HostClocks, PrintkClock
 from probes.kmsg.output import LineFormat
@@ -119,7 +120,12 @@ class Site:
         (wanted,) = build_specs(settings)
         clock, client = SystemClock(), self.client()
         source = LokiSource(
-            client, wanted, settings.reading, clock=clock, literals=LITERALS, unwrap=unwrap
+            client,
+            wanted,
+            settings.reading,
+            clock=clock,
+            literals=tables.recorded().literals,
+            unwrap=unwrap,
         )
         found: list[LogEntry] = []
 

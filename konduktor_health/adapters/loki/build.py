@@ -10,7 +10,7 @@ from konduktor_health.adapters.loki.reader import LokiSource
 from konduktor_health.clock import Clock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings, SourceSettings
-from parsers.decode import LITERALS, POD_LITERALS
+from parsers import tables
 from parsers.record import unwrap
 
 
@@ -34,13 +34,14 @@ def build_sources(settings: Settings, clock: Clock, stop: threading.Event) -> li
 
     Raises ConfigError for settings that cannot work.
     """
+    read = tables.recorded()
     return [
         LokiSource(
             LokiClient(settings.loki, clock=clock, stop=stop),
             one,
             settings.reading,
             clock=clock,
-            literals=POD_LITERALS if one.pod else LITERALS,
+            literals=read.pod_literals if one.pod else read.literals,
             unwrap=unwrap,
         )
         for one in build_specs(settings)

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parsers import tables
 from parsers.blocks import BLOCK_BYTES, LINE_BYTES, FoundLine, Search
-from parsers.decode import GPU_LITERALS
-from parsers.scan import ALL_LITERALS
+from parsers.scan import literals_of
+from parsers.tables import GPU_LITERALS
 
+ALL_LITERALS = literals_of(tables.shipped())
 TEXTS = (*ALL_LITERALS, "something else", "ab")
 
 

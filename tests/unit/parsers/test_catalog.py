@@ -14,7 +14,6 @@ from parsers.catalog import CatalogError, Entry, read, rules
 from parsers.decode import Decoder
 from parsers.fault import Fault, Remedy, Severity
 from parsers.record import unwrap
-from parsers.workload import POD_RULES
 
 ROW = {"code": 1, "mnemonic": "A", "class": "watch", "meaning": "b", "sources": ["driver"]}
 EVERY: list[Entry] = [
@@ -150,10 +149,6 @@ def test_examples_of_faults_without_a_code_are_as_bad_as_the_table_says() -> Non
         for line in entry.examples:
             (fault,) = decoded(line)
             assert (fault.severity, fault.remedy) == (entry.severity, entry.remedy), line
-
-
-def test_every_rule_for_pods_has_an_entry() -> None:
-    assert {rule.fault_id for rule in POD_RULES} <= catalog.others().keys()
 
 
 # ---------------------------------------------------------------- relations

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsers.decode import LITERALS, POD_LITERALS, Decoder
+from parsers import tables
+from parsers.decode import Decoder
 from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity, Trust
 from parsers.record import LINE_LIMIT, unwrap
@@ -83,7 +84,7 @@ def lines(draw: st.DrawFn) -> str:
 
 
 def named(line: str) -> bool:
-    return any(literal in line for literal in LITERALS)
+    return any(literal in line for literal in tables.shipped().literals)
 
 
 @settings(max_examples=1500, deadline=None)
@@ -238,7 +239,7 @@ def test_a_pod_line_is_an_application_fault_of_trust_pod() -> None:
         "workload/invalid-device-ordinal", Severity.APPLICATION,
     )  # fmt: skip
     assert (fault.remedy, fault.trust, fault.device) == (Remedy.NONE, Trust.POD, "")
-    assert any(literal in wrapped for literal in POD_LITERALS)
+    assert any(literal in wrapped for literal in tables.shipped().pod_literals)
 
 
 def test_pod_and_kernel_rules_do_not_mix() -> None:
@@ -249,7 +250,7 @@ def test_pod_and_kernel_rules_do_not_mix() -> None:
 
 
 def test_literals_are_few_and_survive_quoting_and_colours() -> None:
-    kernel_words = [literal for literal in LITERALS if "MESSAGE" not in literal]
+    kernel_words = [literal for literal in tables.shipped().literals if "MESSAGE" not in literal]
 
-    assert len(LITERALS) <= 10
+    assert len(tables.shipped().literals) <= 10
     assert not any(set(literal) & set(':]"\\/') or literal[0] == " " for literal in kernel_words)

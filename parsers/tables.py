@@ -1,0 +1,82 @@
+"""Which tables does a decoder read, and which of their rules give Faults?
+
+The shipped tables, or those with a user's file over them. Two choices of rules: ``shipped`` gives
+all that says something, for whoever looks at a log; ``recorded`` only what may stand on a Node, for
+the controller: its filter is asked of Loki at every poll, and costs by the number of literals.
+Rules that give no Fault are matched all the same, so that a line keeps its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from parsers import catalog
+from parsers.catalog import Entry
+from parsers.envelopes import BYTE_MESSAGES
+from parsers.fault import Severity
+from parsers.rules import Rule, RuleSet, kernel_rules, pod_rules
+
+#: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
+#: (Xid, SXid, GPU lost). The first holds for SXid too. Each stands inside one word group of the
+#: message, so that neither colours nor JSON escapes split it; the last two let journald's byte
+#: arrays through, and contain quotation marks.
+GPU_LITERALS: tuple[str, ...] = (
+    "Xid (",
+    "XID (",
+    "xid (",
+    "fallen off the bus",
+    "The NVIDIA GPU ",
+    "installed in this system has",
+    *BYTE_MESSAGES,
+)
+
+
+def says_something(rule: Rule) -> bool:
+    """Any rule but noise."""
+    return not rule.noise
+
+
+def concerns_node(rule: Rule) -> bool:
+    """What may become a record of the node that printed it: worse than info, and accusing it."""
+    return rule.severity is not Severity.INFO and rule.accuses == "node"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one decoder. ``keep``: rules whose lines give Faults."""
+
+    xids: Mapping[int, Entry]
+    sxids: Mapping[int, Entry]
+    kernel: RuleSet
+    pod: RuleSet
+    keep: Callable[[Rule], bool] = says_something
+    #: Fault ids of rules that match and give nothing.
+    silent: frozenset[str] = field(init=False)
+    #: What a server-side filter may look for: any kernel line that gives a Fault contains at least
+    #: one of these (property-tested).
+    literals: tuple[str, ...] = field(init=False)
+    #: The same for pods' lines.
+    pod_literals: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        all_rules = (*self.kernel.rules, *self.pod.rules)
+        silent = frozenset(rule.fault_id for rule in all_rules if not self.keep(rule))
+        object.__setattr__(self, "silent", silent)
+        object.__setattr__(self, "literals", GPU_LITERALS + self.kernel.where(self.keep).literals)
+        object.__setattr__(self, "pod_literals", self.pod.where(self.keep).literals)
+
+
+@cache
+def shipped() -> Tables:
+    """The shipped tables; all that says something. Raises CatalogError, OSError or ValueError for
+    damaged data files."""
+    return Tables(catalog.xids(), catalog.sxids(), kernel_rules(), pod_rules())
+
+
+@cache
+def recorded() -> Tables:
+    """The shipped tables; only what may stand on a Node. Raises as ``shipped``."""
+    whole = shipped()
+    return Tables(whole.xids, whole.sxids, whole.kernel, whole.pod, concerns_node)
