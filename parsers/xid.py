@@ -32,6 +32,8 @@ _INSIDE = re.compile(
 # A head this short fits into a process name behind a line feed, which /proc/kmsg and syslog(2)
 # print as a line of its own. The driver's own heads are longer.
 _FORGEABLE = 14
+# Behind a short name the driver's channel fits into the bound on names as well.
+_CHANNEL = re.compile(r", Ch [0-9a-f]{8}\Z")
 _COMM_LENGTH = 15  # the kernel's TASK_COMM_LEN without its final zero
 
 _RECOVERY = re.compile(
@@ -70,7 +72,7 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
     if named:
         name, body = _split_name(body)
         if name and name != "<unknown>":
-            detail["process"] = printable(name, 64)
+            detail["process"] = printable(_CHANNEL.sub("", name), 64)
     if device is None:
         device = _address(inside, detail)
     entry = catalog.get(code)
