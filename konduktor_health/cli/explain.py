@@ -24,7 +24,7 @@ from parsers.catalog import Entry
 
 PIPE_WIDTH = 100  # columns, when there is no terminal to fit
 CODED = ("xid", "sxid")
-_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/gpu-lost"
+_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/xfs-shutdown"
 
 
 class Output(StrEnum):
@@ -73,7 +73,10 @@ def _fault_id(what: str, code: str) -> str:
 def _known(fault_id: str) -> str:
     kind, _, code = fault_id.partition("/")
     if kind not in CODED:
-        return f"without a code it has {', '.join(catalog.others())}"
+        near = catalog.nearest(fault_id)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        known = len(catalog.uncoded())
+        return f"{meant}it has {known} faults without a code: docs/reference/faults.md lists them"
     other = f"{'sxid' if kind == 'xid' else 'xid'}/{code}"
     codes = sorted(catalog.xids() if kind == "xid" else catalog.sxids())
     also = f"; {other} is another fault" if catalog.entry(other) else ""
@@ -92,6 +95,12 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "class": entry.fault_class,
         "action": entry.action,
         "investigation": entry.investigation,
+        "accuses": entry.accuses,
+        "by_program": entry.by_program,
+        "noise": entry.noise,
+        "note": entry.note,
+        "observe": entry.observe,
+        "proves": entry.proves,
         "scope": entry.scope,
         "repeats_on": list(entry.repeats_on),
         "vendor": list(entry.vendor),
@@ -105,7 +114,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "examples": list(entry.examples),
         "counter_examples": list(entry.counter_examples),
     }
-    return {name: value for name, value in row.items() if value not in ("", [])}
+    return {name: value for name, value in row.items() if value not in ("", [], False)}
 
 
 def values(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -154,9 +163,12 @@ def rows(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "meaning", entry.meaning
     yield "severity", entry.severity.value
     yield "remedy", entry.remedy.value
-    yield "first", f"{entry.action} (class {entry.fault_class})"
+    if entry.action:
+        yield "first", f"{entry.action} (class {entry.fault_class})"
     yield "look at", entry.investigation
-    yield "concerns", entry.scope
+    if entry.scope:
+        yield "concerns", entry.scope
+    yield from _by_rule(entry)
     if entry.fault_id.startswith("sxid/"):
         yield "Non-fatal", f"{entry.nonfatal.value} where the line prints Non-fatal"
         yield "driver", _PRINTS.get(entry.prints) or _unworded(entry)
@@ -182,6 +194,27 @@ def rows(entry: Entry) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
+def _by_rule(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What only a rule says."""
+    if entry.accuses:
+        yield "accuses", _ACCUSES[entry.accuses]
+    if entry.by_program:
+        yield "printed by", "a program: it never acts and proves nothing"
+    if entry.noise:
+        yield "noise", f"{entry.noise}: gives no fault"
+    if entry.observe:
+        yield "doubt", f"{entry.observe}: in observation, unless policy.observe says otherwise"
+    if entry.proves:
+        yield "proves", entry.proves
+    if entry.note:
+        yield "note", entry.note
+
+
+_ACCUSES = {
+    "node": "the node that printed it",
+    "peer": "the peer that the line names, not the node that printed it",
+    "nobody": "nobody",
+}
 _PRINTS = {
     ("fatal",): "prints Fatal",
     ("non_fatal",): "prints Non-fatal",

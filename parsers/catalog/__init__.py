@@ -94,7 +94,9 @@ def nearest(fault_id: str) -> list[str]:
     """Fault ids without a code that this may be a slip of the pen for, likeliest first."""
     from difflib import get_close_matches
 
-    return get_close_matches(fault_id[:80], uncoded(), n=3)
+    asked = fault_id[:80]
+    begun = [each for each in uncoded() if len(asked) > len("kernel/") and each.startswith(asked)]
+    return [*begun, *get_close_matches(asked, uncoded(), n=3, cutoff=0.75)][:3]
 
 
 def relations(fault_id: str) -> tuple[Relation, ...]:
