@@ -20,9 +20,9 @@ RULES_LIMIT = 1000
 _TEXT_LIMIT = 400
 _SOURCES = {"kernel": "kernel", "pod": "workload"}  # what the fault ids of a source begin with
 _ACCUSES = ("node", "peer", "nobody")
-#: A process name has 15 bytes. One that begins with a line feed has a line of its own in logs that
-#: are split there, and what acts must not fit into it.
-_UNFORGEABLE = 15
+#: A process name has 15 bytes, and some of the kernel's messages begin with one: what acts must not
+#: fit into it.
+_UNFORGEABLE = 16
 _FAULT_ID = re.compile(r"(kernel|workload)/[a-z0-9][a-z0-9-]{1,47}")
 #: JSON escapes these, or a coloured line has its colours beside them (parsers.printable).
 _SPLIT = frozenset(":]\"\\/<>&'")

@@ -346,3 +346,13 @@ def test_a_head_that_fits_into_a_process_name_never_acts(text: str) -> None:
     fault = parser.parse(text, catalog.xids())
 
     assert fault is None or fault.severity is Severity.UNKNOWN
+
+
+@pytest.mark.parametrize("name", ["sh", "x", "python3", "a, b"])
+def test_a_short_process_name_does_not_swallow_the_channel(name: str) -> None:
+    line = f"NVRM: Xid (PCI:0000:3b:00): 31, pid=7, name={name}, Ch 00000008, intr 00000000. MMU"
+
+    fault = parser.parse(line, catalog.xids())
+
+    assert fault is not None
+    assert fault.detail["process"] == name
