@@ -9,6 +9,7 @@ the ratio the median of the pairs, each timed side by side.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 import os
@@ -23,7 +24,9 @@ from pathlib import Path
 from benchmarks import scan_log
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_least, at_most
-from parsers.blocks import BLOCK_BYTES
+from konduktor_health.adapters.hyperscan_search import fastest
+from parsers.blocks import BLOCK_BYTES, MakeFinder
+from parsers.folds import FoldFinder
 from parsers.scan import scan_all, scan_stream
 
 LINES = 10_000_000
@@ -59,6 +62,8 @@ def _mixed(path: Path, count: int, about: str) -> Iterable[Figure]:
         "gpu_numbered": lambda: _of_file(path, gpu_only=True, number=True),
         "all": lambda: _of_file(path, gpu_only=False, number=True),
     }
+    if _installed("hyperscan"):
+        passes["all_fast"] = lambda: _of_file(path, gpu_only=False, number=True, finder=fastest)
     before = _rss_mib()
     took: dict[str, list[float]] = {name: [] for name in passes}
     for _ in range(ROUNDS):
@@ -74,12 +79,19 @@ def _mixed(path: Path, count: int, about: str) -> Iterable[Figure]:
         yield Figure(f"scan_{name}_to_find", ratio, "ratio", note="to the two bare passes")
     yield Figure("scan_gpu_numbered", rates["gpu_numbered"], "lines/s", note="lines counted too")
     yield Figure("scan_all", rates["all"], "lines/s", at_least(0.8e6), "all rules, lines counted")
+    if "all_fast" in rates:
+        yield Figure("scan_all_fast", rates["all_fast"], "lines/s", at_least(5e6), "extra fast")
     yield Figure("scan_memory", grown, "MiB", at_most(4), f"VmRSS grown; before {before:.0f} MiB")
 
 
-def _of_file(path: Path, *, gpu_only: bool, number: bool) -> int:
+def _of_file(path: Path, *, gpu_only: bool, number: bool, finder: MakeFinder = FoldFinder) -> int:
     with path.open("rb", buffering=0) as file:
-        return sum(1 for _ in scan_stream(file.readinto, gpu_only=gpu_only, number=number))
+        found = scan_stream(file.readinto, gpu_only=gpu_only, number=number, finder=finder)
+        return sum(1 for _ in found)
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _told(stream: io.BytesIO) -> int:
@@ -103,9 +115,11 @@ def _differing(path: Path) -> Figure:
     with path.open("rb") as file:
         sample = b"".join(itertools.islice(file, SAMPLE)) + scan_log.faults(FAULT_LINES)
     lines = (line.decode("utf-8", "surrogateescape") for line in sample.split(b"\n"))
-    fast, slow = list(scan_stream(io.BytesIO(sample).readinto)), list(scan_all(lines))
-    differing = abs(len(fast) - len(slow))
-    differing += sum(1 for ours, reference in zip(fast, slow, strict=False) if ours != reference)
+    slow, differing = list(scan_all(lines)), 0
+    for finder in (FoldFinder, fastest):
+        fast = list(scan_stream(io.BytesIO(sample).readinto, finder=finder))
+        differing += abs(len(fast) - len(slow))
+        differing += sum(1 for ours, other in zip(fast, slow, strict=False) if ours != other)
     return Figure(
         "scan_differing", differing, "faults", at_most(0), f"of {len(slow):,} of the reference"
     )

@@ -134,13 +134,13 @@ def line(chance: random.Random, number: int, fault_share: float) -> str:
         text = chance.choice(_rule_lines())
     else:
         text = _gpu_fault(chance)
-    return _wrapped(chance, number, text)
+    return wrapped(chance, number, text)
 
 
 def faults(count: int) -> bytes:
     """So many lines, all of them an Xid or an SXid."""
     chance = random.Random(80)
-    lines = (_wrapped(chance, n, _gpu_fault(chance)) for n in range(count))
+    lines = (wrapped(chance, n, _gpu_fault(chance)) for n in range(count))
     return "".join(f"{each}\n" for each in lines).encode()
 
 
@@ -166,7 +166,8 @@ def _rule_lines() -> list[str]:
     return [example.text for rule in said for example in rule.examples]
 
 
-def _wrapped(chance: random.Random, number: int, text: str) -> str:
+def wrapped(chance: random.Random, number: int, text: str) -> str:
+    """A text as one of the shippers gives it."""
     wrappers = chance.choice((DMESG, DMESG, SYSLOG, JSON))
     return chance.choice(wrappers)(text, number / 10)
 
