@@ -43,7 +43,7 @@ class HyperscanFinder:
         self._database.scan(block, match_event_handler=on_match)
         found: list[tuple[int, int]] = []
         line = 0  # start of what was not looked at yet
-        for at in ends:  # Hyperscan tells them in their order
+        for at in sorted(ends):
             if at <= line:
                 continue  # of a line that was found already
             start = buffer.rfind(b"\n", line, at) + 1 or line
