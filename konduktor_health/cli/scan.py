@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from rich.console import Console
 from rich.text import Text
 
+from konduktor_health.adapters.hyperscan_search import fastest
 from konduktor_health.errors import ConfigError
 from konduktor_health.timestamps import rfc3339_micro
 from parsers.fault import Fault, Remedy, Severity
@@ -115,7 +116,7 @@ def _hits(stream: io.BufferedReader, name: str, watch: Watch | None) -> Iterator
         buffer[: len(content)] = content
         return len(content)
 
-    yield from scan_stream(watched, at_once=not size)
+    yield from scan_stream(watched, at_once=not size, finder=fastest)
 
 
 def _size(stream: io.BufferedReader) -> int:
