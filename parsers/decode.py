@@ -9,6 +9,7 @@ an SXid), with bounded memory. Any line that gives a Fault contains one of its t
 from __future__ import annotations
 
 from parsers import lost, sxid, tables, xid
+from parsers.at_once import AtOnce
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
@@ -37,6 +38,19 @@ class Decoder:
         # (node, device, fault id, injected) -> when it was last told
         self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
         self._count = 0
+        self._at_once = AtOnce(read.xids, read.sxids)
+
+    def feed_line(self, line: str) -> Fault | None:
+        """Decode one raw line of the commonest form: the Fault that ``feed`` gives of what
+        ``unwrap`` makes of the line. None: nothing was done, and the line is for those two."""
+        fault = self._at_once.tell(line)
+        if fault is not None:
+            self._count += 1
+            fault_id = fault.fault_id
+            if fault_id == _LOST_BY_XID or fault_id[0] == "s":  # what other records may tell too
+                at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
+                self._told.put((fault.node, fault.device, fault_id, fault.injected), at)
+        return fault
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one kernel record of ``node`` (log time in Unix ns; orders assemblies)."""
