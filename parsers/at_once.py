@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
-from parsers import sxid, xid
+from parsers import envelopes, sxid, xid
 from parsers.catalog import Entry
 from parsers.fault import TEXT_LIMIT, Fault, Remedy, Severity, Trust
 from parsers.layer import boot_id
 from parsers.printable import is_plain
-from parsers.record import KERNEL, RFC5424, SYSLOG, TIMED
+from parsers.record import KERNEL, LINE_LIMIT, RFC5424, SYSLOG, TIMED, has_byte_messages
 from parsers.wallclock import RFC3339, moment
 
 _DEVICE = r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]"
@@ -39,11 +39,12 @@ _DOCKER = (
 )
 _FORWARDER = (
     r'\{"konduktor":"kmsg","v":1,"kind":"record",'
-    rf'(?:"boot_id":"([^"\\]{{0,64}})",)?(?:"seq":{_NUMBER},)?"uptime_us":({_NUMBER}),'
+    rf'(?:"boot_id":"([0-9A-Fa-f-]{{0,64}})",)?(?:"seq":{_NUMBER},)?"uptime_us":({_NUMBER}),'
     rf'"facility":({_NUMBER})(?:,"priority":[0-7])?(?:,"time":"{RFC3339}")?'
-    rf'(?:,"node":"([^"\\ ]{{0,253}})")?,"text":"{_HEAD}{_REST}"\}}\Z'
+    rf'(?:,"node":"([!#-Z^-~]{{0,253}})")?,"text":"{_HEAD}{_REST}"\}}\Z'
 )
-_REMEMBERED = 1024  # texts behind a head, each at most TEXT_LIMIT characters long
+_REMEMBERED = 1024  # texts behind a head
+_REST_LIMIT = TEXT_LIMIT - 64  # characters; no head is longer than 64
 
 #: What a text behind a head tells: fault id, severity, remedy, detail.
 _Said = tuple[str, Severity, Remedy, dict[str, str]]
@@ -54,18 +55,29 @@ class AtOnce:
     """Lines of the commonest form to Faults, by two tables of codes."""
 
     def __init__(self, xids: Mapping[int, Entry], sxids: Mapping[int, Entry]) -> None:
-        self._kernel, self._syslog, self._timed, self._rfc5424 = _of_text()
-        self._docker, self._forwarder = _of_json()
+        match = _patterns()
+        self._message, self._kernel, self._syslog = (
+            match["message"],
+            match["kernel"],
+            match["syslog"],
+        )
+        self._timed, self._rfc5424 = match["timed"], match["rfc5424"]
+        self._docker, self._forwarder = match["docker"], match["forwarder"]
 
-        # Functions of their arguments and nothing else: what they tell can be remembered.
+        # Functions of their arguments and nothing else: what they tell can be remembered. A rest
+        # is looked at here, so that it is looked at once; the patterns bound all other text.
         @lru_cache(maxsize=_REMEMBERED)
         def of_xid(code: str, rest: str, has_pid: bool) -> _Said | None:
+            if not _is_whole(rest):
+                return None
             pid = "pid=0, " if has_pid else ""
             fault = xid.parse(f"NVRM: Xid (PCI:0000:00:00): {code}, {pid}{rest}", xids)
             return _said(fault, ("pid",) if has_pid else ())
 
         @lru_cache(maxsize=_REMEMBERED)
         def of_sxid(code: str, rest: str) -> _Said | None:
+            if not _is_whole(rest):
+                return None
             line = sxid.parse(f"nvidia-nvswitch: SXid (PCI:0000:00:00.0): {code}, {rest}", sxids)
             return _said(None if line is None or line.continuation else line.fault, ("function",))
 
@@ -77,18 +89,20 @@ class AtOnce:
         SXid lines that only continue an error are never sure.
         """
         line = line.rstrip()
-        if not is_plain(line):
-            return None
         first = line[:1]
-        if first == "{":
-            return self._tell_docker(line) or self._tell_forwarder(line)
-        prefix = host = stamp = None
+        stamp = host = priority = None
         time_ns = 0
         if first == "[":
             if (match := self._kernel(line)) is None:
                 return None
             stamp, _, device, switch, on, function, code, pid = match.groups()
             start = match.start(2)
+        elif first == "{":
+            if line[2:5] == "log":
+                told = self._tell_docker(line)
+            else:
+                told = self._tell_forwarder(line) if line[2:5] == "kon" else None
+            return told or self._tell_json(line)
         elif "0" <= first <= "9":
             if (match := self._timed(line)) is None:
                 return None
@@ -98,11 +112,11 @@ class AtOnce:
             time_ns = moment(second, fraction, zone) or 0
             start = match.start(6)
         elif match := self._syslog(line):
-            prefix, host, stamp, _, device, switch, on, function, code, pid = match.groups()
+            priority, host, stamp, _, device, switch, on, function, code, pid = match.groups()
             start = match.start(4)
         elif match := self._rfc5424(line):
             (
-                prefix, second, fraction, zone, host, stamp,
+                priority, second, fraction, zone, host, stamp,
                 _, device, switch, on, function, code, pid,
             ) = match.groups()  # fmt: skip
             time_ns = moment(second, fraction, zone) or 0
@@ -111,8 +125,18 @@ class AtOnce:
             return None
         return self._fault(
             line[start:], line[match.end() :], device, switch, on, function, code, pid,
-            None if stamp is None else int(stamp.replace(".", "")),
-            "", prefix is not None and int(prefix) > 7, time_ns, host or "",
+            stamp, "", priority is not None and int(priority) > 7, time_ns, host or "",
+        )  # fmt: skip
+
+    def tell_message(self, text: str) -> Fault | None:
+        """The same for a message without wrappers, as ``parsers.record`` tells it: what is not in
+        the text is not in the Fault. None as above."""
+        if (match := self._message(text)) is None:
+            return None
+        _, device, switch, on, function, code, pid = match.groups()
+        return self._fault(
+            text, text[match.end() :], device, switch, on, function, code, pid,
+            None, "", False, 0, "",
         )  # fmt: skip
 
     def _tell_docker(self, line: str) -> Fault | None:
@@ -123,8 +147,7 @@ class AtOnce:
         ) = match.groups()  # fmt: skip
         return self._fault(
             line[match.start(2) : match.end(9)], rest, device, switch, on, function, code, pid,
-            None if stamp is None else int(stamp.replace(".", "")),
-            "", False, moment(second, fraction, zone) or 0, "",
+            stamp, "", False, moment(second, fraction, zone) or 0, "",
         )  # fmt: skip
 
     def _tell_forwarder(self, line: str) -> Fault | None:
@@ -136,16 +159,39 @@ class AtOnce:
         ) = match.groups()  # fmt: skip
         return self._fault(
             line[match.start(8) : match.end(15)], rest, device, switch, on, function, code, pid,
-            int(uptime_us), boot_id(boot), facility != "0",
-            (moment(second, fraction, zone) or 0) if second else 0, host or "",
+            uptime_us, boot_id(boot), facility != "0",
+            (second and moment(second, fraction, zone)) or 0, host or "",
+        )  # fmt: skip
+
+    def _tell_json(self, line: str) -> Fault | None:
+        # first what hardly costs anything: a line that says nothing of GPUs is decoded elsewhere
+        if "Xid (PCI:" not in line or len(line) > LINE_LIMIT:
+            return None
+        if not is_plain(line) or has_byte_messages(line):
+            return None
+        record = envelopes.peel(line, byte_messages=False)
+        if record is None or record.foreign or record.heartbeat or record.missed:
+            return None
+        message = record.text.strip()
+        host = record.hostname
+        if (match := self._kernel(message)) is None or not (
+            is_plain(host) and host == host.strip()
+        ):
+            return None
+        stamp, _, device, switch, on, function, code, pid = match.groups()
+        return self._fault(
+            message[match.start(2) :], message[match.end() :], device, switch, on, function,
+            code, pid,
+            stamp if record.uptime_us is None else str(record.uptime_us),
+            record.boot_id, bool(record.facility), record.time_ns or 0, host,
         )  # fmt: skip
 
     def _fault(
         self, text: str, rest: str, device: str | None, switch: str, on: str, function: str,
         code: str, pid: str | None,
-        uptime_us: int | None, boot: str, injected: bool, time_ns: int, host: str,
+        uptime: str | None, boot: str, injected: bool, time_ns: int, host: str,
     ) -> Fault | None:  # fmt: skip
-        if len(text) > TEXT_LIMIT or not rest or rest[-1] == " ":
+        if len(rest) > _REST_LIMIT:
             return None
         if device is not None:
             if (said := self._of_xid(code, rest, pid is not None)) is None:
@@ -157,15 +203,19 @@ class AtOnce:
                 return None
             device = on
             fault_id, severity, remedy, tells = said
-            detail = (
-                {"switch": switch, "function": function, **tells}
-                if switch
-                else {"function": function, **tells}
-            )
+            detail = {"function": function, **tells}
+            if switch:
+                detail = {"switch": switch, **detail}
         return Fault(
-            fault_id, severity, remedy, device, host, time_ns, 0, uptime_us, boot, "", injected,
-            "", _TRUST, text, 1, detail,
+            fault_id, severity, remedy, device, host, time_ns, 0,
+            None if uptime is None else int(uptime.replace(".", "")),
+            boot, "", injected, "", _TRUST, text, 1, detail,
         )  # fmt: skip
+
+
+def _is_whole(rest: str) -> bool:
+    """True if nothing in or around this end of a message would be changed on another way."""
+    return is_plain(rest) and rest != "" and rest[-1] != " "
 
 
 def _said(fault: Fault | None, apart: tuple[str, ...]) -> _Said | None:
@@ -180,13 +230,13 @@ _Match = Callable[[str], "re.Match[str] | None"]
 
 
 @cache  # when first needed: it takes longer than to import the parsers
-def _of_text() -> tuple[_Match, _Match, _Match, _Match]:
-    kernel, syslog, timed, rfc5424 = (
-        re.compile(wrapper + _HEAD).match for wrapper in (KERNEL, SYSLOG, TIMED, RFC5424)
-    )
-    return kernel, syslog, timed, rfc5424
-
-
-@cache
-def _of_json() -> tuple[_Match, _Match]:
-    return re.compile(_DOCKER).match, re.compile(_FORWARDER).match
+def _patterns() -> dict[str, _Match]:
+    return {
+        "message": re.compile(_HEAD).match,
+        "kernel": re.compile(KERNEL + _HEAD).match,
+        "syslog": re.compile(SYSLOG + _HEAD).match,
+        "timed": re.compile(TIMED + _HEAD).match,
+        "rfc5424": re.compile(RFC5424 + _HEAD).match,
+        "docker": re.compile(_DOCKER).match,
+        "forwarder": re.compile(_FORWARDER).match,
+    }

@@ -47,7 +47,7 @@ class Decoder:
         if fault is not None:
             self._count += 1
             fault_id = fault.fault_id
-            if fault_id == _LOST_BY_XID or fault_id[0] == "s":  # what other records may tell too
+            if fault_id == _LOST_BY_XID or fault_id[0] == "s":
                 at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
                 self._told.put((fault.node, fault.device, fault_id, fault.injected), at)
         return fault
@@ -62,8 +62,8 @@ class Decoder:
         injected = bool(record.facility)  # 0 is the kernel's, None is not told
         if "Xid (" in text or _on_gpus(text):
             self._count += 1
-            fault = xid.parse(text, self._xids)
-            if fault is None or fault.fault_id == _LOST_BY_XID:
+            fault = self._at_once.tell_message(text) or xid.parse(text, self._xids)
+            if fault is None or fault.fault_id == _LOST_BY_XID or fault.fault_id[0] == "s":
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
@@ -87,13 +87,13 @@ class Decoder:
         return [fault]
 
     def _told_once(
-        self, of_xid: Fault | None, text: str, node: str, at: Instant, *, injected: bool
+        self, head: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
         too: Xid 79, SXid, lost GPU."""
-        if of_xid is not None:
-            self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
-            return of_xid
+        if head is not None:
+            self._told.put((node, head.device, head.fault_id, injected), at)
+            return head
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
         fault = self._lost.feed(text, node, at, injected=injected)

@@ -38,17 +38,18 @@ KERNEL = rf"(?:{_STAMP})?"
 #: Groups: priority, host, stamp.
 SYSLOG = (
     r"(?:<([0-9]{1,3})>)?"
-    r"(?:[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ([^ \[\]:]{1,253}) kernel: ?)?"
+    r"(?:[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ([!-9;-Z^-~]{1,253}) kernel: ?)?"
     + KERNEL
 )
 #: Groups: the three of RFC3339, host, stamp.
 TIMED = (
-    rf"{RFC3339} (?:([^ \[\]:]{{1,253}}) kernel: ?|(?:stdout|stderr) [FP](?:[:][^ ]{{0,32}})? )"
+    rf"{RFC3339} (?:([!-9;-Z^-~]{{1,253}}) kernel: ?|(?:stdout|stderr) [FP](?::[!-Z^-~]{{0,32}})? )"
     + KERNEL
 )
 #: Groups: priority, the three of RFC3339, host, stamp.
 RFC5424 = (
-    rf"<([0-9]{{1,3}})>1 {RFC3339} ([^ ]{{1,253}}) kernel [^ ]{{1,128}} [^ ]{{1,32}} - ?" + KERNEL
+    rf"<([0-9]{{1,3}})>1 {RFC3339} ([!-Z^-~]{{1,253}}) kernel"
+    rf" [!-Z^-~]{{1,128}} [!-Z^-~]{{1,32}} - ?{KERNEL}"
 )
 _MESSAGE = r"(?=NVRM: |nvidia-nvswitch)"
 _KERNEL = re.compile(KERNEL + _MESSAGE)
@@ -106,7 +107,7 @@ def _at_once(text: str) -> LogRecord | None:
 
 
 def _from_json(text: str) -> LogRecord | None:
-    byte_messages = _has_byte_messages(text)
+    byte_messages = has_byte_messages(text)
     record = envelopes.peel(text, byte_messages=byte_messages)
     if record is None:
         return None
@@ -126,7 +127,8 @@ def _from_json(text: str) -> LogRecord | None:
     return _told(message, record)
 
 
-def _has_byte_messages(line: str) -> bool:
+def has_byte_messages(line: str) -> bool:
+    """True if a journald message in this raw line may be an array of bytes."""
     compact, spaced = envelopes.BYTE_MESSAGES
     return compact in line or spaced in line
 
@@ -141,7 +143,7 @@ def unwrap_by_layers(line: str) -> LogRecord:
         if layers and layers[-1].sealed:
             layer = stamps.stamp(text)
         elif text.startswith("{"):
-            layer = envelopes.peel(text, byte_messages=_has_byte_messages(line))
+            layer = envelopes.peel(text, byte_messages=has_byte_messages(line))
         else:
             layer = stamps.peel(text)
         if layer is None:
