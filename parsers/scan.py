@@ -43,6 +43,9 @@ def scan(lines: Iterable[str], rules: Tables | None = None) -> Iterator[ScanHit]
     decoder = Decoder(rules)
     for number, line in enumerate(lines, start=1):
         if search.matches(line.encode("utf-8", "surrogatepass")):
+            if (told := decoder.feed_line(line)) is not None:
+                yield ScanHit(number, told)
+                continue
             record = unwrap(line)
             for fault in decoder.feed(record) or decoder.feed_pod(record):
                 yield ScanHit(number, fault)

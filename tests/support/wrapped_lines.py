@@ -109,3 +109,25 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     ),
     "promtail pack": lambda m: json.dumps({"_entry": m, "node_name": "gpu-7"}),
 }
+
+
+def _compact(**fields: object) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+#: The same JSON without blanks, as shippers print it, and fields as they come now and then.
+COMPACT: dict[str, Callable[[str], str]] = {
+    "docker, compact": lambda m: _compact(
+        log=f"[538441.007373] {m}\n", stream="stderr", time="2026-11-22T05:00:00.5+01:30"
+    ),
+    "docker, compact, no stamp": lambda m: _compact(
+        log=f"{m}\n", stream="stdout", time="2026-13-22T05:00:00Z"
+    ),
+    "forwarder": lambda m: _compact(**json.loads(kmsg_json(m))),
+    "forwarder, a program's record": lambda m: _compact(**json.loads(kmsg_json(m, facility=1))),
+    "forwarder, few fields": lambda m: _compact(
+        konduktor="kmsg", v=1, kind="record", uptime_us=0, facility=0, text=m
+    ),
+    "forwarder, odd boot id": lambda m: _compact(**json.loads(kmsg_json(m, boot_id="A-" * 30))),
+    "forwarder, stamp inside": lambda m: _compact(**json.loads(kmsg_json(f"[538441.007373] {m}"))),
+}
