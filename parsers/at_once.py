@@ -20,7 +20,7 @@ from parsers.catalog import Entry
 from parsers.fault import TEXT_LIMIT, Fault, Remedy, Severity, Trust
 from parsers.layer import boot_id
 from parsers.printable import is_plain
-from parsers.record import KERNEL, LINE_LIMIT, RFC5424, SYSLOG, TIMED, has_byte_messages
+from parsers.record import KERNEL, LINE_LIMIT, RFC5424, SYSLOG, TIMED
 from parsers.wallclock import RFC3339, moment
 
 _DEVICE = r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]"
@@ -56,12 +56,8 @@ class AtOnce:
 
     def __init__(self, xids: Mapping[int, Entry], sxids: Mapping[int, Entry]) -> None:
         match = _patterns()
-        self._message, self._kernel, self._syslog = (
-            match["message"],
-            match["kernel"],
-            match["syslog"],
-        )
-        self._timed, self._rfc5424 = match["timed"], match["rfc5424"]
+        self._message, self._kernel = match["message"], match["kernel"]
+        self._syslog, self._timed, self._rfc5424 = match["syslog"], match["timed"], match["rfc5424"]
         self._docker, self._forwarder = match["docker"], match["forwarder"]
 
         # Functions of their arguments and nothing else: what they tell can be remembered. A rest
@@ -164,19 +160,16 @@ class AtOnce:
         )  # fmt: skip
 
     def _tell_json(self, line: str) -> Fault | None:
-        # first what hardly costs anything: a line that says nothing of GPUs is decoded elsewhere
-        if "Xid (PCI:" not in line or len(line) > LINE_LIMIT:
-            return None
-        if not is_plain(line) or has_byte_messages(line):
+        # First what hardly costs anything: most lines of rules are none on GPUs.
+        if "Xid (PCI:" not in line or len(line) > LINE_LIMIT or not is_plain(line):
             return None
         record = envelopes.peel(line, byte_messages=False)
         if record is None or record.foreign or record.heartbeat or record.missed:
             return None
-        message = record.text.strip()
-        host = record.hostname
-        if (match := self._kernel(message)) is None or not (
-            is_plain(host) and host == host.strip()
-        ):
+        message, host = record.text.strip(), record.hostname
+        if " " in host or ("\\" in line and not is_plain(host)):  # else it is a part of the line
+            return None
+        if (match := self._kernel(message)) is None:
             return None
         stamp, _, device, switch, on, function, code, pid = match.groups()
         return self._fault(

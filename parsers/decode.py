@@ -22,6 +22,8 @@ COMPANION_S = 10.0
 #: A lost GPU within this many seconds after its Xid 79 is the same event.
 _SAME_EVENT_S = 30.0
 _LOST_BY_XID = "xid/79"
+#: Xids that other records of the same event may follow.
+_FOLLOWED = frozenset({_LOST_BY_XID})
 
 
 class Decoder:
@@ -46,10 +48,9 @@ class Decoder:
         fault = self._at_once.tell(line)
         if fault is not None:
             self._count += 1
-            fault_id = fault.fault_id
-            if fault_id == _LOST_BY_XID or fault_id[0] == "s":
+            if fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
                 at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
-                self._told.put((fault.node, fault.device, fault_id, fault.injected), at)
+                self._told_once(fault, "", fault.node, at, injected=fault.injected)
         return fault
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
@@ -63,7 +64,7 @@ class Decoder:
         if "Xid (" in text or _on_gpus(text):
             self._count += 1
             fault = self._at_once.tell_message(text) or xid.parse(text, self._xids)
-            if fault is None or fault.fault_id == _LOST_BY_XID or fault.fault_id[0] == "s":
+            if fault is None or fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:

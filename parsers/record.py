@@ -107,7 +107,7 @@ def _at_once(text: str) -> LogRecord | None:
 
 
 def _from_json(text: str) -> LogRecord | None:
-    byte_messages = has_byte_messages(text)
+    byte_messages = _has_byte_messages(text)
     record = envelopes.peel(text, byte_messages=byte_messages)
     if record is None:
         return None
@@ -127,8 +127,7 @@ def _from_json(text: str) -> LogRecord | None:
     return _told(message, record)
 
 
-def has_byte_messages(line: str) -> bool:
-    """True if a journald message in this raw line may be an array of bytes."""
+def _has_byte_messages(line: str) -> bool:
     compact, spaced = envelopes.BYTE_MESSAGES
     return compact in line or spaced in line
 
@@ -143,7 +142,7 @@ def unwrap_by_layers(line: str) -> LogRecord:
         if layers and layers[-1].sealed:
             layer = stamps.stamp(text)
         elif text.startswith("{"):
-            layer = envelopes.peel(text, byte_messages=has_byte_messages(line))
+            layer = envelopes.peel(text, byte_messages=_has_byte_messages(line))
         else:
             layer = stamps.peel(text)
         if layer is None:

@@ -130,4 +130,14 @@ COMPACT: dict[str, Callable[[str], str]] = {
     ),
     "forwarder, odd boot id": lambda m: _compact(**json.loads(kmsg_json(m, boot_id="A-" * 30))),
     "forwarder, stamp inside": lambda m: _compact(**json.loads(kmsg_json(f"[538441.007373] {m}"))),
+    "journald, odd host": lambda m: journald(m, _HOSTNAME="g\u00e9 \u202e\ud800\\x0a 7 "),
+    "journald, host with a blank": lambda m: journald(m, _HOSTNAME=" gpu-7"),
+    "journald, a letter in the host": lambda m: journald(m, _HOSTNAME="g\u00e9"),
+    "journald, a character of no print in the host": lambda m: journald(m, _HOSTNAME="g\u202e7"),
+    "journald, bytes beside": lambda m: _compact(MESSAGE=m, x={"MESSAGE": [1]}),
+    "journald, a program": lambda m: journald(m, _TRANSPORT="syslog"),
+    "journald, facility of a program": lambda m: journald(m, SYSLOG_FACILITY="3"),
+    "journald, no uptime": lambda m: journald(
+        f"[538441.007373] {m}", _SOURCE_MONOTONIC_TIMESTAMP=None
+    ),
 }

@@ -44,7 +44,8 @@ ALL = WRAPPERS | COMPACT
 RARE = {
     "dmesg whole seconds", "dmesg human", "dmesg delta", "dmesg reltime", "dmesg colours",
     "two stamps", "decode iso", "decode stamp", "kmsg", "kmsg caller", "kernel tag", "repeated",
-    "cri kmsg json", "docker kmsg json",
+    "cri kmsg json", "docker kmsg json", "journald, odd host", "journald, host with a blank",
+    "journald, a character of no print in the host", "journald, a program",
 }  # fmt: skip
 
 
@@ -141,14 +142,15 @@ def test_what_is_no_kernel_record_is_never_sure(at_once: AtOnce, kind: str) -> N
     assert at_once.tell(COMPACT["forwarder"](XID + MMU).replace("record", kind)) is None
 
 
-def test_two_lines_with_the_same_words_have_details_of_their_own(at_once: AtOnce) -> None:
-    first, second = (at_once.tell(f"{STAMP}{XID}{MMU}") for _ in range(2))
-    assert first is not None
-    assert second is not None
-    first.detail["pid"] = first.detail["engine"] = "changed"
+@pytest.mark.parametrize("message", MESSAGES)
+def test_two_lines_with_the_same_words_have_details_of_their_own(
+    at_once: AtOnce, message: str
+) -> None:
+    line = STAMP + message
+    if (first := at_once.tell(line)) is not None:
+        first.detail.update(dict.fromkeys([*first.detail, "other"], "changed"))
 
-    assert second.detail["engine"] == "GRAPHICS"
-    assert [at_once.tell(f"{STAMP}{XID}{MMU}")] == [second]
+        assert [at_once.tell(line)] == by_layers(line)
 
 
 def test_pid_and_device_are_those_of_the_line(at_once: AtOnce) -> None:
