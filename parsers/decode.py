@@ -9,6 +9,7 @@ an SXid), with bounded memory. Any line that gives a Fault contains one of its t
 from __future__ import annotations
 
 from parsers import lost, sxid, tables, xid
+from parsers.at_once import AtOnce
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
@@ -21,6 +22,8 @@ COMPANION_S = 10.0
 #: A lost GPU within this many seconds after its Xid 79 is the same event.
 _SAME_EVENT_S = 30.0
 _LOST_BY_XID = "xid/79"
+#: Xids that other records of the same event may follow.
+_FOLLOWED = frozenset({_LOST_BY_XID})
 
 
 class Decoder:
@@ -37,6 +40,18 @@ class Decoder:
         # (node, device, fault id, injected) -> when it was last told
         self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
         self._count = 0
+        self._at_once = AtOnce(read.xids, read.sxids)
+
+    def feed_line(self, line: str) -> Fault | None:
+        """Decode one raw line of the commonest form: the Fault that ``feed`` gives of what
+        ``unwrap`` makes of the line. None: nothing was done, and the line is for those two."""
+        fault = self._at_once.tell(line)
+        if fault is not None:
+            self._count += 1
+            if fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
+                at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
+                self._told_once(fault, "", fault.node, at, injected=fault.injected)
+        return fault
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one kernel record of ``node`` (log time in Unix ns; orders assemblies)."""
@@ -48,8 +63,8 @@ class Decoder:
         injected = bool(record.facility)  # 0 is the kernel's, None is not told
         if "Xid (" in text or _on_gpus(text):
             self._count += 1
-            fault = xid.parse(text, self._xids)
-            if fault is None or fault.fault_id == _LOST_BY_XID:
+            fault = self._at_once.tell_message(text) or xid.parse(text, self._xids)
+            if fault is None or fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
@@ -73,13 +88,13 @@ class Decoder:
         return [fault]
 
     def _told_once(
-        self, of_xid: Fault | None, text: str, node: str, at: Instant, *, injected: bool
+        self, head: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
         too: Xid 79, SXid, lost GPU."""
-        if of_xid is not None:
-            self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
-            return of_xid
+        if head is not None:
+            self._told.put((node, head.device, head.fault_id, injected), at)
+            return head
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
         fault = self._lost.feed(text, node, at, injected=injected)
