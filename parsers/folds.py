@@ -11,11 +11,14 @@ folds cover; any other text, such as a user's, costs a pass of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 #: So many characters behind a window are compared, as the fold has them.
 _BEHIND = 6
+#: Lines found by the first pass from which on the others leave them out (a block has thousands).
+_MANY = 64
 #: Windows of the texts of the rules on GPUs, chosen by trying all combinations on kernel logs: they
 #: have next to no false candidates (a "MESSAGE": with a blank after the colon is one), and their
 #: first class is rare, which makes the search fast.
@@ -89,14 +92,59 @@ class FoldFinder:
 
     def lines(self, buffer: bytearray, end: int) -> list[tuple[int, int]]:
         """Start and end of each such line of ``buffer[:end]``, in order."""
-        found: dict[int, int] = {}
+        if not self.folds:
+            found: dict[int, int] = {}
+            self._search_plainly(buffer, end, found)
+            return sorted(found.items())
         # the whole buffer where most of it is in use, to save the copy of a slice
         used = buffer if 2 * end > len(buffer) else buffer[:end]
-        for fold in self.folds:
-            fold.collect(buffer, used.translate(fold.table), end, found)
+        first, *others = self.folds
+        found = first.collect(buffer, used.translate(first.table), end)
+        if len(found) > _MANY:
+            rest = _Rest(buffer, end, found)
+            more: dict[int, int] = {}
+            for fold in others:
+                more |= fold.collect(rest.lines, rest.lines.translate(fold.table), len(rest.lines))
+            self._search_plainly(rest.lines, len(rest.lines), more)
+            found |= rest.places(more)
+        else:
+            for fold in others:
+                found |= fold.collect(buffer, used.translate(fold.table), end)
+            self._search_plainly(buffer, end, found)
+        return sorted(found.items())
+
+    def _search_plainly(self, buffer: bytearray, end: int, found: dict[int, int]) -> None:
         for text in self.unfolded:
             _collect(text, buffer, end, found)
-        return sorted(found.items())
+
+
+class _Rest:
+    """The lines of a block without those that were found: in a log of faults hardly any are left,
+    and no other pass need look at the others again."""
+
+    def __init__(self, buffer: bytearray, end: int, found: dict[int, int]) -> None:
+        self._starts: list[int] = []  # of each piece, in ``lines``
+        self._shifts: list[int] = []  # and how far it stood behind that
+        self.lines = bytearray()
+        at = 0
+        for start, stop in sorted(found.items()):
+            self._add(buffer, at, start)
+            at = stop + 1
+        self._add(buffer, at, end)
+
+    def _add(self, buffer: bytearray, start: int, stop: int) -> None:
+        if start < stop:
+            self._starts.append(len(self.lines))
+            self._shifts.append(start - len(self.lines))
+            self.lines += buffer[start:stop]
+
+    def places(self, found: dict[int, int]) -> dict[int, int]:
+        """Where these lines of the rest stand in the block."""
+        shifted: dict[int, int] = {}
+        for start, stop in found.items():
+            shift = self._shifts[bisect_right(self._starts, start) - 1]
+            shifted[start + shift] = stop + shift
+        return shifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +154,37 @@ class Fold:
     table: bytes
     needle: bytes  # what all windows become
     candidate: re.Pattern[bytes]  # the needle, and what then follows in one of the texts
-    windows: frozenset[bytes]  # of the texts, as they stand there
+    #: Texts by the window that they have, each with the place of the window in it.
+    windows: Mapping[bytes, tuple[tuple[bytes, int], ...]]
     texts: tuple[bytes, ...]
 
-    def collect(
-        self, buffer: bytearray, folded: bytearray, end: int, found: dict[int, int]
-    ) -> None:
-        """Add start and end of the lines that contain one of the texts.
+    def collect(self, buffer: bytearray, folded: bytearray, end: int) -> dict[int, int]:
+        """Start and end of the lines that contain one of the texts.
 
         A line that has a window of a text is looked at once, so that a line full of them costs no
         more than any other.
         """
+        found: dict[int, int] = {}
         search, windows, size = self.candidate.search, self.windows, len(self.needle)
         line = at = 0
         while (match := search(folded, at, end)) is not None:
             at = match.start()
-            if bytes(buffer[at : at + size]) not in windows:
+            texts = windows.get(bytes(buffer[at : at + size]))
+            if texts is None:
                 at += 1
                 continue
             start = buffer.rfind(b"\n", line, at) + 1 or line
             stop = _stop(buffer, at, end)
-            content = bytes(buffer[start:stop])
-            if any(text in content for text in self.texts):
-                found[start] = stop
+            for text, place in texts:
+                if buffer.startswith(text, max(line, at - place), end):
+                    found[start] = stop
+                    break
+            else:
+                content = bytes(buffer[start:stop])
+                if any(text in content for text in self.texts):
+                    found[start] = stop
             line = at = stop + 1
+        return found
 
 
 def _collect(text: bytes, buffer: bytearray, end: int, found: dict[int, int]) -> None:
@@ -165,9 +220,19 @@ def fold_of(alike: tuple[bytes, ...], texts: tuple[bytes, ...]) -> Fold | None:
         table,
         needle,
         re.compile(re.escape(needle) + (b"" if b"" in behind else b"(?:" + choice + b")")),
-        frozenset(text[at : at + size] for text, at in places.items()),
+        _by_window(places, size),
         tuple(places),
     )
+
+
+def _by_window(
+    places: Mapping[bytes, int], size: int
+) -> Mapping[bytes, tuple[tuple[bytes, int], ...]]:
+    found: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
+    for text, at in places.items():
+        window = text[at : at + size]
+        found[window] = (*found.get(window, ()), (text, at))
+    return found
 
 
 def _equal(alike: tuple[bytes, ...]) -> tuple[bytes, bytes]:
