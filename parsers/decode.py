@@ -2,13 +2,13 @@
 
 ``Decoder`` is fed records in the order of their log time, per node, and returns Faults.
 It is stateful only for what spans records (GPU lost in three records, the companions of
-an SXid), with bounded memory. Any line that gives a Fault contains one of its tables' literals
-(``parsers.tables``).
+an SXid, the dump after an Xid of the GSP), with bounded memory. Any line that gives a Fault
+contains one of its tables' literals (``parsers.tables``).
 """
 
 from __future__ import annotations
 
-from parsers import lost, sxid, tables, xid
+from parsers import gsp, lost, sxid, tables, xid
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
@@ -21,6 +21,8 @@ COMPANION_S = 10.0
 #: A lost GPU within this many seconds after its Xid 79 is the same event.
 _SAME_EVENT_S = 30.0
 _LOST_BY_XID = "xid/79"
+#: Xids that other records of the same event may follow.
+_FOLLOWED = gsp.ROOTS | {_LOST_BY_XID}
 
 
 class Decoder:
@@ -34,6 +36,7 @@ class Decoder:
         self._pod = read.pod
         self._silent = read.silent
         self._lost = lost.LostGpus(nodes)
+        self._dumps = gsp.Dumps(nodes)
         # (node, device, fault id, injected) -> when it was last told
         self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
         self._count = 0
@@ -49,11 +52,15 @@ class Decoder:
         if "Xid (" in text or _on_gpus(text):
             self._count += 1
             fault = xid.parse(text, self._xids)
-            if fault is None or fault.fault_id == _LOST_BY_XID:
+            if fault is None or fault.fault_id in _FOLLOWED:
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
             fault = self._by_rule(self._kernel, text)
+        if fault is not None and fault.fault_id == gsp.FAULT_ID:
+            self._count += 1
+            at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
+            fault = self._dumps.fold(fault, node, at, injected=injected)
         if fault is None:
             return []
         _complete(fault, record, node, time_ns)
@@ -76,9 +83,12 @@ class Decoder:
         self, of_xid: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
-        too: Xid 79, SXid, lost GPU."""
+        too: Xid 79, those of the GSP, SXid, lost GPU."""
         if of_xid is not None:
-            self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
+            if of_xid.fault_id in gsp.ROOTS:
+                self._dumps.follow(of_xid, node, at, injected=injected)
+            else:
+                self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
             return of_xid
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
