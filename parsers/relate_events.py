@@ -1,0 +1,180 @@
+"""Which faults are one event, and what does a fault follow?
+
+- Told twice (``same_event``: Xid 79 and a lost GPU; a GPU whose init failed, step by step) or told
+  beside it (``companion_of``: records of PCIe AER): relations of the catalog.
+- ``secondary_to``: another fault of the same GPU explains it, whichever comes first.
+- Xid 45 and 159 follow any other Xid of the same GPU. Newer drivers name it in the line of Xid 45;
+  what they name outranks what is near. Without any they stand alone, which is known when the time
+  is over.
+
+Sources: docs/design/relations.md, that is NVIDIA's Xid workbook (buckets WORKFLOW_XID_45 and
+SYMPATHETIC_REPORT_SOLO) and the notes of the kernel rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from parsers import catalog
+from parsers.fault import Fault, Remedy, Severity
+from parsers.finding import Finding, Kind
+from parsers.instant import Instant, Recent
+
+#: Faults of one event lie at most this many seconds apart, in either order. NVIDIA's workbook ties
+#: an error to a link that went down within 30 s; records of one lost GPU are joined as far apart.
+EVENT_S = 30.0
+_KEPT = 64  # kinds of fault on devices of one node that are remembered
+
+_FOLLOW_ANY = frozenset({"xid/45", "xid/159"})
+#: Never what another one follows: an order, and the followers themselves.
+_NO_ROOT = _FOLLOW_ANY | {"xid/154", "xid/162"}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One kind of fault on one device, lately."""
+
+    fault: Fault  # the latest
+    last: Instant
+    first: Instant  # of the lines that belong to no event yet
+    lines: int = 0  # how many those are
+    root: Fault | None = None  # what the latest belongs to
+
+    @property
+    def waits(self) -> bool:
+        """Should it follow another fault, and does not yet?"""
+        return self.lines > 0 and self.fault.fault_id in _FOLLOW_ANY
+
+
+class Events:
+    """The faults of the last seconds of one node."""
+
+    def __init__(self) -> None:
+        self._seen: Recent[tuple[str, str], _Seen] = Recent(_KEPT)
+
+    def feed(self, fault: Fault, at: Instant) -> list[Finding]:
+        """To which event does this Fault belong, and which earlier faults belong to it?"""
+        found = self._expire(at)
+        near = self._seen.values()
+        parent = _parent(fault, near)
+        root = None if parent is None else parent.root or parent.fault
+        named = root is None and fault.fault_id in _FOLLOW_ANY and "root" in fault.detail
+        if root is not None:
+            found.append(_belongs(fault, root, fault.count))
+        elif named:
+            found.append(_named(fault))
+        for seen in near:
+            if seen.root is None and seen.lines and _explains(fault, seen.fault):
+                seen.root = root or fault
+                found.append(_belongs(seen.fault, seen.root, seen.lines))
+                seen.lines = 0
+        free = 0 if root is not None or named else fault.count
+        return found + self._remember(fault, at, root, free)
+
+    def settle(self, at: Instant | None) -> list[Finding]:
+        """Those that stand alone, as no other fault came until ``at``; None: nothing will."""
+        if at is not None:
+            return self._expire(at)
+        alone = [_alone(seen) for seen in self._seen.values() if seen.waits]
+        self._seen = Recent(_KEPT)
+        return alone
+
+    def _remember(self, fault: Fault, at: Instant, root: Fault | None, free: int) -> list[Finding]:
+        """Remember a Fault; what has to go for it, and still waits, stands alone."""
+        seen = self._seen.get(fault.key)
+        if seen is not None:
+            if not seen.lines:
+                seen.first = at
+            seen.fault, seen.last, seen.root = fault, at, root
+            seen.lines += free
+            return []
+        oldest = self._seen.values()[0] if len(self._seen) >= _KEPT else None
+        self._seen.put(fault.key, _Seen(fault, at, at, free, root))
+        return [_alone(oldest)] if oldest is not None and oldest.waits else []
+
+    def _expire(self, at: Instant) -> list[Finding]:
+        alone = []
+        for seen in self._seen.values():
+            if seen.waits and not seen.first.near(at, EVENT_S):
+                alone.append(_alone(seen))
+                seen.lines = 0
+            if not seen.last.near(at, EVENT_S):
+                self._seen.drop(seen.fault.key)
+        return alone
+
+
+def _parent(fault: Fault, near: list[_Seen]) -> _Seen | None:
+    """The remembered fault to which this one belongs: the latest of those that fit best."""
+    best: tuple[int, int] | None = None
+    parent = None
+    for position, seen in enumerate(near):
+        if seen.fault.key == fault.key:
+            continue
+        fit = _fit(fault, seen.fault) or (1 if _told_twice(fault, seen.fault) else 0)
+        # what is no part of another event comes first
+        rank = (2 * fit - (seen.root is not None), position)
+        if fit and (best is None or rank > best):
+            best, parent = rank, seen
+    return parent
+
+
+def _explains(fault: Fault, earlier: Fault) -> bool:
+    """Does the earlier one belong to this Fault, which came later?"""
+    return earlier.fault_id != fault.fault_id and bool(_fit(earlier, fault))
+
+
+def _fit(child: Fault, parent: Fault) -> int:
+    """How well a fault follows another one, whichever was seen first; 0: not at all."""
+    if child.fault_id in _FOLLOW_ANY:
+        xid = parent.fault_id.startswith("xid/") and parent.fault_id not in _NO_ROOT
+        if not xid or parent.device != child.device:
+            return 0
+        return 2 if child.detail.get("root", parent.fault_id) == parent.fault_id else 0
+    secondary, companion, _ = _relations(child.fault_id)
+    if parent.fault_id in companion:
+        return 1
+    return 2 if parent.fault_id in secondary and parent.device == child.device else 0
+
+
+def _told_twice(fault: Fault, earlier: Fault) -> bool:
+    same = not fault.device or not earlier.device or fault.device == earlier.device
+    return same and earlier.fault_id in _relations(fault.fault_id)[2]
+
+
+@lru_cache(maxsize=1024)  # ids are hostile: a cache without an end would grow
+def _relations(fault_id: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """What it may be secondary to, a companion of, or the same event as."""
+    kinds = ("secondary_to", "companion_of", "same_event")
+    relations = catalog.relations(fault_id)
+    secondary, companion, same = (
+        frozenset(each.fault_id for each in relations if each.kind == kind) for kind in kinds
+    )
+    return secondary, companion, same
+
+
+def _belongs(fault: Fault, root: Fault, count: int) -> Finding:
+    worst = min((root, fault), key=_badness)
+    secondary = fault.fault_id in _FOLLOW_ANY or root.fault_id in _relations(fault.fault_id)[0]
+    kind, how = (Kind.CAUSED, "follows") if secondary else (Kind.SAME, "is the same event as")
+    why = f"{fault.fault_id} {how} {root.fault_id}"
+    return Finding(kind, fault, worst.severity, worst.remedy, why, root, count)
+
+
+def _named(fault: Fault) -> Finding:
+    why = f"the line names {fault.detail['root']} as its cause, which was not seen"
+    return Finding(Kind.CAUSED, fault, fault.severity, fault.remedy, why, None, fault.count)
+
+
+def _alone(seen: _Seen) -> Finding:
+    fault = seen.fault
+    if fault.fault_id == "xid/45":
+        why = "no other Xid of this GPU beside it: restart the program, or the fabric manager"
+        severity, remedy = Severity.APPLICATION, Remedy.RESTART_APP
+        return Finding(Kind.ALONE, fault, severity, remedy, why, None, seen.lines)
+    why = "no other Xid of this GPU beside it: report it"
+    return Finding(Kind.ALONE, fault, fault.severity, fault.remedy, why, None, seen.lines)
+
+
+def _badness(fault: Fault) -> tuple[int, int]:
+    return fault.severity.rank, -list(Remedy).index(fault.remedy)
