@@ -11,7 +11,8 @@ from parsers.fault import Fault, Remedy, Severity
 from parsers.finding import Finding, Kind
 from parsers.instant import Recent
 
-_ABOUT_MEMORY = frozenset(f"xid/{code}" for code in (48, 63, 64, 94, 95, 140, 160, 171, 172, 177))
+#: Faults that count together.
+ABOUT_MEMORY = frozenset(f"xid/{code}" for code in (48, 63, 64, 94, 95, 140, 160, 171, 172, 177))
 _DEVICES = 64  # GPUs of one node that are remembered
 
 _Comes = tuple[Severity, Remedy, str]
@@ -29,7 +30,7 @@ class MemoryFaults:
 
     def feed(self, fault: Fault) -> list[Finding]:
         """What the faults come to, where this one changes it."""
-        if fault.fault_id not in _ABOUT_MEMORY or not fault.device:
+        if fault.fault_id not in ABOUT_MEMORY or not fault.device:
             return []
         faults = self._gpus.get(fault.device)
         if faults is None:
