@@ -52,23 +52,25 @@ class Events:
 
     def __init__(self) -> None:
         self._seen: Recent[tuple[str, str], _Seen] = Recent(_KEPT)
+        # Those of them that may follow what comes next: most kinds of fault follow nothing.
+        self._free: dict[tuple[str, str], _Seen] = {}
 
     def feed(self, fault: Fault, at: Instant) -> list[Finding]:
         """To which event does this Fault belong, and which earlier faults belong to it?"""
         found = self._expire(at)
-        near = self._seen.values()
-        parent = _parent(fault, near)
+        parent = _parent(fault, at, self._seen.values()) if _may_follow(fault.fault_id) else None
         root = None if parent is None else parent.root or parent.fault
         named = root is None and fault.fault_id in _FOLLOW_ANY and "root" in fault.detail
         if root is not None:
             found.append(_belongs(fault, root, fault.count))
         elif named:
             found.append(_named(fault))
-        for seen in near:
-            if seen.root is None and seen.lines and _explains(fault, seen.fault):
+        for seen in [*self._free.values()]:
+            if _explains(fault, seen.fault) and seen.last.near(at, EVENT_S):
                 seen.root = root or fault
                 found.append(_belongs(seen.fault, seen.root, seen.lines))
                 seen.lines = 0
+                del self._free[seen.fault.key]
         free = 0 if root is not None or named else fault.count
         return found + self._remember(fault, at, root, free)
 
@@ -76,47 +78,66 @@ class Events:
         """Those that stand alone, as no other fault came until ``at``; None: nothing will."""
         if at is not None:
             return self._expire(at)
-        alone = [_alone(seen) for seen in self._seen.values() if seen.waits]
-        self._seen = Recent(_KEPT)
+        alone = [_alone(seen) for seen in self._free.values() if seen.waits]
+        self._seen, self._free = Recent(_KEPT), {}
         return alone
 
     def _remember(self, fault: Fault, at: Instant, root: Fault | None, free: int) -> list[Finding]:
         """Remember a Fault; what has to go for it, and still waits, stands alone."""
+        found: list[Finding] = []
         seen = self._seen.get(fault.key)
-        if seen is not None:
-            if not seen.lines:
-                seen.first = at
-            seen.fault, seen.last, seen.root = fault, at, root
-            seen.lines += free
-            return []
-        oldest = self._seen.values()[0] if len(self._seen) >= _KEPT else None
-        self._seen.put(fault.key, _Seen(fault, at, at, free, root))
-        return [_alone(oldest)] if oldest is not None and oldest.waits else []
+        if seen is None:
+            if len(self._seen) >= _KEPT:
+                found = self._drop(self._seen.values()[0])
+            seen = _Seen(fault, at, at)
+            self._seen.put(fault.key, seen)
+        if not seen.lines:
+            seen.first = at
+        seen.fault, seen.last, seen.root = fault, at, root
+        seen.lines += free
+        if seen.lines and _may_follow(fault.fault_id):
+            self._free[fault.key] = seen
+        return found
+
+    def _drop(self, seen: _Seen) -> list[Finding]:
+        self._seen.drop(seen.fault.key)
+        self._free.pop(seen.fault.key, None)
+        return [_alone(seen)] if seen.waits else []
 
     def _expire(self, at: Instant) -> list[Finding]:
-        alone = []
-        for seen in self._seen.values():
+        found = []
+        for seen in [*self._free.values()]:
             if seen.waits and not seen.first.near(at, EVENT_S):
-                alone.append(_alone(seen))
+                found.append(_alone(seen))
                 seen.lines = 0
-            if not seen.last.near(at, EVENT_S):
-                self._seen.drop(seen.fault.key)
-        return alone
+                del self._free[seen.fault.key]
+        for seen in self._seen.values():  # the oldest first
+            if seen.last.near(at, EVENT_S):
+                break
+            found += self._drop(seen)
+        return found
 
 
-def _parent(fault: Fault, near: list[_Seen]) -> _Seen | None:
+def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None:
     """The remembered fault to which this one belongs: the latest of those that fit best."""
     best: tuple[int, int] | None = None
     parent = None
-    for position, seen in enumerate(near):
-        if seen.fault.key == fault.key:
+    follows_any = fault.fault_id in _FOLLOW_ANY
+    wanted = frozenset().union(*_relations(fault.fault_id))
+    for position, seen in enumerate(seen_lately):
+        related = follows_any and seen.fault.device == fault.device
+        if (not related and seen.fault.fault_id not in wanted) or seen.fault.key == fault.key:
             continue
         fit = _fit(fault, seen.fault) or (1 if _told_twice(fault, seen.fault) else 0)
         # what is no part of another event comes first
         rank = (2 * fit - (seen.root is not None), position)
-        if fit and (best is None or rank > best):
+        if fit and (best is None or rank > best) and seen.last.near(at, EVENT_S):
             best, parent = rank, seen
     return parent
+
+
+def _may_follow(fault_id: str) -> bool:
+    return fault_id in _FOLLOW_ANY or any(_relations(fault_id))
 
 
 def _explains(fault: Fault, earlier: Fault) -> bool:

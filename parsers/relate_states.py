@@ -130,7 +130,8 @@ def _repaired(fault: Fault, what: Remedy, why: str) -> Finding:
 
 def _returned(fault: Fault, repair: Finding) -> Finding:
     why = f"{fault.fault_id} came back, although {repair.why}: have the hardware inspected"
-    return Finding(Kind.RETURNED, fault, fault.severity, Remedy.DRAIN_INSPECT, why, repair.fault)
+    root = repair.fault if repair.fault is not fault else None  # by which the reboot showed
+    return Finding(Kind.RETURNED, fault, fault.severity, Remedy.DRAIN_INSPECT, why, root)
 
 
 def _state(kind: Kind, fault: Fault, root: Fault | None, why: str) -> Finding:

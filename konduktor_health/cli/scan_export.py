@@ -48,7 +48,7 @@ def lines(read: Read, name: str) -> Iterator[str]:
             entry = {}
             continue
         field, equals, value = line.partition(b"=")
-        if not _NAME.fullmatch(field):
+        if field not in _FIELDS and not _NAME.fullmatch(field):
             raise ConfigError(
                 f"{name}: entry {number} of a journal export: not a field: {excerpt(line[:64])!r}",
                 hint="write it with journalctl -o export, or -o json",
@@ -85,17 +85,22 @@ class _Source:
 
     def line(self, most: int) -> bytes | None:
         """The next line without its line feed, cut to ``most`` bytes; None at the end."""
+        if self._at == self._end and not self._fill():
+            return None
+        stop = self._buffer.find(b"\n", self._at, self._end)
+        if stop >= 0:  # all of it is here, as nearly always
+            start, self._at = self._at, stop + 1
+            return bytes(self._buffer[start : min(stop, start + most)])
         found = bytearray()
-        ended = False
-        some = False
-        while not ended and (self._at < self._end or self._fill()):
-            some = True
-            stop = self._buffer.find(b"\n", self._at, self._end)
-            ended = stop >= 0
-            stop = stop if ended else self._end
-            found += self._buffer[self._at : min(stop, self._at + most - len(found))]
-            self._at = stop + ended
-        return bytes(found) if some else None
+        while stop < 0:
+            found += self._buffer[self._at : min(self._end, self._at + most - len(found))]
+            self._at = self._end
+            if not self._fill():
+                return bytes(found)
+            stop = self._buffer.find(b"\n", 0, self._end)
+        found += self._buffer[: min(stop, most - len(found))]
+        self._at = stop + 1
+        return bytes(found)
 
     def take(self, count: int, most: int) -> bytes | None:
         """The next ``count`` bytes, cut to ``most``; None where the stream ends before."""
