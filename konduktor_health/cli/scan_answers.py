@@ -35,7 +35,14 @@ def lines(stream: io.BufferedReader, name: str) -> Iterator[str]:
         )
     try:
         entries = sorted(_entries(json.loads(content)), key=lambda entry: entry[0])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         hint = "an answer of query_range, or a list of objects with line and timestamp"
         raise ConfigError(
             f"{name}: not a query_range answer with log streams", hint=hint

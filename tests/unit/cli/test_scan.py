@@ -10,9 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
 from konduktor_health.cli import scan_packed
+from konduktor_health.cli.app import app
 from konduktor_health.cli.scan import scan_file, scan_files
 from konduktor_health.cli.scan_show import render_jsonl, render_table
 from konduktor_health.errors import ConfigError
@@ -302,3 +306,47 @@ def test_the_table_never_takes_a_log_line_for_markup() -> None:
     shown = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
     assert "[bold]x[/bold] [/]" in shown
     assert "0000:3b:00" in shown
+
+
+BEGINNINGS = (
+    b"", b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh9", b"__CURSOR=", b'{"status":"success"',
+    b'{"streams":[', b'[{"line":"x","timestamp":', lzma.compress(b"x"), bz2.compress(b"x"),
+    gzip.compress(b"x"),
+)  # fmt: skip
+
+
+@given(st.sampled_from(BEGINNINGS), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_content_is_read_or_a_clear_error(beginning: bytes, rest: bytes) -> None:
+    hint = "x"
+    try:
+        hits_in(beginning + rest)
+    except ConfigError as error:
+        hint = error.hint
+
+    assert hint
+
+
+@pytest.mark.parametrize("stamp", ["Infinity", "1e400", '"x"', "null", "[]"])
+def test_a_time_that_is_none_in_an_answer_is_a_clear_error(stamp: str) -> None:
+    with pytest.raises(ConfigError):
+        hits_of(f'[{{"line":"{XID_48}","timestamp":{stamp}}}]')
+
+
+def test_several_files_on_the_command_line(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.log", tmp_path / "new.log"
+    old.write_text(f"{XID_48}\n")
+    new.write_text(f"{XID_79}\n")
+
+    table = CliRunner().invoke(app, ["scan", str(old), str(new)]).output
+    both = CliRunner().invoke(app, ["scan", str(old), "-", "-o", "jsonl"], input=XID_79).output
+    summary = CliRunner().invoke(app, ["scan", str(old), str(new), "-o", "summary"]).output
+
+    assert f"{new}:1" in table
+    assert [json.loads(line)["file"] for line in both.splitlines()] == [str(old), "-"]
+    assert f"line {old}:1" in summary
+
+
+def test_files_and_loki_at_once_are_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["scan", "--loki", str(tmp_path)])
+
+    assert isinstance(done.exception, ConfigError)
