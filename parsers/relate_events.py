@@ -2,7 +2,8 @@
 
 - Told twice (``same_event``: Xid 79 and a lost GPU; a GPU whose init failed, step by step) or told
   beside it (``companion_of``: records of PCIe AER): relations of the catalog.
-- ``secondary_to``: another fault of the same GPU explains it, whichever comes first.
+- ``secondary_to``: another fault of the same GPU explains it, whichever comes first. Of Xid 145
+  it holds where the rule of the unit asks for it, and for a link of any GPU of the node.
 - Xid 45 and 159 follow any other Xid of the same GPU. Newer drivers name it in the line of Xid 45;
   what they name outranks what is near. Without any they stand alone, which is known when the time
   is over.
@@ -155,7 +156,17 @@ def _fit(child: Fault, parent: Fault) -> int:
     secondary, companion, _ = _relations(child.fault_id)
     if parent.fault_id in companion:
         return 1
-    return 2 if parent.fault_id in secondary and parent.device == child.device else 0
+    if parent.fault_id not in secondary:
+        return 0
+    if child.fault_id == "xid/145":
+        return 1 if _by_link_down(child, parent) else 0
+    return 2 if parent.device == child.device else 0
+
+
+def _by_link_down(remap: Fault, parent: Fault) -> bool:
+    """Workflow CHECK_NVLINK_FAILURE_FLOW: a link that went down beside it explains it."""
+    asks = remap.detail.get("unit") == "RLW_REMAP" and remap.detail.get("rule") == "follow"
+    return asks and parent.detail.get("unit", "").startswith("NETIR_LINK")
 
 
 def _told_twice(fault: Fault, earlier: Fault) -> bool:

@@ -2,16 +2,18 @@
 
 Where an entry says what makes a repeat (``repeats_on``): Xid 13 on the same GPC and TPC, Xid 31 on
 the same GPU, NVLink and NVSwitch errors on the same link. What one job prints again counts once: a
-job is its pid, or the same program within one burst, or a burst where no program is named.
+job is its pid, or the same program within one burst. Where no program is named, and for links,
+a burst counts once.
 
-Numbers, all of NVSentinel's health-events-analyzer: 2 repeats of Xid 13 or 31 ask for diagnostics;
-24 hours are looked back; a burst ends after 3 minutes without the fault.
+Hardware ECC errors of Xid 74 count from the third on (NVIDIA's workbook: more than 2 on one link).
+The other numbers are NVSentinel's (health-events-analyzer): 2 repeats of Xid 13 or 31 ask for
+diagnostics; 24 hours are looked back; a burst ends after 3 minutes without the fault.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from parsers import catalog
 from parsers.fault import Fault, Remedy, Severity
@@ -44,7 +46,7 @@ class Repeats:
         if place is None:
             return []
         jobs = [job for job in self._places.get(place) or [] if _looked_back(job.last, at)]
-        pid, process = fault.detail.get("pid", ""), fault.detail.get("process", "")
+        pid, process = _job(fault)
         same = next((job for job in jobs if _is_job(job, pid, process, at)), None)
         if same is not None:
             same.last = at
@@ -52,7 +54,8 @@ class Repeats:
             return []
         jobs.append(_Job(pid, process, at))
         self._places.put(place, jobs[-_JOBS:])
-        return [_repeat(fault, place, len(jobs))] if len(jobs) >= REPEATS else []
+        needed = REPEATS + (fault.detail.get("asks") in _counted_twice())
+        return [_repeat(fault, place, len(jobs))] if len(jobs) >= needed else []
 
 
 def _place(fault: Fault) -> tuple[str, ...] | None:
@@ -72,12 +75,26 @@ def _repeats_on(fault_id: str) -> tuple[str, ...]:
     return entry.repeats_on if entry else ()
 
 
+@cache
+def _counted_twice() -> frozenset[str]:
+    """What bits of Xid 74 ask for that are acted on from the third time on."""
+    bits = (bit for register in catalog.registers().values() for bit in register)
+    return frozenset(bit.asks for bit in bits if bit.kind == "hardware_ecc")
+
+
 def _looked_back(last: Instant, at: Instant) -> bool:
     """A repeat after a reboot is one, so that the boot does not matter."""
     if last.time_ns and at.time_ns:
         return abs(at.time_ns - last.time_ns) <= LOOK_BACK_S * 1e9
     apart = last.apart_s(at)
     return apart is None or apart <= LOOK_BACK_S or apart == float("inf")
+
+
+def _job(fault: Fault) -> tuple[str, str]:
+    """Pid and program of the job that was hit; a broken link is told by whoever comes first."""
+    if fault.severity is not Severity.APPLICATION:
+        return "", ""
+    return fault.detail.get("pid", ""), fault.detail.get("process", "")
 
 
 def _is_job(job: _Job, pid: str, process: str, at: Instant) -> bool:

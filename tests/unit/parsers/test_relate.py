@@ -120,6 +120,18 @@ def test_a_link_that_fails_again_is_to_be_inspected() -> None:
     assert "link 28" in found.why
 
 
+def test_hardware_ecc_errors_of_a_link_count_from_the_third_on() -> None:
+    said = (
+        "pid=1, name=x, NVLink: fatal error detected on link 14({}, 0x0, 0x0, 0x0, 0x0, 0x0, 0x0)"
+    )
+    ecc, signal = xid(74, said.format("0x10")), xid(74, said.format("0x200000"))
+
+    told = Told(*((at * 600.0, ecc) for at in range(3)))
+
+    assert [f.count for f in told.of(Kind.REPEATED)] == [3]
+    assert [f.count for f in Told((0, signal), (600, signal)).of(Kind.REPEATED)] == [2]
+
+
 def test_repeats_without_any_time_are_told_apart_by_their_process() -> None:
     decoder, relations = Decoder(), Relations()
     found = [
@@ -203,6 +215,22 @@ def test_what_tells_more_of_a_double_bit_error_follows_it(code: int, first: bool
         lines = [(0.0, xid(code)), (1.0, xid(48))]
 
     assert linked(Told(*lines).of(Kind.CAUSED)) == {(f"xid/{code}", "xid/48")}
+
+
+REMAP = "RLW_REMAP Nonfatal XC0 i0 Link 12 (0x4 0x{:08x} 0x0 0x0 0x0 0x0)"
+DOWN = "NETIR_LINK_EVT Fatal XC0 i0 Link 01 (0x021425c6 0x00000000 0x0 0x0 0x0 0x0)"
+
+
+@pytest.mark.parametrize(("status", "follows"), [(4, True), (0x40, False)])
+def test_a_link_that_went_down_explains_remap_errors_of_the_node(
+    status: int, follows: bool
+) -> None:
+    remap = xid(145, REMAP.replace("0x4 ", "0x00000004 ").format(status), gpu=OTHER)
+
+    for lines in ([(0.0, xid(149, DOWN)), (20.0, remap)], [(0.0, remap), (20.0, xid(149, DOWN))]):
+        found = linked(Told(*lines).of(Kind.CAUSED))
+
+        assert found == ({("xid/145", "xid/149")} if follows else set())
 
 
 LOST = "NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus."
