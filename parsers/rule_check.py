@@ -28,15 +28,22 @@ _FIELDS: Mapping[str, type] = {
     "counter_examples": list,
 }  # fmt: skip
 _OPTIONAL = ("device", "printed_by", "noise", "note")
+#: All fields that a rule may have.
+FIELDS: tuple[str, ...] = (*_FIELDS, *_OPTIONAL)
 
 
 def check_rules(
-    data: object, *, compile_pattern: Compile = re.compile, bounded: bool = True
+    data: object,
+    *,
+    compile_pattern: Compile = re.compile,
+    bounded: bool = True,
+    complete: bool = True,
 ) -> list[str]:
     """Everything that is wrong with a decoded file; empty when nothing is. Never raises.
 
     ``compile_pattern`` is what its patterns will run on. ``bounded``: refuse repeats without an
-    end; only for an engine that takes linear time, such as RE2, may they pass.
+    end; only for an engine that takes linear time, such as RE2, may they pass. ``complete``: refuse
+    rules without sources or counter-examples.
     """
     problems = _file(data)
     if problems or not isinstance(data, dict):
@@ -48,7 +55,10 @@ def check_rules(
             problems.append(f"{name}: not an object")
             continue
         name += f" {str(row.get('fault_id', ''))[:60]}"
-        found = _shape(row) or [*_words(row, data), *_patterns(row, data, bounded=bounded)]
+        found = _shape(row, complete=complete) or [
+            *_words(row, data),
+            *_patterns(row, data, bounded=bounded),
+        ]
         found = found or _compiled(row, data, compile_pattern)
         fault_id = str(row.get("fault_id"))
         if fault_id in seen:
@@ -77,7 +87,8 @@ def _file(data: object) -> list[str]:
     return problems
 
 
-def _shape(row: Mapping[str, Any]) -> list[str]:
+def _shape(row: Mapping[str, Any], *, complete: bool) -> list[str]:
+    whole = ("literals", "patterns", "examples")
     problems = [f"{name}: missing" for name in _FIELDS if name not in row]
     problems += [
         f"{name}: not a {kind.__name__}"
@@ -102,7 +113,7 @@ def _shape(row: Mapping[str, Any]) -> list[str]:
     ]
     problems += [
         f"{name}: empty"
-        for name in ("literals", "patterns", "sources", "examples", "counter_examples")
+        for name in ((*whole, "sources", "counter_examples") if complete else whole)
         if name in row and not row[name]
     ]
     return problems
