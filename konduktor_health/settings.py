@@ -210,6 +210,12 @@ class Settings(BaseSettings):
     watched_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         ("default",), description="Namespaces whose pod logs are read (never act alone)."
     )
+    rules_file: Path | None = Field(
+        None,
+        description=(
+            "Rules of this site over the shipped tables (YAML); read again when its content changes."
+        ),
+    )
     reading: ReadingSettings = ReadingSettings()
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()

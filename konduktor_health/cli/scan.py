@@ -28,6 +28,7 @@ from konduktor_health.timestamps import rfc3339_micro
 from parsers.fault import Fault, Remedy, Severity
 from parsers.layer import uptime_stamp
 from parsers.scan import ScanHit, scan, scan_stream
+from parsers.tables import Tables
 
 #: A Loki answer (query_range) is one JSON object, which has to be held as a whole.
 ANSWER_BYTES = 256 << 20
@@ -69,20 +70,23 @@ _ADVICE = {
 Watch = Callable[[int, int], None]
 
 
-def scan_file(path: str, stdin: BinaryIO, watch: Watch | None = None) -> Iterator[ScanHit]:
+def scan_file(
+    path: str, stdin: BinaryIO, watch: Watch | None = None, rules: Tables | None = None
+) -> Iterator[ScanHit]:
     """The faults in a file, or in ``stdin`` for "-"; gunzipped where the content is gzip.
 
     A Loki ``query_range`` answer gives its entries in time order, each as a line of ``logcli
-    --output jsonl``. ``watch`` is called for a regular file only. Raises ConfigError when the
+    --output jsonl``. ``watch`` is called for a regular file only. ``rules``: default is the shipped
+    tables. Raises ConfigError when the
     file cannot be read or is damaged.
     """
     name = "standard input" if path == "-" else path
     try:
         if path == "-":
-            yield from _hits(_peekable(stdin), name, watch)
+            yield from _hits(_peekable(stdin), name, watch, rules)
         else:
             with Path(path).open("rb") as file:
-                yield from _hits(file, name, watch)
+                yield from _hits(file, name, watch, rules)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ConfigError(f"cannot read {name}: {reason}", hint=_HINT) from error
@@ -96,12 +100,14 @@ def _peekable(stream: BinaryIO) -> io.BufferedReader:
     return io.BufferedReader(cast(io.RawIOBase, stream))
 
 
-def _hits(stream: io.BufferedReader, name: str, watch: Watch | None) -> Iterator[ScanHit]:
+def _hits(
+    stream: io.BufferedReader, name: str, watch: Watch | None, rules: Tables | None
+) -> Iterator[ScanHit]:
     file, size = stream, _size(stream)
     if stream.peek(2)[:2] == _GZIP:
         stream = io.BufferedReader(gzip.GzipFile(fileobj=stream))
     if _ANSWER.match(stream.peek(256)[:256]):
-        yield from scan(_answer_lines(stream, name))
+        yield from scan(_answer_lines(stream, name), rules)
         return
 
     def watched(buffer: memoryview) -> int:
@@ -115,7 +121,7 @@ def _hits(stream: io.BufferedReader, name: str, watch: Watch | None) -> Iterator
         buffer[: len(content)] = content
         return len(content)
 
-    yield from scan_stream(watched, at_once=not size)
+    yield from scan_stream(watched, rules, at_once=not size)
 
 
 def _size(stream: io.BufferedReader) -> int:

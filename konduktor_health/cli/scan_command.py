@@ -19,11 +19,11 @@ from konduktor_health.cli.scan_progress import progress
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings
-from parsers import tables
 from parsers.decode import Decoder
 from parsers.printable import printable
 from parsers.record import unwrap
 from parsers.scan import ScanHit
+from parsers.tables import Tables
 
 MOST_SINCE_S = 3650 * 86_400
 PIPE_WIDTH = 250  # columns, when there is no terminal to fit
@@ -43,19 +43,21 @@ def command(
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
     loki: Annotated[bool, typer.Option("--loki", help="Read Loki instead of a file.")] = False,
     since: Annotated[str, typer.Option("--since", help="With --loki: 90s, 15m, 6h, 2d.")] = "1h",
+    rules: options.Rules = None,
     config: options.Config = None,
     log_endpoint: options.LogEndpoint = None,
 ) -> None:
     """Print the faults in a log. Exit code 0 whether there are any or not."""
+    settings = options.load(config, log_endpoint=log_endpoint)
+    read = options.shown(rules or settings.rules_file)
     if loki:
-        settings = options.load(config, log_endpoint=log_endpoint)
-        _show(_from_loki(settings, _seconds(since)), output)
+        _show(_from_loki(settings, _seconds(since), read), output)
         return
     if file == "-" and sys.stdin is None:
         raise ConfigError("standard input is closed", hint="name a log file")
     with progress(keep_lines_whole=output is Output.JSONL) as watch:
         stdin = sys.stdin.buffer if file == "-" else io.BytesIO()
-        _show(scan_file(file, stdin, watch), output)
+        _show(scan_file(file, stdin, watch, read), output)
 
 
 def _show(hits: Iterable[ScanHit], output: Output) -> None:
@@ -72,19 +74,24 @@ def _show(hits: Iterable[ScanHit], output: Output) -> None:
         typer.echo(render_summary(hits))
 
 
-def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
+def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanHit]:
     """Faults that Loki holds; line numbers count the matching lines."""
-    from konduktor_health.adapters.loki import LokiClient, build_specs, for_cluster, history
+    from konduktor_health.adapters.loki import (
+        LokiClient,
+        build_specs,
+        for_cluster,
+        history,
+        literals_for,
+    )
 
     clock = SystemClock()
     end_ns = clock.now_ns()
     client = LokiClient(settings.loki, clock=clock)
     number = 0
-    read = tables.shipped()
     for each in build_specs(settings):
         spec = for_cluster(each, settings.reading)
         decoder = Decoder(read)
-        literals = read.pod_literals if spec.pod else read.literals
+        literals = literals_for(spec, read)
         start_ns = end_ns - seconds * NS
         for entry in history(client, spec, start_ns, end_ns, literals=literals, unwrap=unwrap):
             number += 1

@@ -43,6 +43,8 @@ class Judged:
 def read_content(path: Path) -> bytes:
     """The bytes of a rules file, one more than are taken at most. Raises ConfigError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigError(f"rules file {path}: not a file", hint="rules_file, --rules")
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:  # ValueError: an embedded NUL in the path
@@ -65,7 +67,9 @@ def judge(content: bytes) -> Judged:
         _examples(own, whole, complaints)
         _literals(recorded, whole, complaints)
     if complaints.problems:
-        found = sorted(set(complaints.problems), key=lambda each: (each.line, each.column))
+        found = sorted(
+            dict.fromkeys(complaints.problems), key=lambda each: (each.line, each.column)
+        )
         unsaid = max(0, len(found) - MOST_PROBLEMS)
         return Judged(shipped, tables.recorded(), tuple(found[:MOST_PROBLEMS]), unsaid)
     return Judged(whole, recorded, changes=changes(own, shipped, whole), own=own)

@@ -34,7 +34,7 @@ _HINTS = {
     "examples": "a list of {text: LOG LINE, device: ..., detail: {...}} that this rule matches",
     "literals": "a list of groups, e.g. [[acme_fan], [acme, fan]]: a line has all of one group",
     "patterns": PATTERN_HINT,
-    "fault_id": "kernel/NAME under kernel, workload/NAME under pod; a-z, 0-9 and -",
+    "fault_id": "kernel/NAME under kernel, workload/NAME under pod; NAME is 2 to 48 of a-z, 0-9, -",
     "meaning": "one short sentence: what such a line means",
 }
 _TYPES = {"not a str": "not a text", "not a list": "not a list", "missing": "missing"}

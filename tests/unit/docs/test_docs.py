@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from docs.pages.commands import commands
 from konduktor_health import errors, settings
 from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
@@ -39,7 +40,7 @@ PAGES = sorted(
         *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
     ]
 )
-COMMANDS = [info.name or "" for info in app.registered_commands]
+COMMANDS = [name for name, _ in commands()]
 
 
 def reference(name: str) -> str:
@@ -64,7 +65,7 @@ def options_of(program: str, command: str, capsys: pytest.CaptureFixture[str]) -
             probe([command, "--help"])
         text = capsys.readouterr().out
     else:
-        text = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "--help"]).output
+        text = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"]).output
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)) - {"-h"}
 
 
