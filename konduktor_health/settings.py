@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     rules_file: Path | None = Field(
         None,
         description=(
-            "Rules of this site over the shipped tables (YAML); read again when its content changes."
+            "Rules of this site over the shipped tables (YAML); read again when they change."
         ),
     )
     reading: ReadingSettings = ReadingSettings()

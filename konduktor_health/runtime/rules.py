@@ -1,7 +1,8 @@
 """Has the site's rules file changed, and can it be used? Looked at by the loop, now and then.
 
-Bytes are compared: a ConfigMap mount swaps symbolic links, and its times say nothing. A file that is
-wrong, or gone, changes nothing: the rules before it hold, it is logged once, and a metric shows it.
+Bytes are compared: a ConfigMap mount swaps symbolic links, and its times say nothing. A file that
+is wrong, or gone, changes nothing: the rules before it hold, it is logged once, and a metric shows
+it.
 """
 
 from __future__ import annotations
@@ -53,8 +54,6 @@ class RulesWatch:
             return
         self._seen = seen
         try:
-            if isinstance(seen, str):
-                raise ConfigError(seen, hint="the rules read before hold")
             self.tables = self._judged(seen)
         except ConfigError as error:
             self._keep(f"{error}; the rules before it hold", error.hint)
@@ -65,8 +64,11 @@ class RulesWatch:
             self._use(self.tables)
             self._metrics.rules_broken.set(0)
 
-    def _judged(self, content: bytes) -> Tables:
-        judged = judge(content)
+    def _judged(self, seen: bytes | str) -> Tables:
+        """The tables of a content, or why there is none. Raises ConfigError."""
+        if isinstance(seen, str):
+            raise ConfigError(seen)
+        judged = judge(seen)
         if judged.problems:
             raise ConfigError(summary(self._path, judged), hint=_HINT)
         self._metrics.rules_loads.labels("ok").inc()

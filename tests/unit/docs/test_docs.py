@@ -267,6 +267,8 @@ def test_commands_that_pages_show_exist(capsys: pytest.CaptureFixture[str]) -> N
             if called is None:
                 continue
             program, command, rest = called.groups()
+            if (group := re.match(r" ([a-z]+)\b", rest)) and f"{command} {group[1]}" in COMMANDS:
+                command, rest = f"{command} {group[1]}", rest[group.end() :]
             known = options_of(program, command, capsys)
             assert command in [*COMMANDS, "kmsg"], f"{page.name}: {line}"
             given = [word for word in shlex.split(rest, comments=True) if word.startswith("-")]
