@@ -22,6 +22,7 @@ from docs.pages.commands import commands
 from konduktor_health import errors, settings
 from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
+from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
 from konduktor_health.core.decide import EFFECT
 from konduktor_health.model import HoldReason, Keys, Verdict
@@ -290,6 +291,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
         content = yaml.safe_load(block)
         assert content
+        if block.startswith("# rules.yaml"):  # of a site
+            assert judge(block.encode()).problems == ()
+            continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()
             content = content.get("settings", {})
