@@ -117,7 +117,7 @@ def _on_gpus(text: str) -> bool:
         or "XID (" in text
         or "fallen off the bus" in text
         or "The NVIDIA GPU " in text
-        or "installed in this system has" in text
+        or "installed in this system" in text
     )
 
 

@@ -34,9 +34,10 @@ class RulesWatch:
         self._looked_s = clock.monotonic()
         self.tables = self._judged(self._seen)
         self._use: Callable[[Tables], None] = lambda _tables: None
+        self._taken()
 
     def on_change(self, use: Callable[[Tables], None]) -> None:
-        """Whom to tell the new tables, in the thread that looks."""
+        """Whom to tell the new tables, in the thread that looks; its ConfigError refuses them."""
         self._use = use
 
     def look(self) -> None:
@@ -54,15 +55,16 @@ class RulesWatch:
             return
         self._seen = seen
         try:
-            self.tables = self._judged(seen)
+            read = self._judged(seen)
+            self._use(read)
         except ConfigError as error:
             self._keep(f"{error}; the rules before it hold", error.hint)
         except Exception as error:  # a bug in the checks must not keep the loop from the logs
             logger.opt(exception=error).error("bug: the rules file was not judged")
             self._keep("the rules file was not taken: a bug; the rules before it hold", "")
         else:
-            self._use(self.tables)
-            self._metrics.rules_broken.set(0)
+            self.tables = read
+            self._taken()
 
     def _judged(self, seen: bytes | str) -> Tables:
         """The tables of a content, or why there is none. Raises ConfigError."""
@@ -71,9 +73,12 @@ class RulesWatch:
         judged = judge(seen)
         if judged.problems:
             raise ConfigError(summary(self._path, judged), hint=_HINT)
-        self._metrics.rules_loads.labels("ok").inc()
-        logger.bind(changes=len(judged.changes)).info(f"rules file {self._path} is in use")
         return judged.recorded
+
+    def _taken(self) -> None:
+        self._metrics.rules_loads.labels("ok").inc()
+        self._metrics.rules_broken.set(0)
+        logger.info(f"rules file {self._path} is in use")
 
     def _keep(self, message: str, hint: str) -> None:
         self._metrics.rules_loads.labels("failed").inc()

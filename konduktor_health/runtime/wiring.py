@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
@@ -69,8 +70,6 @@ def build(
         decoder=lambda: Decoder(read),
         surge_window_s=settings.policy.surge_window_s,
     )
-    if rules is not None:
-        rules.on_change(partial(_use, observer, from_loki))
     applier = None
     if lease is not None:
         applier = Applier(
@@ -93,7 +92,7 @@ def build(
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, settings.core_policy(), clock),
+        situation=Situation(feed, fleet, observer, settings.core_policy(read), clock),
         fleet=fleet,
         observer=observer,
         applier=applier,
@@ -104,6 +103,8 @@ def build(
         agenda=Agenda(clock),
         rules=rules,
     )
+    if rules is not None:
+        rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(
         settings=settings,
         clock=clock,
@@ -131,9 +132,12 @@ def build(
     return controller
 
 
-def _use(observer: Observer, sources: Sequence[LokiSource], read: Tables) -> None:
+def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
     """Swap the tables of a running controller: decoders first, so that no line that is read for
-    a new rule is decoded by the old ones."""
-    observer.use(read)
+    a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
+    the settings name a fault that these tables do not have."""
+    policy = settings.core_policy(read)
+    loop.situation = replace(loop.situation, policy=policy)
+    loop.observer.use(read)
     for source in sources:
         source.ask_for(literals_for(source.spec, read))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from konduktor_health.adapters.rules_file.marked import Marked, Path, dotted
 from konduktor_health.adapters.rules_file.problem import Problem
 
-_FEW = 15
+_FEW = 20
 
 
 @dataclass(slots=True)

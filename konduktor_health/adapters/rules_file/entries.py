@@ -1,7 +1,7 @@
 """What does a site hold of shipped faults? The ``entries`` of a rules file, checked.
 
-An override may not do what a rule may not: lift a pod's or a program's line above application, or
-make noise say something.
+An override may not do what a rule may not: lift a pod's or a program's line above application, make
+noise say something, or a proof of repair a fault.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from konduktor_health.adapters.rules_file.problem import shown
 from parsers import catalog, lost
 from parsers.fault import Remedy, Severity
 from parsers.override import Override
+from parsers.rule_check import UNFORGEABLE
+from parsers.rule_length import shortest
 from parsers.rules import Rule
 from parsers.tables import Tables
 
 MEANING_LIMIT = 400
+#: The driver's order. One that asks for nothing is the end of another: it must not become a fault.
+DIRECTIVE = "xid/154"
 
 
 def read_entries(
@@ -84,6 +88,9 @@ def _allowed(
                 "a rule with this fault id may replace it" if rule.noise else "at most application"
             )
             complaints.add((*path, "severity"), f"{why} (got {override.severity.value!r})", hint)
+    elif fault_id == DIRECTIVE and (override.severity or override.remedy):
+        hint = "its line is an order of the driver, and says itself how bad it is"
+        complaints.add(path, "only its meaning can be overridden", hint)
     elif fault_id != lost.FAULT_ID and not _coded(fault_id):
         known = [each.fault_id for each in (*shipped.kernel.rules, *shipped.pod.rules)]
         near = like(fault_id, [*known, lost.FAULT_ID])
@@ -105,10 +112,15 @@ def _forbidden(rule: Rule, override: Override, *, of_pod: bool) -> str:
         return ""
     if rule.noise and severity is not Severity.INFO:
         return f"it is noise: {rule.noise}"
+    if rule.proves and severity is not Severity.INFO:
+        return f"such a line proves a repair: {rule.proves}"
     if severity in MILD:
         return ""
     if of_pod:
         return "a pod's line never acts"
     if rule.printed_by == "program":
         return "a program's line never acts"
-    return "" if rule.accuses == "node" else f"it accuses {rule.accuses}, not the node"
+    if rule.accuses != "node":
+        return f"it accuses {rule.accuses}, not the node"
+    short = min(map(shortest, rule.patterns)) < UNFORGEABLE
+    return "a process name could hold such a message" if short else ""

@@ -16,10 +16,12 @@ from konduktor_health.adapters.rules_file.engine import compile_pattern
 from konduktor_health.adapters.rules_file.marked import SIZE_LIMIT, Marked, read_marked
 from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS, Malformed, Problem
 from konduktor_health.errors import ConfigError
-from parsers import tables
+from parsers import catalog, tables
+from parsers.catalog import Entry
+from parsers.catalog.ruled import entry_of
 from parsers.rules import RuleSet
 from parsers.tables import Tables, concerns_node
-from parsers.user_rules import UserRules, merged
+from parsers.user_rules import UserRules, merged, overridden
 
 #: Most texts that Loki is asked for, shipped ones included: its filter costs by their number.
 LITERALS_LIMIT = 400
@@ -38,6 +40,14 @@ class Judged:
     unsaid: int = 0  # problems beyond those told
     changes: tuple[Change, ...] = ()
     own: UserRules = UserRules()  # noqa: RUF009 - frozen
+
+    def entry(self, fault_id: str) -> Entry | None:
+        """The entry of a fault id as the file has it, or None."""
+        rule = self.shown.kernel.rule(fault_id) or self.shown.pod.rule(fault_id)
+        if rule is not None:
+            return entry_of(rule)
+        entry, override = catalog.entry(fault_id), self.own.entries.get(fault_id)
+        return overridden(entry, override) if entry and override else entry
 
 
 def read_content(path: Path) -> bytes:

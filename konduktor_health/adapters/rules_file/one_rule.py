@@ -155,7 +155,7 @@ def complain_in_pattern(complaints: Complaints, path: Path, pattern: object, mes
         # behind a macro, columns are those of the pattern written out
         offset = 0 if "%{" in before else len(before)
     text = f"{message} (in {shown(pattern)})"
-    complaints.inside(path, offset, text, PATTERN_HINT)
+    complaints.inside(path, offset, text, PATTERN_HINT if match else "")
 
 
 def _filled(source: str, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,26 @@ def test_scan_reads_a_log_with_the_rules_of_a_file_or_of_the_settings(
     assert [row[1] for row in scanned(text)] == ["application"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (("kernel/acme-fan-stopped",), ["A fan of the chassis stopped", "chassis-7", "degraded"]),
+        (("xid", "43"), ["fatal", "reset_gpu"]),
+        (("kernel/hung-task",), ["the parallel file system is stuck"]),
+        (("xid", "79"), ["fatal"]),
+    ],
+)
+def test_explain_says_what_a_fault_is_at_this_site(
+    rules: Path, fault: tuple[str, ...], told: list[str]
+) -> None:
+    done = cli("explain", *fault, "--rules", str(rules))
+    assert done.returncode == 0, done.stderr
+    for text in told:
+        assert text in done.stdout
+    environ = {"KONDUKTOR_HEALTH_RULES_FILE": str(rules)}
+    assert cli("explain", *fault, environ=environ).stdout == done.stdout
+
+
 @pytest.mark.parametrize("command", [("scan", "-"), ("run", "--once", "--dry-run")])
 def test_a_wrong_file_ends_a_command_with_its_first_problems(
     tmp_path: Path, command: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from konduktor_health.clock import SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.runtime import rules as rules_module
 from konduktor_health.runtime.metrics import Metrics
+from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.rules import LOOK_S, RulesWatch
 from konduktor_health.runtime.wiring import _use
-from konduktor_health.settings import Settings, SourceSettings
+from konduktor_health.settings import PolicySettings, Settings, SourceSettings
 from parsers import tables
 from parsers.record import unwrap
 from parsers.tables import Tables
@@ -190,12 +192,8 @@ def test_a_source_asks_for_the_new_texts_from_the_next_read_on() -> None:
     assert world.polls(3600) == []
 
 
-def test_decoders_change_before_what_is_read_does(tmp_path: Path) -> None:
+def test_decoders_change_before_what_is_read_does(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-
-    class Observer:
-        def use(self, _read: Tables) -> None:
-            order.append("observer")
 
     class Source(LokiSource):
         def ask_for(self, literals: object) -> None:
@@ -209,8 +207,35 @@ def test_decoders_change_before_what_is_read_does(tmp_path: Path) -> None:
     source = Source(
         client, one, settings.reading, clock=FakeClock(0), literals=("a",), unwrap=unwrap
     )
-    _use(Observer(), [source], tables.recorded())  # type: ignore[arg-type]
+    world = World()
+    monkeypatch.setattr(Observer, "use", lambda _self, _read: order.append("observer"))
+    _use(settings, world.loop, [source], tables.recorded())
     assert order == ["observer", "source"]
+
+
+def test_a_rule_in_observation_taints_nothing_until_the_file_says_so(tmp_path: Path) -> None:
+    world = World()
+    doubted = RULES.replace("    severity:", "    observe: new here\n    severity:")
+    for content, name, tainted in ((doubted, "gpu-1", []), (RULES, "gpu-2", ["gpu-2"])):
+        _use(Settings(), world.loop, [], Watched(tmp_path, content).watch.tables)
+        world.hear(world.line(name, FAN))
+        assert world.tainted() == tainted
+
+
+def test_tables_without_a_fault_that_the_settings_name_are_refused(
+    tmp_path: Path, said: list[str]
+) -> None:
+    world = World()
+    settings = Settings(policy=PolicySettings(observe=("kernel/acme-fan",)))
+    watched = Watched(tmp_path, RULES)
+    watched.watch.on_change(partial(_use, settings, world.loop, []))
+    before = world.loop.situation
+    watched.path.write_text(NOTHING)
+    watched.look()
+    assert world.loop.situation is before
+    assert "acme_fan" in watched.watch.tables.literals
+    assert watched.broken() == 1
+    assert "kernel/acme-fan" in said[0]
 
 
 def test_a_source_without_a_rule_is_never_asked_for_every_line(tmp_path: Path) -> None:
