@@ -62,6 +62,7 @@ class HoldReason(Enum):
     BEFORE_RESET = "BeforeReset"
     BEFORE_NODE = "OlderThanNode"  # long before the Node object was made: a predecessor's
     NO_IDENTITY = "NoUptimeAfterReboot"
+    OBSERVED = "InObservation"  # a fault that is recorded and shown, by policy.observe
     NEVER_ACTS = "EvidenceNeverActs"  # pod lines, observe-only sources
     LEDGER_CORRUPT = "LedgerCorrupt"  # nothing clears until a person has looked
     REPEAT = "RepeatDeferred"  # a known record's repeat waits for its write interval
@@ -259,6 +260,8 @@ class Policy:
     surge_percent: float = 3.0
     surge_window_s: float = 600.0
     injection: InjectionMode = InjectionMode.ACT
+    # fault ids in observation, each with its reason; the settings add those that the rules doubt
+    observe: Mapping[str, str] = field(default_factory=dict)
     repeat_write_interval_s: float = 300.0
     reboot_doubt_s: float = 3600.0  # lines without uptime and boot id after a reboot or reset
 

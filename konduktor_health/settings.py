@@ -27,6 +27,8 @@ from pydantic_settings import (
 
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import InjectionMode, Keys, Policy, Trust
+from konduktor_health.observation import observed
+from parsers.tables import Tables
 
 ENV_PREFIX = "KONDUKTOR_HEALTH_"
 CONFIG_VARIABLE = "KONDUKTOR_HEALTH_CONFIG"
@@ -168,6 +170,13 @@ class PolicySettings(_Group):
         InjectionMode.ACT,
         description="Faults written into the kernel log by a program: act, report or ignore.",
     )
+    observe: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "Fault ids that are recorded and never the reason for a taint; default: those with a"
+            " doubt in the page of faults. A list replaces them, [] observes none."
+        ),
+    )
     repeat_write_interval_s: float = Field(
         300.0,
         ge=0,
@@ -210,6 +219,12 @@ class Settings(BaseSettings):
     watched_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         ("default",), description="Namespaces whose pod logs are read (never act alone)."
     )
+    rules_file: Path | None = Field(
+        None,
+        description=(
+            "Rules of this site over the shipped tables (YAML); read again when they change."
+        ),
+    )
     reading: ReadingSettings = ReadingSettings()
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()
@@ -232,9 +247,14 @@ class Settings(BaseSettings):
         """Our names on the cluster."""
         return Keys(prefix=self.cluster.key_prefix, condition=self.cluster.condition)
 
-    def core_policy(self) -> Policy:
-        """The part of the settings that the core decides with."""
-        return Policy(keys=self.keys(), **self.policy.model_dump())
+    def core_policy(self, read: Tables | None = None) -> Policy:
+        """The part of the settings that the core decides with. ``read``: the tables in use;
+        default: the shipped ones.
+
+        Raises ConfigError for a fault id in ``policy.observe`` that is none.
+        """
+        values = self.policy.model_dump(exclude={"observe"})
+        return Policy(keys=self.keys(), observe=observed(self.policy.observe, read), **values)
 
 
 def load(

@@ -29,17 +29,21 @@ class Decoder:
     """Records of many nodes to Faults; remembers unfinished assemblies per node, bounded."""
 
     def __init__(self, read: Tables | None = None, *, nodes: int = 4096) -> None:
-        read = tables.shipped() if read is None else read
-        self._xids = read.xids
-        self._sxids = read.sxids
-        self._kernel = read.kernel
-        self._pod = read.pod
-        self._silent = read.silent
+        self.use(tables.shipped() if read is None else read)
         self._lost = lost.LostGpus(nodes)
         self._dumps = gsp.Dumps(nodes)
         # (node, device, fault id, injected) -> when it was last told
         self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
         self._count = 0
+
+    def use(self, read: Tables) -> None:
+        """Decode by these tables from now on; what has been assembled stays."""
+        self._xids = read.xids
+        self._sxids = read.sxids
+        self._kernel = read.kernel
+        self._pod = read.pod
+        self._silent = read.silent
+        self._overrides = read.overrides
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one kernel record of ``node`` (log time in Unix ns; orders assemblies)."""
@@ -63,6 +67,8 @@ class Decoder:
             fault = self._dumps.fold(fault, node, at, injected=injected)
         if fault is None:
             return []
+        if self._overrides and (override := self._overrides.get(fault.fault_id)) is not None:
+            override.apply(fault)
         _complete(fault, record, node, time_ns)
         if injected:
             fault.injected = True
@@ -121,7 +127,7 @@ def _on_gpus(text: str) -> bool:
         or "XID (" in text
         or "fallen off the bus" in text
         or "The NVIDIA GPU " in text
-        or "installed in this system has" in text
+        or "installed in this system" in text
     )
 
 

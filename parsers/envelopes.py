@@ -29,6 +29,8 @@ _NODE_KEYS = (
     "host_name", "host.name", "instance",
 )  # fmt: skip
 _decode = json.JSONDecoder().raw_decode
+#: The facility of a program that names none (LOG_USER).
+_UNREADABLE = 1
 _OF_A_PROCESS = ("_PID", "_UID", "_COMM", "_EXE", "_SYSTEMD_UNIT")
 
 
@@ -108,7 +110,8 @@ def _journald(data: Mapping[str, Any], *, byte_messages: bool) -> Layer | None:
         foreign = transport != "kernel"
     facility = _number(data.get("SYSLOG_FACILITY"))
     if transport == "kernel":
-        facility = facility or 0
+        if facility is None:  # one that cannot be read is not the kernel's
+            facility = _UNREADABLE if "SYSLOG_FACILITY" in data else 0
     elif facility == 0:
         facility = None
     uptime_us = _number(data.get("_SOURCE_MONOTONIC_TIMESTAMP"))

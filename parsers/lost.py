@@ -3,8 +3,12 @@
 Two forms: one line that names the GPU, and one message of three lines that a pipeline delivers
 as three records (the GPU; "installed in this system has"; "fallen off the bus ..."). The
 records are joined per node, nearest in time first; they may arrive in any order, with other
-records and other nodes in between, at most ``JOIN_S`` seconds apart. An end whose beginning
-was never seen is told with severity unknown and no device: visible, never acting.
+records and other nodes in between, at most ``JOIN_S`` seconds apart. An end without the other two
+is told with severity unknown and no device: visible, never acting.
+
+Never another GPU: all three records are needed, and none may have been printed before the first.
+The driver begins a message about a GPU that it does not support in the same words; what follows
+there ("installed in this system is not supported") takes that GPU out again.
 """
 
 from __future__ import annotations
@@ -33,6 +37,10 @@ _SECOND = re.compile(
     r"(?:NVRM: )?(?:\(PCI ID: [0-9a-fA-F:]{1,16}\) ?)?installed in this system has"
 )
 _THIRD = re.compile(r"(?:NVRM: )?fallen off the bus and is not responding to commands")
+_OTHERWISE = re.compile(
+    r"(?:NVRM: )?(?:\(PCI ID: [0-9a-fA-F:]{1,16}\) ?)?installed in this system (?!has)"
+)
+_HAS = "installed in this system has"
 _TAIL = "fallen off the bus and is not responding to commands"
 
 
@@ -42,14 +50,17 @@ class _Begun:
 
     address: PciAddress
     text: str
+    first: Instant
     last: Instant
-    installed: bool = False
+    installed: bool  # the second record was seen
 
 
 @dataclass(slots=True)
 class _NodeState:
     begun: list[_Begun] = field(default_factory=list)
-    ends: list[tuple[str, Instant]] = field(default_factory=list)  # ends without a beginning
+    # records of which the first was not seen yet
+    middles: list[tuple[str, Instant]] = field(default_factory=list)
+    ends: list[tuple[str, Instant]] = field(default_factory=list)
 
 
 class LostGpus:
@@ -69,8 +80,10 @@ class LostGpus:
         if second := _SECOND.match(text):
             rest = _FILLER.match(text, second.end())
             if rest and text.startswith(_TAIL, rest.end()):
-                return self._end(kept, (node, injected), at)
-            self._second(kept, (node, injected), at)
+                return self._rest(kept, (node, injected), at)
+            return self._second(kept, (node, injected), at)
+        if _OTHERWISE.match(text):
+            self._forget((node, injected), at)
         elif _THIRD.match(text):
             return self._end(kept, (node, injected), at)
         return None
@@ -88,30 +101,42 @@ class LostGpus:
         if rest < len(text):
             return None  # the driver says something else about this GPU
         state = self._state(key)
-        state.ends = [end for end in state.ends if end[1].near(at, JOIN_S)]
-        if state.ends:
-            end_text, _ = state.ends.pop(0)
-            return _lost(address, f"{text} | {end_text}")
+        gpu = _Begun(address, text, at, at, _HAS in text[first.end() :])
+        if not gpu.installed and (middle := _take(state.middles, gpu, at)):
+            gpu.installed, gpu.text = True, f"{text} | {middle}"
         state.begun = [one for one in state.begun if one.last.near(at, JOIN_S)][1 - _PENDING :]
-        state.begun.append(_Begun(address, text, at))
-        return None
+        state.begun.append(gpu)
+        return _ended(state, gpu, at)
 
-    def _second(self, text: str, key: tuple[str, bool], at: Instant) -> None:
-        state = self._nodes.get(key)
-        waiting = [one for one in state.begun if not one.installed] if state else []
-        if (nearest := _nearest(waiting, at)) is not None:
-            nearest.installed, nearest.last = True, at
-            nearest.text = f"{nearest.text} | {text}"
+    def _second(self, text: str, key: tuple[str, bool], at: Instant) -> Fault | None:
+        state = self._state(key)
+        waiting = [one for one in state.begun if not one.installed]
+        gpu = _nearest(waiting, at)
+        if gpu is None:
+            state.middles = [*state.middles[1 - _PENDING :], (text, at)]
+            return None
+        gpu.installed, gpu.last = True, at
+        gpu.text = f"{gpu.text} | {text}"
+        return _ended(state, gpu, at)
 
     def _end(self, text: str, key: tuple[str, bool], at: Instant) -> Fault:
         state = self._state(key)
-        complete = [one for one in state.begun if one.installed]
-        nearest = _nearest(complete, at) or _nearest(state.begun, at)
-        if nearest is not None:
-            state.begun.remove(nearest)
-            return _lost(nearest.address, f"{nearest.text} | {text}")
+        gpu = _nearest([one for one in state.begun if one.installed], at)
+        if gpu is not None:
+            state.begun.remove(gpu)
+            return _lost(gpu.address, f"{gpu.text} | {text}")
         state.ends = [*state.ends[1 - _PENDING :], (text, at)]
         return _lost(None, text)
+
+    def _rest(self, text: str, key: tuple[str, bool], at: Instant) -> Fault:
+        """The second and the third record in one."""
+        return self._second(text, key, at) or self._end(text, key, at)
+
+    def _forget(self, key: tuple[str, bool], at: Instant) -> None:
+        """The driver says something else about the GPU that it has just named."""
+        state = self._nodes.get(key)
+        if state is not None and (gpu := _nearest(state.begun[::-1], at)) is not None:
+            state.begun.remove(gpu)
 
     def _state(self, key: tuple[str, bool]) -> _NodeState:
         state = self._nodes.get(key)
@@ -121,8 +146,35 @@ class LostGpus:
         return state
 
 
+def _ended(state: _NodeState, gpu: _Begun, at: Instant) -> Fault | None:
+    """The Fault, if the end of this GPU's message came before what has just been read."""
+    if not gpu.installed or (end := _take(state.ends, gpu, at)) is None:
+        return None
+    state.begun.remove(gpu)
+    return _lost(gpu.address, f"{gpu.text} | {end}")
+
+
+def _take(pending: list[tuple[str, Instant]], gpu: _Begun, at: Instant) -> str | None:
+    """Take out the oldest record that may belong to this GPU's message."""
+    pending[:] = [each for each in pending if each[1].near(at, JOIN_S)]
+    for number, (text, printed) in enumerate(pending):
+        if not _earlier(printed, gpu.first):
+            del pending[number]
+            return text
+    return None
+
+
+def _earlier(one: Instant, other: Instant) -> bool:
+    """Was it printed before? By uptime, else by log time, else by the order of reading."""
+    if one.uptime_us is not None and other.uptime_us is not None:
+        return one.uptime_us < other.uptime_us
+    if one.time_ns and other.time_ns:
+        return one.time_ns < other.time_ns
+    return one.ordinal < other.ordinal
+
+
 def _nearest(candidates: list[_Begun], at: Instant) -> _Begun | None:
-    """The candidate nearest in time within the bound; the oldest of equals."""
+    """The candidate nearest in time within the bound; the first of equals."""
     near = [one for one in candidates if one.last.near(at, JOIN_S)]
     return min(near, key=lambda one: one.last.apart_s(at) or 0.0, default=None)
 

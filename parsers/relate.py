@@ -24,14 +24,17 @@ from parsers.relate_events import Events
 from parsers.relate_memory import MemoryFaults
 from parsers.relate_repeats import Repeats
 from parsers.relate_states import Repairs, States
+from parsers.tables import Tables
 
 __all__ = ["Finding", "Kind", "Relations"]
 
 
 class Relations:
-    """What was seen of many nodes; remembers at most ``nodes`` of them."""
+    """What was seen of many nodes; remembers at most ``nodes`` of them. ``read``: the tables that
+    the faults were decoded with; default: the shipped ones."""
 
-    def __init__(self, nodes: int = 4096) -> None:
+    def __init__(self, nodes: int = 4096, read: Tables | None = None) -> None:
+        self._read = read
         self._nodes: Recent[tuple[str, bool], _Node] = Recent(nodes)
         self._count = 0
 
@@ -44,7 +47,7 @@ class Relations:
         key = (fault.node, fault.injected)
         node = self._nodes.get(key)
         if node is None:
-            node = _Node()
+            node = _Node(self._read)
             self._nodes.put(key, node)
         return node.feed(fault, at)
 
@@ -58,12 +61,12 @@ class Relations:
 class _Node:
     """What was seen of one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Tables | None) -> None:
         self.events = Events()
         self._repeats = Repeats()
         self._memory = MemoryFaults()
         self._states = States()
-        self._repairs = Repairs()
+        self._repairs = Repairs(read)
 
     def feed(self, fault: Fault, at: Instant) -> list[Finding]:
         found = self._repairs.feed(fault, at)

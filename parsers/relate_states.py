@@ -1,11 +1,11 @@
 """Which states are open, what does the driver ask for, and was the node repaired since?
 
-- A begin is open until its end (relation ``clears``): heat of a switch or an optical module, power
-  smoothing.
+- A begin is open until its end (relation ``clears``) in the same place: heat of a switch, an
+  optical module or a processor, power smoothing, a file server.
 - Xid 154 is the driver's order; None ends it.
-- A repair is proven by the kernel only: the driver was loaded, an NVSwitch was probed (OCI counts a
-  reset after the last Xid by it), or the node booted: another boot id, or an uptime that begins
-  anew. Lines of programs, whatever they say, prove nothing.
+- A repair is proven by the kernel only (``parsers.proofs``): the driver was loaded, an NVSwitch was
+  probed (OCI counts a reset after the last Xid by it), or the node booted: another boot id, or an
+  uptime that begins anew. Lines of programs, whatever they say, prove nothing.
 """
 
 from __future__ import annotations
@@ -16,21 +16,27 @@ from parsers import catalog
 from parsers.fault import Fault, Remedy, Severity
 from parsers.finding import Finding, Kind
 from parsers.instant import Instant, Recent
+from parsers.proofs import ProofKind, place_of, proof_of
+from parsers.tables import Tables
 
 _OPEN = 64  # states of one node
 _KEYS = 256  # faults of one node that a repair should have ended
 _ORDER = "xid/154"
-_MARKER = "kernel/gpu-probed"
+_MARKERS = (ProofKind.DRIVER_LOADED, ProofKind.GPU_RESET)
 #: An uptime that falls by more than this many seconds is that of another boot. Lines arrive in
 #: disorder by less; no node boots faster.
 _ANEW_S = 60
+
+
+#: Device, fault id, and where on the device.
+_Place = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 class States:
     """The open states and orders of one node."""
 
     def __init__(self) -> None:
-        self._open: Recent[tuple[str, str, str], Fault] = Recent(_OPEN)
+        self._open: Recent[_Place, Fault] = Recent(_OPEN)
 
     def forget(self) -> None:
         """The node was reset or booted: no state lasts."""
@@ -41,23 +47,24 @@ class States:
         if fault.fault_id == _ORDER:
             return self._order(fault)
         clears, begins = _pairs(fault.fault_id)
-        link = fault.detail.get("link", "")
+        place = place_of(fault)
         if begins:
-            key = (fault.device, fault.fault_id, link)
+            key: _Place = (fault.device, fault.fault_id, place)
             known = self._open.get(key)
             self._open.put(key, known or fault)
             why = f"open until {' or '.join(begins)}"
             return [] if known else [_state(Kind.BEGUN, fault, None, why)]
         ended = []
         for each in clears:
-            begun = self._open.get((fault.device, each, link))
-            self._open.drop((fault.device, each, link))
+            begun = self._open.get((fault.device, each, place))
+            self._open.drop((fault.device, each, place))
             missing = "" if begun else ", whose beginning was not seen"
             ended.append(_state(Kind.ENDED, fault, begun, f"ends {each}{missing}"))
         return ended
 
     def _order(self, fault: Fault) -> list[Finding]:
-        value, key = fault.detail.get("to"), (fault.device, _ORDER, "")
+        value = fault.detail.get("to")
+        key: _Place = (fault.device, _ORDER, ())
         if value is None:  # a cut line orders nothing
             return []
         before = self._open.get(key)
@@ -73,7 +80,8 @@ class States:
 class Repairs:
     """What was seen of one node before and after its last repair."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Tables | None = None) -> None:
+        self._read = read
         self._last: Instant | None = None
         self._since: Recent[tuple[str, str], tuple[str, str]] = Recent(_KEYS)
         self._before: Recent[tuple[str, str], Finding] = Recent(_KEYS)
@@ -101,11 +109,13 @@ class Repairs:
     def _repair(self, fault: Fault, at: Instant) -> Finding | None:
         if self._last is not None and _booted(self._last, at):
             return _repaired(fault, Remedy.REBOOT, "the node has booted since")
-        if fault.fault_id != _MARKER:
+        proof = proof_of(fault, self._read) if fault.fault_id.startswith("kernel/") else None
+        if proof is None or proof.kind not in _MARKERS:
             return None
-        version = fault.detail.get("version")
-        if version:
+        if version := fault.detail.get("version"):
             return _repaired(fault, Remedy.RESET_GPU, f"the driver was loaded since ({version})")
+        if proof.kind is ProofKind.GPU_RESET:
+            return _repaired(fault, Remedy.RESET_GPU, "a GPU was reset since")
         return _repaired(fault, Remedy.RESET_GPU, "the NVSwitches were probed since: a reset")
 
 

@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from parsers.fault import Remedy, Severity
+from parsers.rule_length import shortest
 from parsers.rule_pattern import problems_of
-from parsers.rules import VERSION, Compile, expand, rules_of
+from parsers.rules import PROOFS, VERSION, Compile, expand, rules_of
 
 RULES_LIMIT = 1000
 _TEXT_LIMIT = 400
 _SOURCES = {"kernel": "kernel", "pod": "workload"}  # what the fault ids of a source begin with
 _ACCUSES = ("node", "peer", "nobody")
+#: A process name has 15 bytes, and some of the kernel's messages begin with one: what acts must not
+#: fit into it.
+UNFORGEABLE = 16
 _FAULT_ID = re.compile(r"(kernel|workload)/[a-z0-9][a-z0-9-]{1,47}")
 #: JSON escapes these, or a coloured line has its colours beside them (parsers.printable).
 _SPLIT = frozenset(":]\"\\/<>&'")
@@ -27,16 +31,23 @@ _FIELDS: Mapping[str, type] = {
     "accuses": str, "meaning": str, "investigation": str, "sources": list, "examples": list,
     "counter_examples": list,
 }  # fmt: skip
-_OPTIONAL = ("device", "printed_by", "noise", "note")
+_OPTIONAL = ("device", "printed_by", "noise", "note", "observe", "proves")
+#: All fields that a rule may have.
+FIELDS: tuple[str, ...] = (*_FIELDS, *_OPTIONAL)
 
 
 def check_rules(
-    data: object, *, compile_pattern: Compile = re.compile, bounded: bool = True
+    data: object,
+    *,
+    compile_pattern: Compile = re.compile,
+    bounded: bool = True,
+    complete: bool = True,
 ) -> list[str]:
     """Everything that is wrong with a decoded file; empty when nothing is. Never raises.
 
     ``compile_pattern`` is what its patterns will run on. ``bounded``: refuse repeats without an
-    end; only for an engine that takes linear time, such as RE2, may they pass.
+    end; only for an engine that takes linear time, such as RE2, may they pass. ``complete``: refuse
+    rules without sources or counter-examples.
     """
     problems = _file(data)
     if problems or not isinstance(data, dict):
@@ -48,7 +59,10 @@ def check_rules(
             problems.append(f"{name}: not an object")
             continue
         name += f" {str(row.get('fault_id', ''))[:60]}"
-        found = _shape(row) or [*_words(row, data), *_patterns(row, data, bounded=bounded)]
+        found = _shape(row, complete=complete) or [
+            *_words(row, data),
+            *_patterns(row, data, bounded=bounded),
+        ]
         found = found or _compiled(row, data, compile_pattern)
         fault_id = str(row.get("fault_id"))
         if fault_id in seen:
@@ -77,7 +91,8 @@ def _file(data: object) -> list[str]:
     return problems
 
 
-def _shape(row: Mapping[str, Any]) -> list[str]:
+def _shape(row: Mapping[str, Any], *, complete: bool) -> list[str]:
+    whole = ("literals", "patterns", "examples")
     problems = [f"{name}: missing" for name in _FIELDS if name not in row]
     problems += [
         f"{name}: not a {kind.__name__}"
@@ -102,7 +117,7 @@ def _shape(row: Mapping[str, Any]) -> list[str]:
     ]
     problems += [
         f"{name}: empty"
-        for name in ("literals", "patterns", "sources", "examples", "counter_examples")
+        for name in ((*whole, "sources", "counter_examples") if complete else whole)
         if name in row and not row[name]
     ]
     return problems
@@ -142,7 +157,13 @@ def _words(row: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     need("severity", severity == "info" or not row.get("noise"), "noise is info")
     need("remedy", severity != "info" or row["remedy"] == "none", "info asks for nothing")
     need("printed_by", row.get("printed_by", "kernel") in ("kernel", "program"), "not known")
-    for field in ("meaning", "investigation", "noise", "note"):
+    need("observe", not (mild and row.get("observe")), "what is mild needs no doubt")
+    if "proves" in row:
+        need("proves", row["proves"] in PROOFS, f"not one of {', '.join(PROOFS)}")
+        need("proves", severity == "info" and not row.get("noise"), "a marker is info, not noise")
+        stated = source == "kernel" and row.get("printed_by", "kernel") == "kernel"
+        need("proves", stated, "only the kernel proves")
+    for field in ("meaning", "investigation", "noise", "note", "observe"):
         text = row.get(field, "-")
         need(field, 0 < len(text) <= _TEXT_LIMIT and text.isprintable(), "not a short text")
     for key in row["sources"]:
@@ -176,13 +197,20 @@ def _patterns(row: Mapping[str, Any], data: Mapping[str, Any], *, bounded: bool)
         except KeyError as error:
             problems.append(f"{field}: no such macro: {error}")
             continue
-        problems += [f"{field}: {each}" for each in problems_of(expanded, bounded=bounded)]
+        wrong = problems_of(expanded, bounded=bounded)
+        if not wrong and _acts(row) and shortest(expanded) < UNFORGEABLE:
+            wrong = [f"a process name could hold all of it: ask for {UNFORGEABLE} characters"]
+        problems += [f"{field}: {each}" for each in wrong]
         names |= set(re.findall(r"\(\?P<([a-z0-9_]{1,24})>", expanded))
     if row["accuses"] == "peer" and row["severity"] != "info" and "peer" not in names:
         problems.append("patterns: a rule that accuses a peer captures peer")
     if row.get("device", "device") != "device" and row["device"] not in names:
         problems.append(f"device: no capture {row['device']}")
     return problems
+
+
+def _acts(row: Mapping[str, Any]) -> bool:
+    return row["severity"] not in ("application", "info") or "proves" in row
 
 
 def _compiled(

@@ -32,6 +32,8 @@ VERSION = 1
 HEAD_LIMIT = 1024
 #: What of a pod's line is looked at; training launchers put their prefixes in front.
 POD_LIMIT = 8192
+#: What a marker may prove.
+PROOFS = ("driver-loaded", "gpu-reset")
 #: Longest capture that a Fault keeps, in characters.
 CAPTURE_LIMIT = 64
 #: By so many first characters a message is told which rules may fit it.
@@ -85,7 +87,9 @@ class Rule:
     device: str = "device"  # the capture that names what is broken
     printed_by: str = "kernel"  # or "program": then it is no statement of the kernel
     noise: str = ""  # why such a line says nothing; "" when it says something
-    note: str = ""  # duplicates, companions, repeats, doubts
+    note: str = ""  # duplicates, companions, repeats
+    observe: str = ""  # what may make it wrong: then it is recorded, and taints nothing by default
+    proves: str = ""  # which repair has been done ("driver-loaded", "gpu-reset"), if it is a marker
     examples: tuple[Example, ...] = ()
     counter_examples: tuple[str, ...] = ()
 
@@ -271,6 +275,8 @@ def _rule(row: Mapping[str, Any], macros: Mapping[str, str], sources: Mapping[st
         printed_by=row.get("printed_by", "kernel"),
         noise=row.get("noise", ""),
         note=row.get("note", ""),
+        observe=row.get("observe", ""),
+        proves=row.get("proves", ""),
         examples=tuple(
             Example(each["text"], each.get("device", ""), each.get("detail", {}))
             for each in row["examples"]

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 
 from parsers import catalog
 from parsers.catalog import Entry
 from parsers.envelopes import BYTE_MESSAGES
 from parsers.fault import Severity
+from parsers.override import Override
 from parsers.rules import Rule, RuleSet, kernel_rules, pod_rules
 
 #: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
@@ -28,7 +30,7 @@ GPU_LITERALS: tuple[str, ...] = (
     "xid (",
     "fallen off the bus",
     "The NVIDIA GPU ",
-    "installed in this system has",
+    "installed in this system",
     *BYTE_MESSAGES,
 )
 
@@ -52,6 +54,8 @@ class Tables:
     kernel: RuleSet
     pod: RuleSet
     keep: Callable[[Rule], bool] = says_something
+    #: What a site holds of faults on GPUs and switches, by fault id; it outranks their lines.
+    overrides: Mapping[str, Override] = field(default_factory=dict)
     #: Fault ids of rules that match and give nothing.
     silent: frozenset[str] = field(init=False)
     #: What a server-side filter may look for: any kernel line that gives a Fault contains at least
@@ -59,11 +63,15 @@ class Tables:
     literals: tuple[str, ...] = field(init=False)
     #: The same for pods' lines.
     pod_literals: tuple[str, ...] = field(init=False)
+    #: Fault ids that are recorded and by default taint nothing, with what may make them wrong.
+    observed: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         all_rules = (*self.kernel.rules, *self.pod.rules)
         silent = frozenset(rule.fault_id for rule in all_rules if not self.keep(rule))
+        observed = {rule.fault_id: rule.observe for rule in all_rules if rule.observe}
         object.__setattr__(self, "silent", silent)
+        object.__setattr__(self, "observed", MappingProxyType(observed))
         object.__setattr__(self, "literals", GPU_LITERALS + self.kernel.where(self.keep).literals)
         object.__setattr__(self, "pod_literals", self.pod.where(self.keep).literals)
 

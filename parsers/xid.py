@@ -29,9 +29,12 @@ _INSIDE = re.compile(
     r"((?:PCI:)?[0-9a-fA-F:.]{4,20})"
     r"(?: \[?GPU-I:([0-9]{1,3})\]?(?: \[?GPU-CI:([0-9]{1,3})\]?)?)?"
 )
-# A head this short fits into a process name behind a line feed, which /proc/kmsg and syslog(2)
-# print as a line of its own. The driver's own heads are longer.
-_FORGEABLE = 14
+# A head this short fits into a process name, with which some of the kernel's messages begin; and
+# what is behind a line feed in one is a line of its own in /proc/kmsg and syslog(2). The driver's
+# own heads are longer.
+_FORGEABLE = 15
+# Behind a short name the driver's channel fits into the bound on names as well.
+_CHANNEL = re.compile(r", Ch [0-9a-f]{8}\Z")
 _COMM_LENGTH = 15  # the kernel's TASK_COMM_LEN without its final zero
 
 _RECOVERY = re.compile(
@@ -70,7 +73,7 @@ def parse(text: str, catalog: Mapping[int, Entry]) -> Fault | None:
     if named:
         name, body = _split_name(body)
         if name and name != "<unknown>":
-            detail["process"] = printable(name, 64)
+            detail["process"] = printable(_CHANNEL.sub("", name), 64)
     if device is None:
         device = _address(inside, detail)
     entry = catalog.get(code)

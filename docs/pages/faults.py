@@ -14,7 +14,7 @@ _FAULTS_TEXT = """
 
 Which codes the catalog knows, how bad each is, and what would repair it.
 [Severity](../concepts/severity.md) says what the words mean and where they come from. Only
-`fatal` asks for the taint; everything else is recorded and shown.
+`fatal` asks for the taint; everything else is shown.
 
 `konduktor-health explain xid 79` prints an entry whole: what to look at, what it is related to,
 sources, and lines that are it or are not. [Decoding](../design/decoding.md) says how a line is
@@ -65,6 +65,34 @@ second word; `reason`: bits 25 to 20 of the intrinfo. No rule, or a cut line: th
 
 """
 
+_LOST_TEXT = """
+## GPU lost without an Xid
+
+"""
+_RULES_TEXT = """
+## Other kernel messages
+
+The controller records what is worse than `info` and accuses the node; `scan` tells all.
+`accuses`: whom the line accuses; `peer` is the one that it names. A row with a doubt is in
+observation: recorded and shown, never the reason for a taint, unless
+[`policy.observe`](settings.md) says otherwise. `(program)`: a program prints it, so that it never
+acts.
+
+"""
+_PODS_TEXT = """
+## Pods' lines
+
+They never act, whomever they accuse.
+
+"""
+_NOISE_TEXT = """
+## Noise
+
+Lines that look bad and say nothing: they give no fault.
+
+"""
+_RULE_HEAD = ("fault id", "severity", "remedy", "accuses", "meaning", "look at", "doubt")
+
 
 def faults_page() -> str:
     """The catalog, one row a code, and the rules that outrank it."""
@@ -76,12 +104,25 @@ def faults_page() -> str:
         + _LINE_TEXT
         + "\n## Classes\n\nSeverity and remedy of a code, unless its row says otherwise.\n\n"
         + table(("class", "severity", "remedy", "first action"), _classes())
-        + "\n## Faults without a code\n\n"
+        + _LOST_TEXT
         + table(
             ("fault id", "when", "severity", "remedy"),
             (
                 (code(each.fault_id), each.meaning, each.severity.value, each.remedy.value)
                 for each in catalog.others().values()
+            ),
+        )
+        + _RULES_TEXT
+        + table(_RULE_HEAD, (_rule_row(each) for each in _ruled("kernel/") if not each.noise))
+        + _PODS_TEXT
+        + table(_RULE_HEAD, (_rule_row(each) for each in _ruled("workload/") if not each.noise))
+        + _NOISE_TEXT
+        + table(
+            ("fault id", "meaning", "why it is noise"),
+            (
+                (code(each.fault_id), each.meaning, each.noise)
+                for each in catalog.uncoded().values()
+                if each.noise
             ),
         )
         + "\n## Xid 154: directives\n\nThe new value counts. A cut line orders nothing.\n\n"
@@ -153,13 +194,32 @@ def _units() -> Iterator[tuple[str, ...]]:
 
 
 def _relations() -> Iterator[tuple[str, ...]]:
-    every = [*catalog.xids().values(), *catalog.sxids().values(), *catalog.others().values()]
+    every = [*catalog.xids().values(), *catalog.sxids().values(), *catalog.uncoded().values()]
     for entry in every:
         found: dict[str, list[str]] = {}
         for each in catalog.relations(entry.fault_id):
             found.setdefault(each.kind.replace("_", " "), []).append(code(each.fault_id))
         for kind, others in found.items():
             yield code(entry.fault_id), kind, ", ".join(others)
+
+
+def _ruled(prefix: str) -> Iterator[Entry]:
+    for entry in catalog.uncoded().values():
+        if entry.fault_id.startswith(prefix) and entry.accuses:
+            yield entry
+
+
+def _rule_row(entry: Entry) -> tuple[str, ...]:
+    by = " (program)" if entry.by_program else ""
+    return (
+        code(entry.fault_id),
+        entry.severity.value,
+        entry.remedy.value,
+        entry.accuses + by,
+        entry.meaning,
+        entry.investigation,
+        entry.observe,
+    )
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

@@ -12,19 +12,23 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from konduktor_health.cli import options
 from konduktor_health.errors import ConfigError, excerpt
 from parsers import catalog
 from parsers.catalog import Entry
 
+if TYPE_CHECKING:
+    from konduktor_health.adapters.rules_file import Judged
+
 PIPE_WIDTH = 100  # columns, when there is no terminal to fit
 CODED = ("xid", "sxid")
-_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/gpu-lost"
+_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/xfs-shutdown"
 
 
 class Output(StrEnum):
@@ -38,9 +42,11 @@ def command(
     what: Annotated[str, typer.Argument(help="xid, sxid, or a fault id like xid/79.")],
     code: Annotated[str, typer.Argument(help="The code, after xid or sxid.")] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+    rules: options.Rules = None,
+    config: options.Config = None,
 ) -> None:
     """Print what a fault means, how bad it is, what to do and where to look."""
-    entry = find(what, code)
+    entry = find(what, code, site=options.rules(rules or options.load(config).rules_file))
     if output is Output.JSON:
         typer.echo(json.dumps(as_json(entry), ensure_ascii=False, indent=2))
         return
@@ -50,10 +56,11 @@ def command(
     render(entry, console)
 
 
-def find(what: str, code: str = "") -> Entry:
-    """The entry that ``what`` and ``code`` name. Raises ConfigError when there is none."""
+def find(what: str, code: str = "", *, site: Judged | None = None) -> Entry:
+    """The entry that ``what`` and ``code`` name, as the site has it. Raises ConfigError when there
+    is none."""
     fault_id = _fault_id(what.strip().lower(), code.strip())
-    entry = catalog.entry(fault_id)
+    entry = catalog.entry(fault_id) if site is None else site.entry(fault_id)
     if entry is None:
         raise ConfigError(f"the catalog has no {excerpt(fault_id)}", hint=_known(fault_id))
     return entry
@@ -73,7 +80,10 @@ def _fault_id(what: str, code: str) -> str:
 def _known(fault_id: str) -> str:
     kind, _, code = fault_id.partition("/")
     if kind not in CODED:
-        return f"without a code it has {', '.join(catalog.others())}"
+        near = catalog.nearest(fault_id)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        known = len(catalog.uncoded())
+        return f"{meant}it has {known} faults without a code: docs/reference/faults.md lists them"
     other = f"{'sxid' if kind == 'xid' else 'xid'}/{code}"
     codes = sorted(catalog.xids() if kind == "xid" else catalog.sxids())
     also = f"; {other} is another fault" if catalog.entry(other) else ""
@@ -92,6 +102,12 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "class": entry.fault_class,
         "action": entry.action,
         "investigation": entry.investigation,
+        "accuses": entry.accuses,
+        "by_program": entry.by_program,
+        "noise": entry.noise,
+        "note": entry.note,
+        "observe": entry.observe,
+        "proves": entry.proves,
         "scope": entry.scope,
         "repeats_on": list(entry.repeats_on),
         "vendor": list(entry.vendor),
@@ -105,7 +121,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "examples": list(entry.examples),
         "counter_examples": list(entry.counter_examples),
     }
-    return {name: value for name, value in row.items() if value not in ("", [])}
+    return {name: value for name, value in row.items() if value not in ("", [], False)}
 
 
 def values(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -154,9 +170,12 @@ def rows(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "meaning", entry.meaning
     yield "severity", entry.severity.value
     yield "remedy", entry.remedy.value
-    yield "first", f"{entry.action} (class {entry.fault_class})"
+    if entry.action:
+        yield "first", f"{entry.action} (class {entry.fault_class})"
     yield "look at", entry.investigation
-    yield "concerns", entry.scope
+    if entry.scope:
+        yield "concerns", entry.scope
+    yield from _by_rule(entry)
     if entry.fault_id.startswith("sxid/"):
         yield "Non-fatal", f"{entry.nonfatal.value} where the line prints Non-fatal"
         yield "driver", _PRINTS.get(entry.prints) or _unworded(entry)
@@ -182,6 +201,27 @@ def rows(entry: Entry) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
+def _by_rule(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What only a rule says."""
+    if entry.accuses:
+        yield "accuses", _ACCUSES[entry.accuses]
+    if entry.by_program:
+        yield "printed by", "a program: it never acts and proves nothing"
+    if entry.noise:
+        yield "noise", f"{entry.noise}: gives no fault"
+    if entry.observe:
+        yield "doubt", f"{entry.observe}: in observation, unless policy.observe says otherwise"
+    if entry.proves:
+        yield "proves", entry.proves
+    if entry.note:
+        yield "note", entry.note
+
+
+_ACCUSES = {
+    "node": "the node that printed it",
+    "peer": "the peer that the line names, not the node that printed it",
+    "nobody": "nobody",
+}
 _PRINTS = {
     ("fatal",): "prints Fatal",
     ("non_fatal",): "prints Non-fatal",

@@ -15,6 +15,7 @@ from parsers.finding import Finding, Kind
 from parsers.relate import Relations
 from parsers.relate_memory import ABOUT_MEMORY
 from parsers.scan import ScanHit
+from parsers.tables import Tables
 
 _DEVICES = 4096
 _EVENTS = 64  # of one device
@@ -121,12 +122,12 @@ _LEAST = len(Severity)
 class Story:
     """What the faults of a log come to."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Tables | None = None) -> None:
         self.devices: dict[tuple[str, str], Device] = {}
         self.counts: Counter[Severity] = Counter()
         self.dropped = 0  # faults that have no room
         self.lost = 0  # lines that say that others were lost
-        self._relations = Relations(nodes=_DEVICES)
+        self._relations = Relations(_DEVICES, read)
         self._repairs: dict[str, dict[Remedy, tuple[int, str]]] = {}
         self._turn = 0
 
@@ -226,7 +227,7 @@ class Story:
         event = self._find(root)
         if not root.device and fault.device:  # the one that names the device
             event = self._named(root, fault, where)
-        if event is None:
+        if event is None or event is self._find(fault):  # the same kind of fault, now named
             return self._event(fault, where)
         key = (fault.fault_id, fault.device)
         if key in event.beside or len(event.beside) < _WITH:

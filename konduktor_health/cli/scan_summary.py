@@ -32,13 +32,13 @@ _LOOKS = 2  # hints of one device
 
 def render_summary(hits: Iterable[tuple[str, ScanHit]], rules: Tables | None = None) -> str:
     """The whole summary, of hits with their file's name or "". ``rules`` explain the faults."""
-    story = Story()
+    rules = tables.shipped() if rules is None else rules
+    story = Story(rules)
     for file, hit in hits:
         story.add(hit, file)
     story.end()
     if not any(device.events for device in story.devices.values()):
         return "No faults found."
-    rules = tables.shipped() if rules is None else rules
     return "\n".join(_lines(story, rules))
 
 
@@ -105,6 +105,8 @@ def _event(device: Device, event: Event, rules: Tables) -> Iterator[str]:
     told = f"  {_name(event)}{_times(event.count)}, {event.severity.value}"
     yield told + (f": {meaning}" if meaning else "")
     parts = [_span(event)]
+    if port := event.fault.detail.get("port"):
+        parts.append(f"port {port}")
     if event.beside:
         parts.append(f"with it {_beside(event, device)}")
     memory = device.memory.why if device.memory and event is device.about_memory() else ""

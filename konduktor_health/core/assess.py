@@ -82,7 +82,7 @@ def assess(view: NodeView, snapshot: Snapshot, policy: Policy, now_ns: int) -> A
     changed_ns, noticed_ns = _reboot(view, before, snapshot, now_ns)
     history = NodeHistory(view, before, parse_reset_at(view.reset_at), changed_ns, noticed_ns)
     after = replace(
-        _boot_now_known(before, view),
+        _now_observed(_boot_now_known(before, view, policy), policy),
         rebooted_ns=changed_ns,
         noticed_ns=noticed_ns,
         removed_ns=min(before.removed_ns, now_ns),  # the clock may have been set back
@@ -129,12 +129,26 @@ def _record(seen: list[Judged], view: NodeView) -> Record:
     return replace(reduce(merge, records), count=max(lines.values()))
 
 
-def _boot_now_known(ledger: Ledger, view: NodeView) -> Ledger:
-    """Records that waited for the Node to report their boot act as soon as it does."""
+def _boot_now_known(ledger: Ledger, view: NodeView, policy: Policy) -> Ledger:
+    """Records that waited for the Node to report their boot act as soon as it does, unless their
+    fault is in observation."""
     for record in ledger.records:
         waited = record.why == HoldReason.BOOT_UNKNOWN.value and not record.acting
         if waited and record.boot_id == view.boot_id:
-            ledger = ledger.with_record(replace(record, acting=True, why=""))
+            why = HoldReason.OBSERVED.value if record.fault_id in policy.observe else ""
+            ledger = ledger.with_record(replace(record, acting=not why, why=why))
+    return ledger
+
+
+def _now_observed(ledger: Ledger, policy: Policy) -> Ledger:
+    """Records that acted before their fault was in observation act no longer. Not where we have
+    tainted: the reason of a taint stays to be seen."""
+    if ledger.owned:
+        return ledger
+    for record in ledger.records:
+        if record.acting and record.fault_id in policy.observe:
+            why = HoldReason.OBSERVED.value
+            ledger = ledger.with_record(replace(record, acting=False, why=why))
     return ledger
 
 

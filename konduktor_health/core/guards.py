@@ -74,6 +74,7 @@ def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int)
         or _before_reset(sighting, history, now_ns)
         or _before_node(sighting, history)
         or _no_identity(sighting, history, policy)
+        or _observed(sighting, policy)
         or _never_acts(sighting)
         or ACT
     )
@@ -170,6 +171,14 @@ def _no_identity(sighting: Sighting, history: NodeHistory, policy: Policy) -> Ju
             "no uptime and no boot id, soon after a reboot or reset",
         )
     return None
+
+
+def _observed(sighting: Sighting, policy: Policy) -> Judgement | None:
+    """What else than a fault of this node may print such a line is the reason."""
+    doubt = policy.observe.get(sighting.fault.fault_id)
+    if doubt is None:
+        return None
+    return Judgement(Outcome.SHOW, HoldReason.OBSERVED, f"in observation: {doubt}")
 
 
 def _never_acts(sighting: Sighting) -> Judgement | None:

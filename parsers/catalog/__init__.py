@@ -4,7 +4,7 @@ The tables lie beside this module as JSON and are read when first asked for:
 
 ====================  ==========================================================
 ``xids``, ``sxids``   entries by code
-``others``            entries of faults without a code, by fault id
+``uncoded``           entries of faults without a code, by fault id: ``others``, and the rules
 ``relations``         what clears, explains, follows or counts with what
 ``directives``        values of Xid 154
 ``registers``         bits of Xid 74
@@ -38,11 +38,13 @@ __all__ = [
     "directives",
     "entry",
     "load",
+    "nearest",
     "nvlink_rules",
     "others",
     "registers",
     "relations",
     "sxids",
+    "uncoded",
     "xids",
 ]
 
@@ -61,8 +63,16 @@ def sxids() -> Mapping[int, Entry]:
 
 @cache
 def others() -> Mapping[str, Entry]:
-    """Faults without a code, by fault id. Raises CatalogError when the data file is damaged."""
+    """Faults that neither a code nor a rule names. Raises CatalogError for a damaged data file."""
     return MappingProxyType(read.entries("others", read.content("other.json")))
+
+
+@cache
+def uncoded() -> Mapping[str, Entry]:
+    """All faults without a code, by fault id. Raises CatalogError when a data file is damaged."""
+    from parsers.catalog import ruled  # reads a hundred rules: only when they are asked for
+
+    return MappingProxyType({**others(), **ruled.entries()})
 
 
 def load(table: str, text: str) -> Mapping[int, Entry]:
@@ -71,13 +81,22 @@ def load(table: str, text: str) -> Mapping[int, Entry]:
 
 
 def entry(fault_id: str) -> Entry | None:
-    """The entry of a fault id (``xid/79``, ``sxid/12028``, ``kernel/gpu-lost``), or None."""
+    """The entry of a fault id (``xid/79``, ``sxid/12028``, ``kernel/xfs-shutdown``), or None."""
     kind, _, name = fault_id.partition("/")
     if kind in ("xid", "sxid"):
         if not (name.isascii() and name.isdigit() and len(name) <= 10):
             return None
         return (xids() if kind == "xid" else sxids()).get(int(name))
-    return others().get(fault_id)
+    return uncoded().get(fault_id)
+
+
+def nearest(fault_id: str) -> list[str]:
+    """Fault ids without a code that this may be a slip of the pen for, likeliest first."""
+    from difflib import get_close_matches
+
+    asked = fault_id[:80]
+    begun = [each for each in uncoded() if len(asked) > len("kernel/") and each.startswith(asked)]
+    return [*begun, *get_close_matches(asked, uncoded(), n=3, cutoff=0.75)][:3]
 
 
 def relations(fault_id: str) -> tuple[Relation, ...]:

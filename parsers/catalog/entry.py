@@ -44,7 +44,7 @@ class Entry:
     nonfatal: Severity = Severity.DEGRADED  # where an SXid line prints Non-fatal
     fault_class: str = ""  # name of its FaultClass
     action: str = ""
-    scope: str = "gpu"  # one of SCOPES
+    scope: str = "gpu"  # one of SCOPES; "" where a rule names the fault
     investigation: str = ""  # what to look at next
     sources: tuple[str, ...] = ()  # document, or project and file
     alias: str = ""  # another name of the same code
@@ -52,6 +52,12 @@ class Entry:
     gpus: tuple[str, ...] = ()  # the only generations on which it occurs; () is not known or all
     guide: str = ""  # SXid: fatal, always_fatal, non_fatal or notable in the fabric guide
     prints: tuple[str, ...] = ()  # SXid: the words that the driver may print
+    accuses: str = ""  # node, peer or nobody, where a rule names the fault
+    by_program: bool = False  # a program prints it: no statement of the kernel
+    noise: str = ""  # why such a line says nothing; "" when it says something
+    note: str = ""  # duplicates, companions, repeats
+    observe: str = ""  # what may make it wrong: it taints nothing by default
+    proves: str = ""  # which repair a marker proves
     repeats_on: tuple[str, ...] = ()  # what makes a repeat: detail names, or "device"
     examples: tuple[str, ...] = ()  # lines that are this fault
     counter_examples: tuple[str, ...] = ()  # lines that look like it and are not

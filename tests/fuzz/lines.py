@@ -63,13 +63,17 @@ def decoding(data: bytes) -> None:
     told, lost = decoder._told, decoder._lost._nodes
     require(len(told) <= 4 * _NODES and len(lost) <= _NODES, "the decoder remembers too much")
     for state in lost._entries.values():
-        require(len(state.begun) <= _PENDING and len(state.ends) <= _PENDING, "half-told GPUs")
+        pending = (state.begun, state.middles, state.ends)
+        require(all(len(each) <= _PENDING for each in pending), "half-told GPUs")
 
 
 def _sound(fault: Fault, record: LogRecord) -> None:
     require(len(fault.text) <= TEXT_LIMIT, "evidence is longer than it may be")
     require(fault.text.isprintable(), "a control character in the evidence")
-    require(_DEVICE.fullmatch(fault.device) is not None or "/" in fault.device, "a device")
+    on_gpus = fault.fault_id.startswith(_ON_GPUS)
+    device = fault.device  # a rule may name a drive or a memory module
+    named = device.isprintable() and len(device) <= _DETAIL_LIMIT and not on_gpus
+    require(_DEVICE.fullmatch(device) is not None or named, "a device")
     coded = fault.fault_id.startswith(("xid/", "sxid/"))
     require(not coded or _CODED.fullmatch(fault.fault_id) is not None, "a fault id")
     require(len(fault.detail) <= 24, "detail has many keys")

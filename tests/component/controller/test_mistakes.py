@@ -27,6 +27,10 @@ def around(tmp_path: Path) -> Iterator[Embedded]:
     [
         ("loki: {ulr: http://x:1}", ["loki.ulr: no such setting", "hint: "]),
         ("policy: {budget_percent: 0}", ["policy.budget_percent", "greater than 0", "'0'"]),
+        (
+            "policy: {observe: [kernel/xfs-shutdwn]}",
+            ["'kernel/xfs-shutdwn'", "did you mean kernel/xfs-sh"],
+        ),
         ("loki: {url: nonsense}", ["loki.url", "'nonsense'"]),
         ("reading: [", ["not valid YAML"]),
         ("sources: [{preset: custom}]", ["no selector", "hint: "]),

@@ -16,7 +16,7 @@ from konduktor_health.cli.explain import as_json, find, render
 from konduktor_health.errors import ConfigError
 from parsers import catalog
 
-EVERY = [*catalog.xids().values(), *catalog.sxids().values(), *catalog.others().values()]
+EVERY = [*catalog.xids().values(), *catalog.sxids().values(), *catalog.uncoded().values()]
 
 
 def explain(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,8 @@ def shown(fault_id: str, width: int = 100) -> str:
         (("sxid/12028",), "sxid/12028"),
         (("kernel/gpu-lost",), "kernel/gpu-lost"),
         (("workload/invalid-device-ordinal",), "workload/invalid-device-ordinal"),
+        (("kernel/xfs-shutdown",), "kernel/xfs-shutdown"),
+        (("kernel/pcie-aer-corrected",), "kernel/pcie-aer-corrected"),
     ],
 )
 def test_a_fault_is_named_by_kind_and_code_or_by_its_id(
@@ -138,3 +140,21 @@ def test_a_switchs_entry_says_what_the_guide_and_the_driver_say() -> None:
     assert "guide      always-fatal\n" in text
     assert "prints Fatal when the error is contained, else Non-fatal\n" in text
     assert "does not print this code" in shown("sxid/12003")
+
+
+def test_a_rules_entry_says_whom_it_accuses_and_what_may_make_it_wrong() -> None:
+    text = shown("kernel/xfs-shutdown")
+
+    assert "accuses   the node that printed it\n" in text
+    assert "doubt     a volume that the cloud attaches" in text
+    assert "not the node that printed it" in shown("workload/nccl-peer-error", 200)
+    assert "a program: it never acts" in shown("kernel/gpu-reset-done")
+    assert "gives no fault" in shown("kernel/oom-invoked", 200)
+    assert "cleared by  kernel/cpu-cooled" in shown("kernel/cpu-hot")
+
+
+def test_a_misspelt_fault_id_is_answered_with_the_likeliest() -> None:
+    done = explain("kernel/xfs-shutdwn")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hint: did you mean kernel/xfs-shutdown? it has 101 faults without a code" in done.stderr

@@ -165,8 +165,8 @@ def test_records_of_one_pcie_error_are_one_event() -> None:
     )
 
     assert "1 device with faults" in said
-    assert "kernel/pcie-aer-fatal of 0000:3b:00" in said
-    assert "kernel/pcie-aer-unrecovered of 0000:3b:00" in said
+    assert "kernel/pcie-aer-fatal x2, fatal" in section(said, GPU)
+    assert "lines 1 to 3; port 0000:3a:00.0; with it kernel/pcie-aer-unrecovered" in said
 
 
 def test_an_xid_45_alone_is_told_with_what_to_restart() -> None:

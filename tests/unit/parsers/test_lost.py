@@ -107,6 +107,54 @@ def test_an_earlier_gpu_that_the_driver_only_mentioned_is_not_blamed() -> None:
     assert fatal(faults) == [("n", "0000:18:00")]
 
 
+OTHER = FIRST.replace("18", "af")
+UNSUPPORTED = "NVRM: installed in this system is not supported by the NVIDIA driver release."
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(OTHER, 0), (UNSUPPORTED, 0), (THIRD, 0)],
+        [(f"{OTHER} (PCI ID: 10de:2330)", 0), (UNSUPPORTED, 0), (THIRD, 1)],
+        [(OTHER, 0), (THIRD, 0), (UNSUPPORTED, 0)],
+        [(OTHER, 0), (UNSUPPORTED, 0), (SECOND, 1), (THIRD, 1)],
+        [(SECOND, 0), (OTHER, 1), (UNSUPPORTED, 1), (THIRD, 1)],
+        [(SECOND, 0), (THIRD, 0), (OTHER, 1), (UNSUPPORTED, 1)],
+        [(THIRD, 0), (OTHER, 1), (SECOND, 1)],
+        [(OTHER, 0), (THIRD, 0)],
+    ],
+)
+def test_a_gpu_that_is_only_named_is_never_the_lost_one(records: list[tuple[str, int]]) -> None:
+    faults = feed(Decoder(), *((line, "n", seconds) for line, seconds in records))
+
+    assert fatal(faults) == []
+
+
+def test_without_times_the_order_of_the_lines_counts() -> None:
+    def lost(*lines: str) -> list[tuple[str, str]]:
+        decoder = Decoder()
+        return fatal([fault for line in lines for fault in decoder.feed(unwrap(line), "n")])
+
+    assert lost(FIRST, SECOND, THIRD) == [("n", "0000:18:00")]
+    assert lost(SECOND, THIRD, FIRST) == lost(THIRD, FIRST, SECOND) == []
+
+
+def test_the_loss_of_a_gpu_beside_one_that_is_not_supported_is_told() -> None:
+    faults = feed(
+        Decoder(), (OTHER, "n", 0), (UNSUPPORTED, "n", 0), (FIRST, "n", 1), (SECOND, "n", 1),
+        (THIRD, "n", 1),
+    )  # fmt: skip
+
+    assert fatal(faults) == [("n", "0000:18:00")]
+
+
+def test_the_second_and_the_third_record_in_one() -> None:
+    end = f"{SECOND} {THIRD.removeprefix('NVRM: ')}"
+
+    assert fatal(feed(Decoder(), (FIRST, "n", 0), (end, "n", 0))) == [("n", "0000:18:00")]
+    assert fatal(feed(Decoder(), (end, "n", 0), (FIRST, "n", 0))) == [("n", "0000:18:00")]
+
+
 def test_a_program_can_neither_begin_nor_end_the_kernels_message() -> None:
     decoder = Decoder()
     user, kernel = "12,1,5,-;", "4,1,5,-;"
@@ -142,9 +190,11 @@ def test_memory_stays_bounded() -> None:
     for n in range(500):
         feed(decoder, (FIRST, f"node-{n}", 0), (THIRD.replace("NVRM: ", ""), f"late-{n}", 0))
         feed(decoder, (f"NVRM: The NVIDIA GPU 0000:{n % 256:02x}:00.0", "one", 0))
+        feed(decoder, (SECOND, "two", 0), (THIRD, "two", 0))
 
     assert len(decoder._lost._nodes) <= 8
-    assert max(len(s.begun) for s in decoder._lost._nodes._entries.values()) <= 16
+    states = decoder._lost._nodes._entries.values()
+    assert max(max(len(s.begun), len(s.middles), len(s.ends)) for s in states) <= 16
 
 
 def test_what_is_remembered_of_a_half_told_loss_is_bounded() -> None:

@@ -267,8 +267,8 @@ def test_records_of_one_pcie_error_are_one_event_of_port_and_device() -> None:
         ("kernel/pcie-aer-fatal", "kernel/pcie-aer-fatal"),
         ("kernel/pcie-aer-unrecovered", "kernel/pcie-aer-fatal"),
     }
-    roots = {f.root.device for f in told.of(Kind.SAME) if f.root}
-    assert roots == {"0000:3a:00"}
+    roots = {f.root.detail["port"] for f in told.of(Kind.SAME) if f.root}
+    assert roots == {"0000:3a:00.0"}
     assert len(told.of(Kind.SAME)) == 2
 
 

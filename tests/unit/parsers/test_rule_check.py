@@ -48,6 +48,37 @@ def changed(**fields: object) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.parametrize("pattern", ["fan stopped", "[a-z]{1,9} fan stopped(?: at .{1,9})?"])
+def test_what_acts_must_not_fit_into_a_process_name(pattern: str) -> None:
+    def problems(**more: object) -> list[str]:
+        data = changed(patterns=[pattern], counter_examples=["x"], **more)
+        data["rules"][0]["examples"] = [{"text": "a fan stopped" if "]" in pattern else pattern}]
+        return check_rules(data)
+
+    (problem,) = problems()
+    assert "rules[0] kernel/fan-stopped: patterns[0]: a process name could hold all" in problem
+    assert problems(severity="info", remedy="none") == []
+    assert problems(severity="info", remedy="none", proves="gpu-reset") == [problem]
+
+
+def test_a_doubt_and_a_proof_stand_where_they_mean_something() -> None:
+    assert check_rules(changed(observe="a test bench prints it too")) == []
+    mild = {"severity": "info", "remedy": "none"}
+    assert check_rules(changed(**mild, proves="driver-loaded")) == []
+    for fields in (
+        {**mild, "observe": "x"},
+        {"observe": ""},
+        {"observe": "a\nb"},
+        {"observe": 7},
+        {"proves": "driver-loaded"},
+        {**mild, "proves": "innocence"},
+        {**mild, "proves": "gpu-reset", "noise": "printed always"},
+        {**mild, "proves": "gpu-reset", "printed_by": "program"},
+    ):
+        (problem,) = check_rules(changed(**fields))
+        assert "observe" in problem or "proves" in problem
+
+
 def test_a_good_file_has_no_problems_and_works() -> None:
     assert check_rules(FILE) == []
     fault = rules_of(FILE).match("acme 0000:3B:00.0: fan stopped now")
