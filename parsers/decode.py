@@ -9,6 +9,7 @@ contains one of its tables' literals (``parsers.tables``).
 from __future__ import annotations
 
 from parsers import gsp, lost, sxid, tables, xid
+from parsers.at_once import AtOnce
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
@@ -44,6 +45,20 @@ class Decoder:
         self._pod = read.pod
         self._silent = read.silent
         self._overrides = read.overrides
+        self._at_once = AtOnce(read.xids, read.sxids)
+
+    def feed_line(self, line: str) -> Fault | None:
+        """Decode one raw line of the commonest form: the Fault that ``feed`` gives of what
+        ``unwrap`` makes of the line. None: nothing was done, and the line is for those two."""
+        fault = self._at_once.tell(line)
+        if fault is not None:
+            self._count += 1
+            if fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
+                at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
+                self._told_once(fault, "", fault.node, at, injected=fault.injected)
+            if self._overrides and (override := self._overrides.get(fault.fault_id)) is not None:
+                override.apply(fault)
+        return fault
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
         """Decode one kernel record of ``node`` (log time in Unix ns; orders assemblies)."""
@@ -55,8 +70,8 @@ class Decoder:
         injected = bool(record.facility)  # 0 is the kernel's, None is not told
         if "Xid (" in text or _on_gpus(text):
             self._count += 1
-            fault = xid.parse(text, self._xids)
-            if fault is None or fault.fault_id in _FOLLOWED:
+            fault = self._at_once.tell_message(text) or xid.parse(text, self._xids)
+            if fault is None or fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
                 at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
@@ -86,16 +101,16 @@ class Decoder:
         return [fault]
 
     def _told_once(
-        self, of_xid: Fault | None, text: str, node: str, at: Instant, *, injected: bool
+        self, head: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
         too: Xid 79, those of the GSP, SXid, lost GPU."""
-        if of_xid is not None:
-            if of_xid.fault_id in gsp.ROOTS:
-                self._dumps.follow(of_xid, node, at, injected=injected)
+        if head is not None:
+            if head.fault_id in gsp.ROOTS:
+                self._dumps.follow(head, node, at, injected=injected)
             else:
-                self._told.put((node, of_xid.device, of_xid.fault_id, injected), at)
-            return of_xid
+                self._told.put((node, head.device, head.fault_id, injected), at)
+            return head
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)
         fault = self._lost.feed(text, node, at, injected=injected)

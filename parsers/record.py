@@ -33,21 +33,29 @@ _HOST_LIMIT = 253
 _MESSAGES = ("NVRM: ", "nvidia-nvswitch")
 # The patterns of parsers.stamps for the commonest wrappers of such a message, in one step each.
 _STAMP = r"\[ {0,12}([0-9]{1,12}\.[0-9]{6})\](?: ?\[ {0,8}[TC][0-9]{1,10}\])? ?"
-_MESSAGE = r"(?=NVRM: |nvidia-nvswitch)"
-_KERNEL = re.compile(rf"(?:{_STAMP})?{_MESSAGE}")
-_SYSLOG = re.compile(
+#: Patterns of what stands in front of a message. Groups: the stamp.
+KERNEL = rf"(?:{_STAMP})?"
+#: Groups: priority, host, stamp.
+SYSLOG = (
     r"(?:<([0-9]{1,3})>)?"
-    r"(?:[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ([^ \[\]:]{1,253}) kernel: ?)?"
-    rf"(?:{_STAMP})?{_MESSAGE}"
+    r"(?:[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ([!-9;-Z^-~]{1,253}) kernel: ?)?"
+    + KERNEL
 )
-_TIMED = re.compile(
-    rf"{RFC3339} (?:([^ \[\]:]{{1,253}}) kernel: ?|(?:stdout|stderr) [FP](?:[:][^ ]{{0,32}})? )"
-    rf"(?:{_STAMP})?{_MESSAGE}"
+#: Groups: the three of RFC3339, host, stamp.
+TIMED = (
+    rf"{RFC3339} (?:([!-9;-Z^-~]{{1,253}}) kernel: ?|(?:stdout|stderr) [FP](?::[!-Z^-~]{{0,32}})? )"
+    + KERNEL
 )
-_RFC5424 = re.compile(
-    rf"<([0-9]{{1,3}})>1 {RFC3339} ([^ ]{{1,253}}) kernel [^ ]{{1,128}} [^ ]{{1,32}} - ?"
-    rf"(?:{_STAMP})?{_MESSAGE}"
+#: Groups: priority, the three of RFC3339, host, stamp.
+RFC5424 = (
+    rf"<([0-9]{{1,3}})>1 {RFC3339} ([!-Z^-~]{{1,253}}) kernel"
+    rf" [!-Z^-~]{{1,128}} [!-Z^-~]{{1,32}} - ?{KERNEL}"
 )
+_MESSAGE = r"(?=NVRM: |nvidia-nvswitch)"
+_KERNEL = re.compile(KERNEL + _MESSAGE)
+_SYSLOG = re.compile(SYSLOG + _MESSAGE)
+_TIMED = re.compile(TIMED + _MESSAGE)
+_RFC5424 = re.compile(RFC5424 + _MESSAGE)
 
 
 def unwrap(line: str) -> LogRecord:

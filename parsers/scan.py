@@ -43,6 +43,9 @@ def scan(lines: Iterable[str], rules: Tables | None = None) -> Iterator[ScanHit]
     decoder = Decoder(rules)
     for number, line in enumerate(lines, start=1):
         if search.matches(line.encode("utf-8", "surrogatepass")):
+            if (told := decoder.feed_line(line)) is not None:
+                yield ScanHit(number, told)
+                continue
             record = unwrap(line)
             for fault in decoder.feed(record) or decoder.feed_pod(record):
                 yield ScanHit(number, fault)
@@ -69,7 +72,11 @@ def scan_stream(
     decoder = Decoder(rules)
     for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
         for line in batch:
-            record = unwrap(line.content.decode("utf-8", "surrogateescape"))
+            text = line.content.decode("utf-8", "surrogateescape")
+            if (told := decoder.feed_line(text)) is not None:
+                yield ScanHit(line.number, told)
+                continue
+            record = unwrap(text)
             for fault in decoder.feed(record) or decoder.feed_pod(record):
                 if not gpu_only or fault.fault_id.startswith(_ON_GPUS):
                     yield ScanHit(line.number, fault)

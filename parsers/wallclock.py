@@ -37,6 +37,14 @@ def moment(second: str, fraction: str | None, zone: str | None) -> int | None:
     """Unix nanoseconds of the three groups of ``RFC3339``; None as above."""
     if zone is None:
         return None
+    whole = _whole_ns(second, zone)
+    if fraction is None or whole is None:
+        return whole
+    return whole + int(f"{fraction}00000000"[:9])
+
+
+@lru_cache(maxsize=64)  # lines come in the order of time, many in a second
+def _whole_ns(second: str, zone: str) -> int | None:
     seconds = _seconds(second)
     if seconds is None:
         return None
@@ -45,10 +53,9 @@ def moment(second: str, fraction: str | None, zone: str | None) -> int | None:
         seconds += ahead if zone[0] == "-" else -ahead
         if not _FIRST_S <= seconds <= _LAST_S:
             return None
-    return seconds * _NS + (int(fraction.ljust(9, "0")) if fraction else 0)
+    return seconds * _NS
 
 
-@lru_cache(maxsize=64)  # lines come in the order of time, many in a second
 def _seconds(text: str) -> int | None:
     """Unix seconds of a second (its text without fraction and zone, in UTC); None if there is
     no such second."""

@@ -112,3 +112,35 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     ),
     "promtail pack": lambda m: json.dumps({"_entry": m, "node_name": "gpu-7"}),
 }
+
+
+def _compact(**fields: object) -> str:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+#: The same JSON without blanks, as shippers print it, and fields as they come now and then.
+COMPACT: dict[str, Callable[[str], str]] = {
+    "docker, compact": lambda m: _compact(
+        log=f"[538441.007373] {m}\n", stream="stderr", time="2026-11-22T05:00:00.5+01:30"
+    ),
+    "docker, compact, no stamp": lambda m: _compact(
+        log=f"{m}\n", stream="stdout", time="2026-13-22T05:00:00Z"
+    ),
+    "forwarder": lambda m: _compact(**json.loads(kmsg_json(m))),
+    "forwarder, a program's record": lambda m: _compact(**json.loads(kmsg_json(m, facility=1))),
+    "forwarder, few fields": lambda m: _compact(
+        konduktor="kmsg", v=1, kind="record", uptime_us=0, facility=0, text=m
+    ),
+    "forwarder, odd boot id": lambda m: _compact(**json.loads(kmsg_json(m, boot_id="A-" * 30))),
+    "forwarder, stamp inside": lambda m: _compact(**json.loads(kmsg_json(f"[538441.007373] {m}"))),
+    "journald, odd host": lambda m: journald(m, _HOSTNAME="g\u00e9 \u202e\ud800\\x0a 7 "),
+    "journald, host with a blank": lambda m: journald(m, _HOSTNAME=" gpu-7"),
+    "journald, a letter in the host": lambda m: journald(m, _HOSTNAME="g\u00e9"),
+    "journald, a character of no print in the host": lambda m: journald(m, _HOSTNAME="g\u202e7"),
+    "journald, bytes beside": lambda m: _compact(MESSAGE=m, x={"MESSAGE": [1]}),
+    "journald, a program": lambda m: journald(m, _TRANSPORT="syslog"),
+    "journald, facility of a program": lambda m: journald(m, SYSLOG_FACILITY="3"),
+    "journald, no uptime": lambda m: journald(
+        f"[538441.007373] {m}", _SOURCE_MONOTONIC_TIMESTAMP=None
+    ),
+}

@@ -14,7 +14,7 @@ from parsers.fault import TEXT_LIMIT
 from parsers.printable import clean, is_plain, printable
 from parsers.record import unwrap, unwrap_by_layers
 from parsers.scan import ScanHit, scan, scan_all, scan_stream
-from tests.support.wrapped_lines import WRAPPERS, journald, rows
+from tests.support.wrapped_lines import COMPACT, WRAPPERS, journald, rows
 
 XID_79 = "NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus."
 PARTS = (
@@ -26,6 +26,7 @@ PARTS = (
     "nvidia-nvswitch2: SXid (PCI:0000:c3:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
     "nvidia-nvswitch2: SXid (PCI:0000:c3:00.0): 20034, Severity 1 Engine instance 30",
     "nvidia-nvswitch2: SXid (PCI:0000:c3:00.0): 20034, Data {0x50610002, 0x10100030}",
+    "NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
     "NVRM: XID (PCI:0000:3b:00): 13, x", "xid (0000:3b:00): 48",
     "NVRM: Xid (PCI:0000:3b:00): 31, pid=7, name=x): 79, Fatal, Ch 00000008",
     r"NVRM: Xid (PCI:0000:3b:00): 31, pid=7, name=\xc3\xa9\x5cx41, Ch 00000008",
@@ -62,7 +63,7 @@ def damaged(line: str, chance: random.Random) -> str:
 def generated(seed: int, count: int) -> bytes:
     """A mixed log of every shipper, hostile now and then."""
     chance = random.Random(seed)
-    wrappers = list(WRAPPERS.values())
+    wrappers = [*WRAPPERS.values(), *COMPACT.values()]
     lines = []
     for _ in range(count):
         line = damaged(chance.choice(PARTS), chance)
@@ -98,7 +99,7 @@ def test_gpu_rules_alone_tell_what_all_rules_tell_of_gpus(seed: int) -> None:
 
 contents = st.lists(
     st.sampled_from(
-        [*PARTS, *(wrap(XID_79) for wrap in WRAPPERS.values()), "\n", "\n", "\r\n"]
+        [*PARTS, *(wrap(XID_79) for wrap in (WRAPPERS | COMPACT).values()), "\n", "\n", "\r\n"]
     ).map(lambda text: text.encode("utf-8", "surrogatepass"))
     | st.binary(max_size=20),
     max_size=30,
