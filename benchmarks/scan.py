@@ -9,6 +9,7 @@ the ratio the median of the pairs, each timed side by side.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 import os
@@ -23,7 +24,9 @@ from pathlib import Path
 from benchmarks import scan_log
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_least, at_most
-from parsers.blocks import BLOCK_BYTES
+from konduktor_health.adapters.hyperscan_search import fastest
+from parsers.blocks import BLOCK_BYTES, MakeFinder
+from parsers.folds import FoldFinder
 from parsers.scan import scan_all, scan_stream
 
 LINES = 10_000_000
@@ -44,6 +47,7 @@ def measure(options: Options) -> Iterable[Figure]:
         path = Path(folder) / "kern.log"
         size = scan_log.write(path, count)
         yield from _mixed(path, count, f"{count:,} lines of {size / count:.0f} bytes")
+        yield _with_extra(path, count)
         yield _differing(path)
     faults = scan_log.faults(FAULT_LINES)
     took = [_seconds(lambda: _told(io.BytesIO(faults))) for _ in range(2 * ROUNDS)]
@@ -77,9 +81,23 @@ def _mixed(path: Path, count: int, about: str) -> Iterable[Figure]:
     yield Figure("scan_memory", grown, "MiB", at_most(4), f"VmRSS grown; before {before:.0f} MiB")
 
 
-def _of_file(path: Path, *, gpu_only: bool, number: bool) -> int:
+def _with_extra(path: Path, count: int) -> Figure:
+    """All rules with the finder of extra ``fast``."""
+    name, bar = "scan_all_fast", at_least(5e6)
+    if importlib.util.find_spec("hyperscan") is None:
+        return Figure(name, None, "lines/s", bar, "extra fast is not installed")
+
+    def read() -> int:
+        return _of_file(path, gpu_only=False, number=True, finder=fastest)
+
+    took = min(_seconds(read) for _ in range(ROUNDS))
+    return Figure(name, count / took, "lines/s", bar, "as scan_all, with extra fast")
+
+
+def _of_file(path: Path, *, gpu_only: bool, number: bool, finder: MakeFinder = FoldFinder) -> int:
     with path.open("rb", buffering=0) as file:
-        return sum(1 for _ in scan_stream(file.readinto, gpu_only=gpu_only, number=number))
+        found = scan_stream(file.readinto, gpu_only=gpu_only, number=number, finder=finder)
+        return sum(1 for _ in found)
 
 
 def _told(stream: io.BytesIO) -> int:
@@ -103,9 +121,11 @@ def _differing(path: Path) -> Figure:
     with path.open("rb") as file:
         sample = b"".join(itertools.islice(file, SAMPLE)) + scan_log.faults(FAULT_LINES)
     lines = (line.decode("utf-8", "surrogateescape") for line in sample.split(b"\n"))
-    fast, slow = list(scan_stream(io.BytesIO(sample).readinto)), list(scan_all(lines))
-    differing = abs(len(fast) - len(slow))
-    differing += sum(1 for ours, reference in zip(fast, slow, strict=False) if ours != reference)
+    slow, differing = list(scan_all(lines)), 0
+    for finder in (FoldFinder, fastest):
+        fast = list(scan_stream(io.BytesIO(sample).readinto, finder=finder))
+        differing += abs(len(fast) - len(slow))
+        differing += sum(1 for ours, other in zip(fast, slow, strict=False) if ours != other)
     return Figure(
         "scan_differing", differing, "faults", at_most(0), f"of {len(slow):,} of the reference"
     )

@@ -1,7 +1,8 @@
 """The kernel log that ``benchmarks.scan`` reads: made up, the same in each run.
 
 Half of the lines have dmesg's stamps, a quarter is syslog, a quarter JSON. One line in a thousand
-is a fault: 80 % Xid, 20 % SXid. About 90 bytes a line.
+is a fault: an example of one of the rules, or four times as often an Xid (80 %) or an SXid (20 %).
+No other line contains a literal of any rule. About 90 bytes a line.
 """
 
 from __future__ import annotations
@@ -9,22 +10,67 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+from parsers.rules import kernel_rules
+
 FAULT_SHARE = 0.001
+_RULE_SHARE = 0.2  # of the faults
 _POOL = 100_000  # different lines; a longer log repeats them
 
+# What kernel logs are full of, some of it near to what rules look for; none has a literal of one.
 _ORDINARY = (
-    "usb 1-{n}: new high-speed USB device number {n}",
-    "EXT4-fs (nvme{n}n1p2): mounted filesystem ro.",
-    "IPv6: ADDRCONF(NETDEV_CHANGE): veth{n:08x}: link ready",
+    "usb 1-{n}: new high-speed USB device number {n} using xhci_hcd",
+    "usb 1-{n}: New USB device found, idVendor=0557",
+    "hub 1-{n}:1.0: 4 ports detected",
+    "EXT4-fs (nvme{n}n1p2): mounted filesystem with ordered data mode.",
+    "XFS (nvme{n}n1): Ending clean mount",
+    "XFS (dm-{n}): Mounting V5 Filesystem",
+    "nvme nvme{n}: 64/0/0 default/read/poll queues",
+    " nvme{n}n1: p1 p2",
+    "sd 0:0:{n}:0: [sda] Attached SCSI disk",
+    "IPv6: ADDRCONF(NETDEV_CHANGE): veth{n:08x}: link becomes ready",
     "cni0: port {n}(veth{n:08x}) entered forwarding state",
+    "cni0: port {n}(veth{n:08x}) entered disabled state",
+    "device veth{n:08x} left promiscuous mode",
+    "eth0: renamed from tmp{n:05x}",
+    "docker0: port {n}(veth{n:07x}) entered blocking state",
+    "IPVS: rr: TCP 10.96.{n}.1:443 - no destination available",
+    "TCP: request_sock_TCP: Possible SYN flooding on port {n}. Sending cookies.",
+    "nf_conntrack: automatic helper assignment is off",
     'audit: type=1400 audit(1700000000.{n}:{n}): apparmor="STATUS"',
+    "audit: type=1334 audit(1700000000.{n}:{n}): prog-id={n} op=LOAD",
+    "audit: type=1327 audit(1700000000.{n}:{n}): proctitle=2F7573722F7362696E2F",
+    "systemd[1]: Started Daily rotation.",
+    "systemd[1]: run-containerd-runc-k8s.io-{n:08x}.mount: Succeeded.",
+    "systemd-journald[{n}]: Journal started",
+    "systemd[1]: Mounting Huge Pages File System...",
     "mlx5_core 0000:{n:02x}:00.0 eth{n}: Link up",
+    "mlx5_core 0000:{n:02x}:00.0: firmware version: 28.39.1002",
+    "mlx5_core 0000:{n:02x}:00.0: E-Switch: Total vports 2",
+    "mlx5_core 0000:{n:02x}:00.0: Rate limit: 127 rates are supported",
     "nvidia-nvlink: Nvlink Core is being initialized",
-    "NVRM: loading NVIDIA UNIX x86_64 Kernel 570.{n}.20",
-    "oom-kill:constraint=CONSTRAINT_MEMCG,pid={n},uid=0",
-    "nfs: server storage-{n} not responding, trying",
+    "nvidia-modeset: Loading NVIDIA Kernel Mode Setting Driver 570.{n}",
+    "nvidia 0000:{n:02x}:00.0: enabling device (0140 -> 0142)",
+    "nvidia-uvm: Loaded the UVM driver.",
+    "[drm] [nvidia-drm] [GPU ID 0x00001b00] Loading driver",
+    "pci 0000:{n:02x}:00.0: BAR 0 [mem 0x42000000-0x42ffffff]: assigned",
+    "pcieport 0000:{n:02x}:01.0: PME: Signaling with IRQ {n}",
+    "perf: interrupt took too long (2{n} > 2500), lowering rate",
+    "hrtimer: interrupt took {n}44 ns",
+    "clocksource: Switched to clocksource tsc",
+    "cgroup: fork of a new namespace by runc ({n}) in kubepods.slice",
+    "overlayfs: upper fs does not support xattr",
+    "device-mapper: uevent: version 1.0.3",
+    "workqueue: drm_fb_helper_damage_work hogged CPU {n} times",
+    "python3 ({n}): drop_caches: 3",
+    "ice 0000:{n:02x}:00.0 ens{n}: NIC Link is up 100 Gbps Full Duplex",
+    "bond0: (slave ens{n}): link status definitely up, 25000 Mbps full duplex",
+    "IPMI message handler: version 39.2",
+    "Lustre: lustre-OST{n:04x}-osc: Connection restored to 10.0.{n}.7@o2ib",
+    "NFS: Registering the id_resolver key type",
+    "random: crng init done",
 )
 _XIDS = (
     "79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
@@ -82,15 +128,25 @@ JSON: tuple[Wrapper, ...] = (
 
 def line(chance: random.Random, number: int, fault_share: float) -> str:
     """One line of the mix."""
-    text = _fault(chance) if chance.random() < fault_share else _ordinary(chance)
-    wrappers = chance.choice((DMESG, DMESG, SYSLOG, JSON))
-    return chance.choice(wrappers)(text, number / 10)
+    if chance.random() >= fault_share:
+        text = chance.choice(_ORDINARY).format(n=chance.randrange(256))
+    elif chance.random() < _RULE_SHARE:
+        text = chance.choice(_rule_lines())
+    else:
+        text = _gpu_fault(chance)
+    return wrapped(chance, number, text)
 
 
 def faults(count: int) -> bytes:
-    """So many lines, all of them faults."""
+    """So many lines, all of them an Xid or an SXid."""
     chance = random.Random(80)
-    return "".join(f"{line(chance, n, 1.0)}\n" for n in range(count)).encode()
+    lines = (wrapped(chance, n, _gpu_fault(chance)) for n in range(count))
+    return "".join(f"{each}\n" for each in lines).encode()
+
+
+def ordinary() -> list[str]:
+    """Each kind of ordinary line once, without a wrapper."""
+    return [text.format(n=7) for text in _ORDINARY]
 
 
 def write(path: Path, count: int) -> int:
@@ -103,11 +159,20 @@ def write(path: Path, count: int) -> int:
     return path.stat().st_size
 
 
-def _ordinary(chance: random.Random) -> str:
-    return chance.choice(_ORDINARY).format(n=chance.randrange(256))
+@cache
+def _rule_lines() -> list[str]:
+    """What the rules on the rest of the kernel give as examples, but for noise."""
+    said = kernel_rules().without_noise().rules
+    return [example.text for rule in said for example in rule.examples]
 
 
-def _fault(chance: random.Random) -> str:
+def wrapped(chance: random.Random, number: int, text: str) -> str:
+    """A text as one of the shippers gives it."""
+    wrappers = chance.choice((DMESG, DMESG, SYSLOG, JSON))
+    return chance.choice(wrappers)(text, number / 10)
+
+
+def _gpu_fault(chance: random.Random) -> str:
     n, link, bus = chance.randrange(4_000_000), chance.randrange(18), chance.randrange(8) * 16
     if chance.random() < 0.8:
         return f"NVRM: Xid (PCI:0000:{bus:02x}:00): " + chance.choice(_XIDS).format(n=n, link=link)

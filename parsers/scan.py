@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from parsers import lost, tables
-from parsers.blocks import FoundLine, Read, Search
+from parsers.blocks import FoundLine, MakeFinder, Read, Search
 from parsers.decode import Decoder
 from parsers.fault import Fault
+from parsers.folds import FoldFinder
 from parsers.record import unwrap, unwrap_by_layers
 from parsers.tables import GPU_LITERALS, Tables
 
@@ -58,17 +59,19 @@ def scan_stream(
     gpu_only: bool = False,
     number: bool = True,
     at_once: bool = False,
+    finder: MakeFinder = FoldFinder,
 ) -> Iterator[ScanHit]:
     """The faults of a stream of bytes, in its order; many times faster than line by line.
 
     ``read`` fills a buffer, as ``readinto`` of a file does; what it raises is passed on, after the
     faults before. Undecodable bytes become surrogate escapes. ``gpu_only``: Xid, SXid and lost
     GPUs, nothing else. ``number``: whether to count lines, which takes a quarter of the time.
-    ``at_once``: tell each fault as soon as it is read, not in batches. Memory is bounded, whatever
-    the stream is.
+    ``at_once``: tell each fault as soon as it is read, not in batches. ``finder``: what
+    searches the blocks, where something faster than the standard library is at hand. Memory is
+    bounded, whatever the stream is.
     """
     rules = tables.shipped() if rules is None else rules
-    search = Search(GPU_LITERALS if gpu_only else literals_of(rules))
+    search = Search(GPU_LITERALS if gpu_only else literals_of(rules), finder)
     decoder = Decoder(rules)
     for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
         for line in batch:

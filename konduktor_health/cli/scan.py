@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from konduktor_health.adapters.hyperscan_search import fastest
 from konduktor_health.cli import scan_answers, scan_export, scan_packed
 from konduktor_health.errors import ConfigError
 from parsers.blocks import Read
@@ -92,7 +93,7 @@ def _hits(
     elif scan_export.begins(beginning):
         yield from scan(scan_export.lines(read, name), rules)
     else:
-        yield from scan_stream(read, rules, at_once=not size)
+        yield from scan_stream(read, rules, at_once=not size, finder=fastest)
 
 
 def _reading(
