@@ -50,6 +50,7 @@ class Event:
     judged: bool = False  # severity and remedy are those of a Finding, not of the faults
     why: str = ""  # what it comes to, where that is more than the fault alone says
     state: str = ""  # open, or over
+    places: int = 0  # in which it is open
     over: bool = False  # what it said holds no more
     beside: Counter[tuple[str, str]] = field(default_factory=Counter)  # fault id, device
 
@@ -173,11 +174,13 @@ class Story:
         elif found.kind is Kind.CAUSED and found.root is None:
             event.why = found.why
         elif found.kind is Kind.BEGUN:
-            event.state, event.over = found.why, False
+            event.state, event.over, event.places = found.why, False, event.places + 1
         elif found.kind is Kind.ENDED:
             begun = self._find(found.root) if found.root else None
             if begun is not None:
-                begun.state, begun.over = f"over: {found.why}", True
+                begun.places -= 1
+                if begun.places <= 0:
+                    begun.state, begun.over, begun.places = f"over: {found.why}", True, 0
             if device is not None and found.fault.fault_id == ORDER:
                 device.order = None
         elif device is not None and event.proven:

@@ -181,6 +181,15 @@ def test_an_open_state_is_told_and_an_ended_one_is_counted() -> None:
     assert summary(begin, end).endswith("also, only worth counting: sxid/10004, sxid/10005")
 
 
+def test_a_state_is_over_when_it_is_over_in_every_place() -> None:
+    hot = "CPU{}: Package temperature above threshold, cpu clock throttled (total events = 1)"
+    cool = "CPU{}: Package temperature/speed normal"
+    one = [hot.format(1), hot.format(2), cool.format(1)]
+
+    assert "open until kernel/cpu-cooled" in section(summary(*one), "node")
+    assert "open until" not in summary(*one, cool.format(2))
+
+
 def test_info_is_condensed_for_each_node() -> None:
     said = summary(*(f"[5.0] Out of memory: Killed process {n} (x)" for n in range(9)), xid(79))
 
