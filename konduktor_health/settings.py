@@ -28,6 +28,7 @@ from pydantic_settings import (
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import InjectionMode, Keys, Policy, Trust
 from konduktor_health.observation import observed
+from parsers.tables import Tables
 
 ENV_PREFIX = "KONDUKTOR_HEALTH_"
 CONFIG_VARIABLE = "KONDUKTOR_HEALTH_CONFIG"
@@ -218,6 +219,12 @@ class Settings(BaseSettings):
     watched_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         ("default",), description="Namespaces whose pod logs are read (never act alone)."
     )
+    rules_file: Path | None = Field(
+        None,
+        description=(
+            "Rules of this site over the shipped tables (YAML); read again when they change."
+        ),
+    )
     reading: ReadingSettings = ReadingSettings()
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()
@@ -240,13 +247,14 @@ class Settings(BaseSettings):
         """Our names on the cluster."""
         return Keys(prefix=self.cluster.key_prefix, condition=self.cluster.condition)
 
-    def core_policy(self) -> Policy:
-        """The part of the settings that the core decides with.
+    def core_policy(self, read: Tables | None = None) -> Policy:
+        """The part of the settings that the core decides with. ``read``: the tables in use;
+        default: the shipped ones.
 
         Raises ConfigError for a fault id in ``policy.observe`` that is none.
         """
         values = self.policy.model_dump(exclude={"observe"})
-        return Policy(keys=self.keys(), observe=observed(self.policy.observe), **values)
+        return Policy(keys=self.keys(), observe=observed(self.policy.observe, read), **values)
 
 
 def load(

@@ -2,13 +2,13 @@
 
 ``Decoder`` is fed records in the order of their log time, per node, and returns Faults.
 It is stateful only for what spans records (GPU lost in three records, the companions of
-an SXid), with bounded memory. Any line that gives a Fault contains one of its tables' literals
-(``parsers.tables``).
+an SXid, the dump after an Xid of the GSP), with bounded memory. Any line that gives a Fault
+contains one of its tables' literals (``parsers.tables``).
 """
 
 from __future__ import annotations
 
-from parsers import lost, sxid, tables, xid
+from parsers import gsp, lost, sxid, tables, xid
 from parsers.at_once import AtOnce
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
@@ -23,23 +23,28 @@ COMPANION_S = 10.0
 _SAME_EVENT_S = 30.0
 _LOST_BY_XID = "xid/79"
 #: Xids that other records of the same event may follow.
-_FOLLOWED = frozenset({_LOST_BY_XID})
+_FOLLOWED = gsp.ROOTS | {_LOST_BY_XID}
 
 
 class Decoder:
     """Records of many nodes to Faults; remembers unfinished assemblies per node, bounded."""
 
     def __init__(self, read: Tables | None = None, *, nodes: int = 4096) -> None:
-        read = tables.shipped() if read is None else read
+        self.use(tables.shipped() if read is None else read)
+        self._lost = lost.LostGpus(nodes)
+        self._dumps = gsp.Dumps(nodes)
+        # (node, device, fault id, injected) -> when it was last told
+        self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
+        self._count = 0
+
+    def use(self, read: Tables) -> None:
+        """Decode by these tables from now on; what has been assembled stays."""
         self._xids = read.xids
         self._sxids = read.sxids
         self._kernel = read.kernel
         self._pod = read.pod
         self._silent = read.silent
-        self._lost = lost.LostGpus(nodes)
-        # (node, device, fault id, injected) -> when it was last told
-        self._told: Recent[tuple[str, str, str, bool], Instant] = Recent(4 * nodes)
-        self._count = 0
+        self._overrides = read.overrides
         self._at_once = AtOnce(read.xids, read.sxids)
 
     def feed_line(self, line: str) -> Fault | None:
@@ -51,6 +56,8 @@ class Decoder:
             if fault.fault_id in _FOLLOWED or fault.fault_id[0] == "s":
                 at = Instant(fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
                 self._told_once(fault, "", fault.node, at, injected=fault.injected)
+            if self._overrides and (override := self._overrides.get(fault.fault_id)) is not None:
+                override.apply(fault)
         return fault
 
     def feed(self, record: LogRecord, node: str = "", time_ns: int = 0) -> list[Fault]:
@@ -69,8 +76,14 @@ class Decoder:
                 fault = self._told_once(fault, text, node, at, injected=injected)
         else:
             fault = self._by_rule(self._kernel, text)
+        if fault is not None and fault.fault_id == gsp.FAULT_ID:
+            self._count += 1
+            at = Instant(time_ns, record.uptime_us, record.boot_id, self._count)
+            fault = self._dumps.fold(fault, node, at, injected=injected)
         if fault is None:
             return []
+        if self._overrides and (override := self._overrides.get(fault.fault_id)) is not None:
+            override.apply(fault)
         _complete(fault, record, node, time_ns)
         if injected:
             fault.injected = True
@@ -91,9 +104,12 @@ class Decoder:
         self, head: Fault | None, text: str, node: str, at: Instant, *, injected: bool
     ) -> Fault | None:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
-        too: Xid 79, SXid, lost GPU."""
+        too: Xid 79, those of the GSP, SXid, lost GPU."""
         if head is not None:
-            self._told.put((node, head.device, head.fault_id, injected), at)
+            if head.fault_id in gsp.ROOTS:
+                self._dumps.follow(head, node, at, injected=injected)
+            else:
+                self._told.put((node, head.device, head.fault_id, injected), at)
             return head
         if switch := sxid.parse(text, self._sxids):
             return self._unless_told(switch, node, at, injected=injected)

@@ -66,7 +66,7 @@ def envelope(data: Mapping[str, Any], *, byte_messages: bool = False) -> Layer |
     if isinstance(data.get("line"), str) and isinstance(data.get("labels"), dict):
         return _logcli(data)
     if isinstance(data.get("_entry"), str):
-        return Layer(text=data["_entry"], hostname=_node(data))
+        return Layer(text=data["_entry"], hostname=node_of(data))
     return None
 
 
@@ -153,7 +153,7 @@ def _otlp(
     }
     time_ns = _number(data.get("timeUnixNano")) or rfc3339_ns(data.get("timestamp"))
     if isinstance(body, str):
-        return Layer(text=body, hostname=_node(labels), time_ns=time_ns)
+        return Layer(text=body, hostname=node_of(labels), time_ns=time_ns)
     if isinstance(body, dict) and "body" not in body and "resourceLogs" not in body:
         return envelope(body, byte_messages=byte_messages)
     return None
@@ -164,7 +164,7 @@ def _logcli(data: Mapping[str, Any]) -> Layer:
     time_ns = rfc3339_ns(stamp)
     return Layer(
         text=data["line"],
-        hostname=_node(data["labels"]),
+        hostname=node_of(data["labels"]),
         time_ns=_number(stamp) if time_ns is None else time_ns,
     )
 
@@ -196,7 +196,8 @@ def _objects(values: Any) -> Iterable[dict[str, Any]]:
     return (v for v in values if isinstance(v, dict)) if isinstance(values, list) else ()
 
 
-def _node(labels: Mapping[str, Any]) -> str:
+def node_of(labels: Mapping[str, Any]) -> str:
+    """The node that a stream's labels name; "" where they name none."""
     return next((_text(labels[key]) for key in _NODE_KEYS if _text(labels.get(key))), "")
 
 

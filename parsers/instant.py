@@ -67,6 +67,14 @@ class Recent(Generic[_K, _V]):
             self._entries.move_to_end(key)
         return value
 
+    def values(self) -> list[_V]:
+        """The entries, the least recently used one first."""
+        return list(self._entries.values())
+
+    def drop(self, key: _K) -> None:
+        """Forget an entry, if there is one."""
+        self._entries.pop(key, None)
+
     def put(self, key: _K, value: _V) -> None:
         """Store an entry, dropping the least recently used one where there is no room."""
         self._entries[key] = value

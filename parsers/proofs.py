@@ -64,12 +64,13 @@ def proof_of(fault: Fault, read: Tables | None = None) -> Proof | None:
 def ends(proof: Proof, fault: Fault) -> bool:
     """Whether this is the end of the state that the Fault began: same node, device and place."""
     same = (fault.node, fault.device) == (proof.node, proof.device)
-    return same and fault.fault_id in proof.ends and proof.place == _place(fault)
+    return same and fault.fault_id in proof.ends and proof.place == place_of(fault)
 
 
 def _proof(kind: ProofKind, fault: Fault, ends: tuple[str, ...] = ()) -> Proof:
-    return Proof(kind, fault.node, fault.device, fault.time_ns, ends, _place(fault))
+    return Proof(kind, fault.node, fault.device, fault.time_ns, ends, place_of(fault))
 
 
-def _place(fault: Fault) -> tuple[tuple[str, str], ...]:
+def place_of(fault: Fault) -> tuple[tuple[str, str], ...]:
+    """Where on its device the state of a Fault is."""
     return tuple((name, fault.detail[name]) for name in _PLACES if name in fault.detail)

@@ -22,7 +22,7 @@ _SOURCES = {"kernel": "kernel", "pod": "workload"}  # what the fault ids of a so
 _ACCUSES = ("node", "peer", "nobody")
 #: A process name has 15 bytes, and some of the kernel's messages begin with one: what acts must not
 #: fit into it.
-_UNFORGEABLE = 16
+UNFORGEABLE = 16
 _FAULT_ID = re.compile(r"(kernel|workload)/[a-z0-9][a-z0-9-]{1,47}")
 #: JSON escapes these, or a coloured line has its colours beside them (parsers.printable).
 _SPLIT = frozenset(":]\"\\/<>&'")
@@ -32,15 +32,22 @@ _FIELDS: Mapping[str, type] = {
     "counter_examples": list,
 }  # fmt: skip
 _OPTIONAL = ("device", "printed_by", "noise", "note", "observe", "proves")
+#: All fields that a rule may have.
+FIELDS: tuple[str, ...] = (*_FIELDS, *_OPTIONAL)
 
 
 def check_rules(
-    data: object, *, compile_pattern: Compile = re.compile, bounded: bool = True
+    data: object,
+    *,
+    compile_pattern: Compile = re.compile,
+    bounded: bool = True,
+    complete: bool = True,
 ) -> list[str]:
     """Everything that is wrong with a decoded file; empty when nothing is. Never raises.
 
     ``compile_pattern`` is what its patterns will run on. ``bounded``: refuse repeats without an
-    end; only for an engine that takes linear time, such as RE2, may they pass.
+    end; only for an engine that takes linear time, such as RE2, may they pass. ``complete``: refuse
+    rules without sources or counter-examples.
     """
     problems = _file(data)
     if problems or not isinstance(data, dict):
@@ -52,7 +59,10 @@ def check_rules(
             problems.append(f"{name}: not an object")
             continue
         name += f" {str(row.get('fault_id', ''))[:60]}"
-        found = _shape(row) or [*_words(row, data), *_patterns(row, data, bounded=bounded)]
+        found = _shape(row, complete=complete) or [
+            *_words(row, data),
+            *_patterns(row, data, bounded=bounded),
+        ]
         found = found or _compiled(row, data, compile_pattern)
         fault_id = str(row.get("fault_id"))
         if fault_id in seen:
@@ -81,7 +91,8 @@ def _file(data: object) -> list[str]:
     return problems
 
 
-def _shape(row: Mapping[str, Any]) -> list[str]:
+def _shape(row: Mapping[str, Any], *, complete: bool) -> list[str]:
+    whole = ("literals", "patterns", "examples")
     problems = [f"{name}: missing" for name in _FIELDS if name not in row]
     problems += [
         f"{name}: not a {kind.__name__}"
@@ -106,7 +117,7 @@ def _shape(row: Mapping[str, Any]) -> list[str]:
     ]
     problems += [
         f"{name}: empty"
-        for name in ("literals", "patterns", "sources", "examples", "counter_examples")
+        for name in ((*whole, "sources", "counter_examples") if complete else whole)
         if name in row and not row[name]
     ]
     return problems
@@ -187,8 +198,8 @@ def _patterns(row: Mapping[str, Any], data: Mapping[str, Any], *, bounded: bool)
             problems.append(f"{field}: no such macro: {error}")
             continue
         wrong = problems_of(expanded, bounded=bounded)
-        if not wrong and _acts(row) and shortest(expanded) < _UNFORGEABLE:
-            wrong = [f"a process name could hold all of it: ask for {_UNFORGEABLE} characters"]
+        if not wrong and _acts(row) and shortest(expanded) < UNFORGEABLE:
+            wrong = [f"a process name could hold all of it: ask for {UNFORGEABLE} characters"]
         problems += [f"{field}: {each}" for each in wrong]
         names |= set(re.findall(r"\(\?P<([a-z0-9_]{1,24})>", expanded))
     if row["accuses"] == "peer" and row["severity"] != "info" and "peer" not in names:

@@ -2,8 +2,8 @@
 
 The language is the part that Python's ``re`` and RE2 read alike: literals, escapes of one
 character, classes, ``(?:``, ``(?P<name>``, ``|``, ``?`` and ``{n}``, ``{n,m}``. No look-around, no
-back-references, no flags, no repeat of something that repeats, and (for patterns that run on
-``re``) no repeat without an end, so that a line costs bounded time.
+back-references, no flags, and (for patterns that run on ``re``) no repeat of something that repeats
+and no repeat without an end, so that a line costs bounded time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class _Scan:
 def problems_of(pattern: str, *, bounded: bool = True) -> list[str]:
     """What is wrong with a pattern, each with its column (from 1); empty when nothing is.
 
-    ``bounded``: refuse ``*``, ``+`` and ``{n,}``, as for every pattern that runs on ``re``.
+    ``bounded``: refuse ``*``, ``+``, ``{n,}`` and repeats of repeats, as for every pattern that
+    runs on ``re``.
     """
     if not 0 < len(pattern) <= PATTERN_LIMIT:
         return [f"has {len(pattern)} characters, not 1 to {PATTERN_LIMIT}"]
@@ -170,7 +171,7 @@ def _quantifier(scan: _Scan) -> None:
         scan.complain(f"{sign} has no end; use {{0,N}}")
     elif (high or low) > REPEAT_LIMIT:
         scan.complain(f"{sign} repeats more than {REPEAT_LIMIT} times")
-    elif scan.atom.repeats and high != 1:
+    elif scan.bounded and scan.atom.repeats and high != 1:
         scan.complain(f"{sign} repeats something that repeats")
     scan.groups[-1].repeats |= (high != low and high != 1) or scan.atom.repeats
     scan.at += len(sign)

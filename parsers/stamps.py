@@ -1,14 +1,16 @@
 """Which textual wrapper stands at the head of a line, and what does it tell?
 
 dmesg stamps (with caller column, deltas, human time), ``dmesg --decode``, the /dev/kmsg
-prefix, syslog (RFC 3164 and 5424, with and without ``<N>``), ISO stamps, CRI, ``kernel:`` and
-rsyslog's repetition. Each pattern is anchored and bounded, so that a line costs linear time.
+prefix, syslog (RFC 3164 and 5424, with and without ``<N>``), ISO stamps, CRI, logcli's labels,
+``kernel:`` and rsyslog's repetition. Each pattern is anchored and bounded, so that a
+line costs linear time.
 """
 
 from __future__ import annotations
 
 import re
 
+from parsers.envelopes import node_of
 from parsers.layer import Layer, uptime_stamp
 from parsers.wallclock import RFC3339, moment
 
@@ -36,6 +38,11 @@ _KMSG = re.compile(r"([0-9]{1,5}),([0-9]{1,19}),([0-9]{1,19}),[^;,]{0,8}(?:,[^;]
 _PRI = re.compile(r"<([0-9]{1,3})>")
 _ISO = re.compile(RFC3339 + r" ")
 _CRI = re.compile(r"(?:stdout|stderr) [FP](?:[:][^ ]{0,32})? ")
+# Labels in braces, as logcli prints them behind the time; blanks fill them up to the longest.
+_LABELS = re.compile(
+    r"\{((?:[a-zA-Z_][a-zA-Z0-9_]{0,63}=\"(?:[^\"\\]|\\.){0,1024}\"(?:, )?){0,64})\}[ \t]{1,4096}"
+)
+_LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]{0,63})=\"([^\"\\]{1,253})\"")
 _SYSLOG_TIME = re.compile(r"[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ")
 _FROM_KERNEL = re.compile(r"([^ \[\]:]{1,253}) kernel: ?")
 _RFC5424 = re.compile(r"1 " + RFC3339 + r" ([^ ]{1,253}) kernel [^ ]{1,128} [^ ]{1,32} - ?")
@@ -129,6 +136,9 @@ def _iso(text: str) -> Layer | None:
     inside, time_ns = text[match.end() :], moment(*match.groups())
     if cri := _CRI.match(inside):
         return Layer(text=inside[cri.end() :], time_ns=time_ns)
+    if labels := _LABELS.match(inside):
+        host = node_of(dict(_LABEL.findall(labels[1])))
+        return Layer(text=inside[labels.end() :], time_ns=time_ns, hostname=host)
     if kernel := _FROM_KERNEL.match(inside):
         text, host = inside[kernel.end() :], kernel[1]
         return Layer(text=text, sealed=True, time_ns=time_ns, hostname=host)

@@ -17,6 +17,7 @@ from parsers import catalog
 from parsers.catalog import Entry
 from parsers.envelopes import BYTE_MESSAGES
 from parsers.fault import Severity
+from parsers.override import Override
 from parsers.rules import Rule, RuleSet, kernel_rules, pod_rules
 
 #: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
@@ -53,6 +54,8 @@ class Tables:
     kernel: RuleSet
     pod: RuleSet
     keep: Callable[[Rule], bool] = says_something
+    #: What a site holds of faults on GPUs and switches, by fault id; it outranks their lines.
+    overrides: Mapping[str, Override] = field(default_factory=dict)
     #: Fault ids of rules that match and give nothing.
     silent: frozenset[str] = field(init=False)
     #: What a server-side filter may look for: any kernel line that gives a Fault contains at least

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from parsers import nvlink4, nvlink5
+from parsers import gsp, nvlink4, nvlink5
 from parsers.catalog import Entry, directives
 from parsers.device import normalise
 from parsers.fault import Fault, Remedy, Severity
@@ -161,6 +161,11 @@ def _repair(entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
     return (entry.severity, Remedy.RESET_GPU) if "gpu reset" in said else None
 
 
+def _timeout(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
+    gsp.tell_timeout(body, detail)
+    return None
+
+
 def _nvlink4(_entry: Entry, body: str, detail: dict[str, str]) -> _Judgement:
     return nvlink4.judge(body, detail)
 
@@ -177,6 +182,7 @@ _READERS: dict[int, _Reader] = {
     31: _unit,
     45: _root,
     74: _nvlink4,
+    119: _timeout,
     **dict.fromkeys(range(144, 151), _nvlink5),
     154: _directive,
     156: _retired,

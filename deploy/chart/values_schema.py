@@ -67,6 +67,17 @@ _SHAPES: dict[str, Schema] = {
             "properties": {"name": {"type": "string", "description": "Name of the Secret."}},
         },
     },
+    "rules": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "content": {"type": "string", "description": "The rules file, as text."},
+            "existingConfigMap": {
+                **_NAME,
+                "description": "Name of a ConfigMap with the key rules.yaml.",
+            },
+        },
+    },
     "gpuNodeLabels": {
         "type": "array",
         "items": {"type": "string", "pattern": "^[A-Za-z0-9][-A-Za-z0-9_./]*$"},

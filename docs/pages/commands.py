@@ -37,12 +37,10 @@ push.
 def cli_page() -> str:
     """Every command of both programs with its options."""
     parts = [_CLI_TEXT.lstrip()]
-    for command in app.registered_commands:
-        if command.callback is None or command.name is None:
-            raise ValueError("a command without name or function")
-        text = inspect.getdoc(command.callback) or ""
-        rows = table(("option", "value", "default", "meaning"), _options(command.callback))
-        parts.append(f"\n## `konduktor-health {command.name}`\n\n{text}\n\n{rows}")
+    for name, callback in commands():
+        text = inspect.getdoc(callback) or ""
+        rows = table(("option", "value", "default", "meaning"), _options(callback))
+        parts.append(f"\n## `konduktor-health {name}`\n\n{text}\n\n{rows}")
     parts.append("\n`konduktor-health --version` prints the version; `--help` works everywhere.\n")
     parser = probe_cli._parser()
     for action in parser._actions:
@@ -52,6 +50,20 @@ def cli_page() -> str:
                 probe_rows = _probe_options(action.choices[choice.dest])
                 parts.append(table(("option", "value", "default", "meaning"), probe_rows))
     return "".join(parts)
+
+
+def commands() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every command of ``konduktor-health``, those of groups by both words, and its function."""
+    groups = [
+        (f"{group.name} ", group.typer_instance)
+        for group in app.registered_groups
+        if group.typer_instance is not None
+    ]
+    for prefix, holder in [("", app), *groups]:
+        for command in holder.registered_commands:
+            if command.callback is None or command.name is None:
+                raise ValueError("a command without name or function")
+            yield prefix + command.name, command.callback
 
 
 def _options(callback: Callable[..., Any]) -> Iterator[tuple[str, ...]]:

@@ -15,7 +15,16 @@ from typing import Annotated
 import typer
 
 from konduktor_health import __version__
-from konduktor_health.cli import demo, explain, inject_command, reset, run, scan_command, uninstall
+from konduktor_health.cli import (
+    demo,
+    explain,
+    inject_command,
+    policy,
+    reset,
+    run,
+    scan_command,
+    uninstall,
+)
 from konduktor_health.errors import HealthError
 from konduktor_health.runtime import log
 from konduktor_health.runtime.log import printable
@@ -33,6 +42,7 @@ app.command("reset")(reset.command)
 app.command("inject")(inject_command.command)
 app.command("scan")(scan_command.command)
 app.command("explain")(explain.command)
+app.add_typer(policy.app, name="policy")
 app.command("uninstall")(uninstall.command)
 app.command("demo")(demo.command)
 

@@ -12,15 +12,19 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from konduktor_health.cli import options
 from konduktor_health.errors import ConfigError, excerpt
 from parsers import catalog
 from parsers.catalog import Entry
+
+if TYPE_CHECKING:
+    from konduktor_health.adapters.rules_file import Judged
 
 PIPE_WIDTH = 100  # columns, when there is no terminal to fit
 CODED = ("xid", "sxid")
@@ -38,9 +42,11 @@ def command(
     what: Annotated[str, typer.Argument(help="xid, sxid, or a fault id like xid/79.")],
     code: Annotated[str, typer.Argument(help="The code, after xid or sxid.")] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+    rules: options.Rules = None,
+    config: options.Config = None,
 ) -> None:
     """Print what a fault means, how bad it is, what to do and where to look."""
-    entry = find(what, code)
+    entry = find(what, code, site=options.rules(rules or options.load(config).rules_file))
     if output is Output.JSON:
         typer.echo(json.dumps(as_json(entry), ensure_ascii=False, indent=2))
         return
@@ -50,10 +56,11 @@ def command(
     render(entry, console)
 
 
-def find(what: str, code: str = "") -> Entry:
-    """The entry that ``what`` and ``code`` name. Raises ConfigError when there is none."""
+def find(what: str, code: str = "", *, site: Judged | None = None) -> Entry:
+    """The entry that ``what`` and ``code`` name, as the site has it. Raises ConfigError when there
+    is none."""
     fault_id = _fault_id(what.strip().lower(), code.strip())
-    entry = catalog.entry(fault_id)
+    entry = catalog.entry(fault_id) if site is None else site.entry(fault_id)
     if entry is None:
         raise ConfigError(f"the catalog has no {excerpt(fault_id)}", hint=_known(fault_id))
     return entry

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from konduktor_health import settings
+from parsers import tables
+
+if TYPE_CHECKING:
+    from konduktor_health.adapters.rules_file import Judged
 
 Config = Annotated[
     Path | None,
@@ -33,6 +37,10 @@ LogEndpoint = Annotated[
     str | None,
     typer.Option("--log-endpoint", help="Base URL of Loki.", show_default=False),
 ]
+Rules = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Rules file over the shipped tables.", show_default=False),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Log at level DEBUG.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
 
@@ -55,3 +63,18 @@ def load(
         **(more or {}),
     }
     return settings.load(config, flags)
+
+
+def rules(file: Path | None) -> Judged | None:
+    """What a rules file makes of the shipped tables; None without a file. Raises ConfigError."""
+    if file is None:
+        return None
+    from konduktor_health.adapters.rules_file import read_rules  # loads RE2
+
+    return read_rules(file)
+
+
+def shown(file: Path | None) -> tables.Tables:
+    """The tables to look at a log with. Raises ConfigError for a wrong rules file."""
+    judged = rules(file)
+    return tables.shipped() if judged is None else judged.shown

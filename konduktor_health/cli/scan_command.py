@@ -14,16 +14,18 @@ import typer
 from rich.console import Console
 
 from konduktor_health.cli import options
-from konduktor_health.cli.scan import render_jsonl, render_summary, render_table, scan_file
+from konduktor_health.cli.scan import STDIN, scan_files
 from konduktor_health.cli.scan_progress import progress
+from konduktor_health.cli.scan_show import render_jsonl, render_table
+from konduktor_health.cli.scan_summary import render_summary
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings
-from parsers import tables
 from parsers.decode import Decoder
 from parsers.printable import printable
 from parsers.record import unwrap
 from parsers.scan import ScanHit
+from parsers.tables import Tables
 
 MOST_SINCE_S = 3650 * 86_400
 PIPE_WIDTH = 250  # columns, when there is no terminal to fit
@@ -39,29 +41,45 @@ class Output(StrEnum):
 
 
 def command(
-    file: Annotated[str, typer.Argument(help="Log file, gzipped or not; - is stdin.")] = "-",
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Log files, the oldest first; packed or not; - (the default) is stdin.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
     loki: Annotated[bool, typer.Option("--loki", help="Read Loki instead of a file.")] = False,
     since: Annotated[str, typer.Option("--since", help="With --loki: 90s, 15m, 6h, 2d.")] = "1h",
+    rules: options.Rules = None,
     config: options.Config = None,
     log_endpoint: options.LogEndpoint = None,
 ) -> None:
-    """Print the faults in a log. Exit code 0 whether there are any or not."""
+    """Print the faults in logs. Exit code 0 whether there are any or not.
+
+    Reads dmesg, kern.log, journalctl -o json or export, logcli, Loki's and Grafana's JSON, and
+    lines of any shipper; packed with gzip, xz or bzip2; of any size.
+    """
+    if loki and files:
+        raise ConfigError("--loki and log files", hint="one or the other")
+    settings = options.load(config, log_endpoint=log_endpoint)
+    read = options.shown(rules or settings.rules_file)
     if loki:
-        settings = options.load(config, log_endpoint=log_endpoint)
-        _show(_from_loki(settings, _seconds(since)), output)
+        found = _from_loki(settings, _seconds(since), read)
+        _show((("", hit) for hit in found), output, read)
         return
-    if file == "-" and sys.stdin is None:
+    paths = files or [STDIN]
+    if STDIN in paths and sys.stdin is None:
         raise ConfigError("standard input is closed", hint="name a log file")
     with progress(keep_lines_whole=output is Output.JSONL) as watch:
-        stdin = sys.stdin.buffer if file == "-" else io.BytesIO()
-        _show(scan_file(file, stdin, watch), output)
+        stdin = sys.stdin.buffer if STDIN in paths else io.BytesIO()
+        _show(scan_files(paths, stdin, watch, read), output, read)
 
 
-def _show(hits: Iterable[ScanHit], output: Output) -> None:
+def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> None:
     if output is Output.JSONL:
-        for hit in hits:
-            sys.stdout.write(render_jsonl(hit) + "\n")
+        for file, hit in hits:
+            sys.stdout.write(render_jsonl(hit, file) + "\n")
         sys.stdout.flush()
     elif output is Output.TABLE:
         console = Console()
@@ -69,22 +87,27 @@ def _show(hits: Iterable[ScanHit], output: Output) -> None:
             console.width = PIPE_WIDTH
         render_table(hits, console)
     else:
-        typer.echo(render_summary(hits))
+        typer.echo(render_summary(hits, read))
 
 
-def _from_loki(settings: Settings, seconds: int) -> Iterator[ScanHit]:
+def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanHit]:
     """Faults that Loki holds; line numbers count the matching lines."""
-    from konduktor_health.adapters.loki import LokiClient, build_specs, for_cluster, history
+    from konduktor_health.adapters.loki import (
+        LokiClient,
+        build_specs,
+        for_cluster,
+        history,
+        literals_for,
+    )
 
     clock = SystemClock()
     end_ns = clock.now_ns()
     client = LokiClient(settings.loki, clock=clock)
     number = 0
-    read = tables.shipped()
     for each in build_specs(settings):
         spec = for_cluster(each, settings.reading)
         decoder = Decoder(read)
-        literals = read.pod_literals if spec.pod else read.literals
+        literals = literals_for(spec, read)
         start_ns = end_ns - seconds * NS
         for entry in history(client, spec, start_ns, end_ns, literals=literals, unwrap=unwrap):
             number += 1

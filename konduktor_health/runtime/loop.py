@@ -22,6 +22,7 @@ from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.rules import RulesWatch
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 
@@ -42,6 +43,7 @@ class Loop:
     clock: Clock
     wake: threading.Event
     agenda: Agenda
+    rules: RulesWatch | None = None  # None: the shipped rules only
     turned_at: float | None = None  # monotonic time of the last cycle
 
     def alive(self, standstill_s: float) -> bool:
@@ -69,6 +71,8 @@ class Loop:
     def cycle(self, deliveries: Iterable[Delivery]) -> Plan:
         """One cycle over what was delivered and what has changed; returns what was decided."""
         started = self.turned_at = self.clock.monotonic()
+        if self.rules is not None:
+            self.rules.look()
         changed = self.fleet.take_changes()
         self.agenda.add(changed)  # due until the Plan has been carried out, whatever happens
         self.observer.follow(changed)

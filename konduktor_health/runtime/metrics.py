@@ -61,8 +61,15 @@ class Metrics:
         self.source_bytes = gauge(
             "source_scanned_bytes_per_minute", "Bytes that Loki scanned for a source.", ("source",)
         )
+        self.rules_loads = counter(
+            "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
+        )
+        self.rules_broken = gauge(
+            "rules_broken", "1 while the rules file is wrong and the rules before it hold."
+        )
         for outcome in ("ok", "failed"):
             self.cycles.labels(outcome)
+            self.rules_loads.labels(outcome)
 
     def render(self) -> bytes:
         """The text that /metrics answers."""

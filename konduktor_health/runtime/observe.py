@@ -71,6 +71,12 @@ class Observer:
         self.missed_records = 0
         self.undecodable = 0
 
+    def use(self, read: tables.Tables) -> None:
+        """Decode by these tables from now on. What is pending, or half assembled, stays."""
+        self._new_decoder = lambda: Decoder(read)
+        for decoder in self._decoders.values():
+            decoder.use(read)
+
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
         nodes = self._feed.nodes()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
 from konduktor_health.adapters.lease import new_identity
-from konduktor_health.adapters.loki import build_sources, build_specs
+from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
@@ -19,9 +21,13 @@ from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.rules import RulesWatch
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.settings import Settings
+from parsers import tables
+from parsers.decode import Decoder
+from parsers.tables import Tables
 
 STANDSTILL_S = 120.0  # a loop that has not turned for so long is not alive
 
@@ -39,14 +45,20 @@ def build(
     """Wire a controller. Raises ConfigError for what can be seen to be wrong before starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
+    metrics = Metrics()
+    rules = None
+    if settings.rules_file is not None:
+        rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
+    read = tables.recorded() if rules is None else rules.tables
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
     fleet = Fleet(keys, clock.now_ns, wake.set)
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
+    from_loki = build_sources(settings, clock, stop, read)
     sources = Sources(
-        build_sources(settings, clock, stop),
+        from_loki,
         clock=clock,
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
@@ -55,6 +67,7 @@ def build(
         feed,
         clock=clock,
         opted_out=fleet.is_opted_out,
+        decoder=lambda: Decoder(read),
         surge_window_s=settings.policy.surge_window_s,
     )
     applier = None
@@ -76,10 +89,10 @@ def build(
     )
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
-    report = Report(Metrics(), emit=emit, optional=optional, pods=pods)
+    report = Report(metrics, emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, settings.core_policy(), clock),
+        situation=Situation(feed, fleet, observer, settings.core_policy(read), clock),
         fleet=fleet,
         observer=observer,
         applier=applier,
@@ -88,7 +101,10 @@ def build(
         clock=clock,
         wake=wake,
         agenda=Agenda(clock),
+        rules=rules,
     )
+    if rules is not None:
+        rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(
         settings=settings,
         clock=clock,
@@ -114,3 +130,14 @@ def build(
             port=settings.http.port,
         )
     return controller
+
+
+def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
+    """Swap the tables of a running controller: decoders first, so that no line that is read for
+    a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
+    the settings name a fault that these tables do not have."""
+    policy = settings.core_policy(read)
+    loop.situation = replace(loop.situation, policy=policy)
+    loop.observer.use(read)
+    for source in sources:
+        source.ask_for(literals_for(source.spec, read))

@@ -17,6 +17,8 @@ INVERSE = {
     "secondary_to": "explains",
     "followed_by": "follows",
     "counts_with": "counts_with",
+    "same_event": "same_event",  # one happening told twice, of one device
+    "companion_of": "accompanied_by",  # told beside it, of any device of the node
 }
 
 

@@ -38,6 +38,8 @@ from tests.support.processes import binary
 
 pytestmark = pytest.mark.e2e
 
+RULES = "version: 1\nentries:\n  xid/43: {severity: fatal, remedy: reset_gpu}\n"
+
 
 @pytest.fixture
 def helm(tmp_path: Path) -> Helm:
@@ -157,6 +159,31 @@ def test_nothing_of_a_part_that_is_switched_off_is_left(helm: Helm) -> None:
     assert "priorityClassName" not in pod
     assert pod["serviceAccountName"] == "given"
     assert not {"ports", "readinessProbe", "livenessProbe"} & pod["containers"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [({"content": RULES}, f"{NAME}-rules"), ({"existingConfigMap": "mine"}, "mine")],
+)
+def test_the_controller_finds_the_rules_of_the_site(
+    helm: Helm, given: dict[str, str], name: str
+) -> None:
+    found = helm.template({"rules": given})
+    pod = pod_of(one(found, "Deployment"))
+    (container,) = pod["containers"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "rules"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "rules"]
+    (variable,) = [each for each in container["env"] if each["name"].endswith("_RULES_FILE")]
+    assert volume["configMap"] == {"name": name}
+    assert variable["value"] == f"{mount['mountPath']}/rules.yaml"
+    assert "subPath" not in mount
+    if "content" in given:
+        assert one(found, "ConfigMap", name)["data"] == {"rules.yaml": RULES}
+
+
+def test_other_rules_do_not_roll_the_pods(helm: Helm) -> None:
+    first, second = (helm.template({"rules": {"content": RULES + end}}) for end in ("", "# more"))
+    assert one(first, "Deployment") == one(second, "Deployment")
 
 
 def test_another_release_has_other_names_and_selects_only_its_own(helm: Helm) -> None:

@@ -116,6 +116,11 @@ def nested(path: str, value: Any) -> dict[str, Any]:
             ["lokiAccess.ca", "exclude each other"],
         ),
         (
+            "rules",
+            {"content": "version: 1", "existingConfigMap": "mine"},
+            ["rules", "exclude each other"],
+        ),
+        (
             "metrics",
             {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}},
             ["metrics.serviceMonitor.enabled needs metrics.service.enabled"],

@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
         "headersSecret": {"name": "loki", "key": "hd"},
         "ca": {"configMap": "loki-ca", "secret": "", "key": "bundle.pem"},
     },
+    "rules": {"content": "version: 1\n", "existingConfigMap": ""},
     "gpuNodeLabels": ["example.com/gpu"],
     "controller": {
         "replicas": 3,

@@ -107,6 +107,9 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "logcli": lambda m: json.dumps(
         {"labels": {"k8s_node_name": "gpu-7"}, "line": m, "timestamp": "2026-11-22T05:00:00Z"}
     ),
+    "logcli text": lambda m: (
+        f'2026-11-22T05:00:00Z {{job="k\\"n", k8s_node_name="gpu-7"}}   [538441.007373] {m}'
+    ),
     "promtail pack": lambda m: json.dumps({"_entry": m, "node_name": "gpu-7"}),
 }
 

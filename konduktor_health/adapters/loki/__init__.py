@@ -4,7 +4,7 @@
 ``presets`` knows the shippers. ``build_sources`` makes the sources of the settings.
 """
 
-from konduktor_health.adapters.loki.build import build_sources, build_specs
+from konduktor_health.adapters.loki.build import build_sources, build_specs, literals_for
 from konduktor_health.adapters.loki.client import LokiClient
 from konduktor_health.adapters.loki.history import history
 from konduktor_health.adapters.loki.presets import SourceSpec, for_cluster, spec
@@ -18,5 +18,6 @@ __all__ = [
     "build_specs",
     "for_cluster",
     "history",
+    "literals_for",
     "spec",
 ]

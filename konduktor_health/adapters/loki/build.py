@@ -12,6 +12,15 @@ from konduktor_health.errors import ConfigError
 from konduktor_health.settings import Settings, SourceSettings
 from parsers import tables
 from parsers.record import unwrap
+from parsers.tables import Tables
+
+#: Asked for where no rule asks for anything: without a filter every line would come.
+NO_RULE = "konduktor-health has no rule for these lines"
+
+
+def literals_for(one: SourceSpec, read: Tables) -> tuple[str, ...]:
+    """What a source's lines are filtered by; never empty."""
+    return (read.pod_literals if one.pod else read.literals) or (NO_RULE,)
 
 
 def build_specs(settings: Settings) -> list[SourceSpec]:
@@ -29,19 +38,22 @@ def build_specs(settings: Settings) -> list[SourceSpec]:
     return specs
 
 
-def build_sources(settings: Settings, clock: Clock, stop: threading.Event) -> list[LokiSource]:
+def build_sources(
+    settings: Settings, clock: Clock, stop: threading.Event, read: Tables | None = None
+) -> list[LokiSource]:
     """A source with a connection of its own for each; ``stop`` ends their reads at once.
+    ``read``: the tables that lines are wanted for; default: the shipped ones.
 
     Raises ConfigError for settings that cannot work.
     """
-    read = tables.recorded()
+    read = tables.recorded() if read is None else read
     return [
         LokiSource(
             LokiClient(settings.loki, clock=clock, stop=stop),
             one,
             settings.reading,
             clock=clock,
-            literals=read.pod_literals if one.pod else read.literals,
+            literals=literals_for(one, read),
             unwrap=unwrap,
         )
         for one in build_specs(settings)

@@ -76,8 +76,7 @@ class LokiSource:
         self._deep_ns = int(reading.deep_band_s * NS)
         self._clock = clock
         self._most_entries, self._budget_s = most_entries, budget_s
-        self._recent = Query(self.spec.selector).then(containing((*literals, *spec.tidings)))
-        self._past = Query(self.spec.selector).then(containing(literals))
+        self.ask_for(literals)
         self._memory = Memory(self.spec, unwrap)
         self._lag = Lag(reading.overlap_s)
         self._pace = Pace(reading.poll_interval_s, reading.bytes_per_minute, jitter=jitter)
@@ -105,6 +104,13 @@ class LokiSource:
     def name(self) -> str:
         """The source's name."""
         return self.spec.name
+
+    def ask_for(self, literals: Sequence[str]) -> None:
+        """Read lines with these literals from the next read on. From any thread: a read takes one
+        of the two queries, and each is replaced as a whole."""
+        selector = Query(self.spec.selector)
+        self._past = selector.then(containing(literals))
+        self._recent = selector.then(containing((*literals, *self.spec.tidings)))
 
     def checkpoint(self) -> Mapping[str, Any]:
         """State for restore(); empty before the first poll."""

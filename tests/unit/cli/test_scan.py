@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
-from konduktor_health.cli.scan import render_jsonl, render_summary, render_table, scan_file
+from konduktor_health.cli import scan_packed
+from konduktor_health.cli.app import app
+from konduktor_health.cli.scan import scan_file, scan_files
+from konduktor_health.cli.scan_show import render_jsonl, render_table
 from konduktor_health.errors import ConfigError
 from parsers.blocks import BLOCK_BYTES
 from parsers.scan import ScanHit
@@ -59,17 +68,36 @@ def test_a_file_of_any_shipper_is_read(name: str) -> None:
     assert (hit.fault.fault_id, hit.fault.device) == ("xid/79", "0000:3b:00")
 
 
-def test_a_gzipped_file_is_read_as_its_content(tmp_path: Path) -> None:
+def test_what_logcli_prints_as_text_names_the_node() -> None:
+    (hit,) = hits_of(WRAPPERS["logcli text"](XID_79))
+
+    assert (hit.fault.node, hit.fault.uptime_us) == ("gpu-7", 538_441_007_373)
+
+
+PACKERS = (gzip.compress, lzma.compress, bz2.compress)
+Pack = Callable[[bytes], bytes]
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_a_packed_file_is_read_as_its_content(tmp_path: Path, pack: Pack) -> None:
     path = tmp_path / "kern.log.1"
-    path.write_bytes(gzip.compress(f"{XID_79}\n".encode()))
+    path.write_bytes(pack(f"{XID_79}\n".encode()))
 
     assert list(scan_file(str(path), io.BytesIO())) == hits_in(path.read_bytes()) == hits_of(XID_79)
 
 
-def test_a_gzipped_log_of_many_blocks_keeps_its_line_numbers() -> None:
+@pytest.mark.parametrize("pack", PACKERS)
+def test_packed_files_that_were_joined_are_read_to_the_end(pack: Pack) -> None:
+    hits = hits_in(pack(f"{XID_48}\n".encode()) + pack(f"{XID_79}\n".encode()))
+
+    assert [(hit.line_number, hit.fault.fault_id) for hit in hits] == [(1, "xid/48"), (2, "xid/79")]
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_a_packed_log_of_many_blocks_keeps_its_line_numbers(pack: Pack) -> None:
     quiet = "usb 1-1: new high-speed USB device\n" * 20_000
 
-    hits = hits_in(gzip.compress(f"{quiet}{XID_79}\r\n{quiet}{XID_48}".encode()))
+    hits = hits_in(pack(f"{quiet}{XID_79}\r\n{quiet}{XID_48}".encode()))
 
     assert [(hit.line_number, hit.fault.text) for hit in hits] == [
         (20_001, XID_79),
@@ -129,15 +157,92 @@ def test_a_loki_answer_is_read_in_time_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ['{"status":"success","data":3}', '{"status":"success"', '{"status": "success"}']
+    "answer",
+    [
+        {"streams": [{"stream": {"node": "a"}, "values": [["1795323600000000001", XID_48]]}]},
+        [
+            {
+                "line": XID_48,
+                "timestamp": "1795323600000000001",
+                "date": "x",
+                "fields": {"node": "a"},
+            }
+        ],
+        [{"labels": {"node": "a"}, "line": XID_48, "timestamp": 1795323600000000001}],
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_what_grafana_and_a_tail_export_is_read(answer: object, indent: int | None) -> None:
+    (hit,) = hits_of(json.dumps(answer, indent=indent))
+
+    assert (hit.fault.node, hit.fault.time_ns) == ("a", 1795323600000000001)
+
+
+def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    old, new = tmp_path / "kern.log.1.gz", tmp_path / "kern.log"
+    old.write_bytes(gzip.compress(f"\n{XID_48}\n".encode()))
+    new.write_text(f"{XID_79}\n")
+    told: list[tuple[int, int]] = []
+
+    hits = list(scan_files([str(old), str(new)], io.BytesIO(), lambda *news: told.append(news)))
+
+    assert [(name, hit.line_number, hit.fault.fault_id) for name, hit in hits] == [
+        (str(old), 2, "xid/48"), (str(new), 1, "xid/79"),
+    ]  # fmt: skip
+    size = old.stat().st_size + new.stat().st_size
+    assert told[-1] == (size, size)
+    assert told == sorted(told)
+    assert json.loads(render_jsonl(hits[0][1], hits[0][0]))["file"] == str(old)
+
+
+def test_one_file_is_not_named_at_its_faults(tmp_path: Path) -> None:
+    path = tmp_path / "kern.log"
+    path.write_text(XID_79)
+
+    assert [name for name, _ in scan_files([str(path)], io.BytesIO())] == [""]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"status":"success","data":3}', '{"status":"success"', '{"status": "success"}', '[{"a":1}]'],
 )
 def test_a_damaged_loki_answer_is_a_clear_error(answer: str) -> None:
     with pytest.raises(ConfigError, match="query_range"):
         hits_of(answer)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"x" * 5000, mtime=0)[:20], b"\x1f\x8bnonsense"])
-def test_a_damaged_gzip_file_is_a_clear_error(content: bytes) -> None:
+def test_a_file_that_asks_for_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = lzma.compress(f"{XID_79}\n".encode(), preset=9)
+    monkeypatch.setattr(scan_packed, "XZ_MEMORY", 1 << 20)
+
+    with pytest.raises(ConfigError, match="cannot read standard input"):
+        hits_in(packed)
+
+
+def test_zstd_is_named_with_the_way_around() -> None:
+    with pytest.raises(ConfigError, match="zstd") as caught:
+        hits_in(b"\x28\xb5\x2f\xfd\x04\x00")
+
+    assert "zstd -dc" in caught.value.hint
+
+
+def test_a_line_that_begins_like_bzip2_is_a_line() -> None:
+    assert [hit.line_number for hit in hits_of(f"BZh is no level\n{XID_79}\n")] == [2]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(b"x" * 5000, mtime=0)[:20],
+        b"\x1f\x8bnonsense",
+        lzma.compress(b"x" * 5000)[:-20],
+        b"\xfd7zXZ\x00nonsense",
+        lzma.compress(b"x") + b"nonsense",
+        bz2.compress(b"x" * 5000)[:20],
+        b"BZh9nonsense",
+    ],
+)
+def test_a_damaged_packed_file_is_a_clear_error(content: bytes) -> None:
     with pytest.raises(ConfigError, match="standard input") as caught:
         hits_in(content)
 
@@ -165,7 +270,6 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path, name: str) 
 
 def test_an_empty_file_has_no_faults() -> None:
     assert hits_in(b"") == []
-    assert render_summary([]) == "No faults found."
 
 
 def test_a_json_line_has_the_promised_keys() -> None:
@@ -197,31 +301,52 @@ def test_the_table_never_takes_a_log_line_for_markup() -> None:
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
     (hit,) = hits_of(f"{XID_79} [bold]x[/bold] [/]")
 
-    render_table([hit], console)
+    render_table([("", hit)], console)
 
     shown = console.file.getvalue() if isinstance(console.file, io.StringIO) else ""
     assert "[bold]x[/bold] [/]" in shown
     assert "0000:3b:00" in shown
 
 
-def test_the_summary_advises_by_the_worst_fault_of_each_device() -> None:
-    hits = hits_of(
-        f"{kmsg_json(XID_48)}\n{kmsg_json(XID_48)}\n"
-        f"{kmsg_json(XID_48.replace('48, DBE', '31, x'))}\n{kmsg_json(XID_79)}\n"
-    )
-
-    assert render_summary(hits) == (
-        "gpu-7 0000:3b:00: xid/79 x1\n  worst is fatal (xid/79): reboot the node.\n"
-        "gpu-7 0000:af:00: xid/48 x2, xid/31 x1\n  worst is fatal (xid/48): reset the GPU."
-    )
+BEGINNINGS = (
+    b"", b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh9", b"__CURSOR=", b'{"status":"success"',
+    b'{"streams":[', b'[{"line":"x","timestamp":', lzma.compress(b"x"), bz2.compress(b"x"),
+    gzip.compress(b"x"),
+)  # fmt: skip
 
 
-def test_the_drivers_directive_outranks_the_catalog_in_the_summary() -> None:
-    directive = (
-        "NVRM: Xid (PCI:0000:af:00): 154, GPU recovery action changed from 0x0 (None) to 0x2"
-        " (Node Reboot Required)"
-    )
+@given(st.sampled_from(BEGINNINGS), st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_content_is_read_or_a_clear_error(beginning: bytes, rest: bytes) -> None:
+    hint = "x"
+    try:
+        hits_in(beginning + rest)
+    except ConfigError as error:
+        hint = error.hint
 
-    summary = render_summary(hits_of(f"{XID_48}\n{directive}\n"))
+    assert hint
 
-    assert "the driver says 'Node Reboot Required', so reboot the node." in summary
+
+@pytest.mark.parametrize("stamp", ["Infinity", "1e400", '"x"', "null", "[]"])
+def test_a_time_that_is_none_in_an_answer_is_a_clear_error(stamp: str) -> None:
+    with pytest.raises(ConfigError):
+        hits_of(f'[{{"line":"{XID_48}","timestamp":{stamp}}}]')
+
+
+def test_several_files_on_the_command_line(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.log", tmp_path / "new.log"
+    old.write_text(f"{XID_48}\n")
+    new.write_text(f"{XID_79}\n")
+
+    table = CliRunner().invoke(app, ["scan", str(old), str(new)]).output
+    both = CliRunner().invoke(app, ["scan", str(old), "-", "-o", "jsonl"], input=XID_79).output
+    summary = CliRunner().invoke(app, ["scan", str(old), str(new), "-o", "summary"]).output
+
+    assert f"{new}:1" in table
+    assert [json.loads(line)["file"] for line in both.splitlines()] == [str(old), "-"]
+    assert f"line {old}:1" in summary
+
+
+def test_files_and_loki_at_once_are_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["scan", "--loki", str(tmp_path)])
+
+    assert isinstance(done.exception, ConfigError)

@@ -18,9 +18,11 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from docs.pages.commands import commands
 from konduktor_health import errors, settings
 from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
+from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
 from konduktor_health.core.decide import EFFECT
 from konduktor_health.model import HoldReason, Keys, Verdict
@@ -39,7 +41,7 @@ PAGES = sorted(
         *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
     ]
 )
-COMMANDS = [info.name or "" for info in app.registered_commands]
+COMMANDS = [name for name, _ in commands()]
 
 
 def reference(name: str) -> str:
@@ -64,7 +66,7 @@ def options_of(program: str, command: str, capsys: pytest.CaptureFixture[str]) -
             probe([command, "--help"])
         text = capsys.readouterr().out
     else:
-        text = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "--help"]).output
+        text = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"]).output
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)) - {"-h"}
 
 
@@ -266,6 +268,8 @@ def test_commands_that_pages_show_exist(capsys: pytest.CaptureFixture[str]) -> N
             if called is None:
                 continue
             program, command, rest = called.groups()
+            if (group := re.match(r" ([a-z]+)\b", rest)) and f"{command} {group[1]}" in COMMANDS:
+                command, rest = f"{command} {group[1]}", rest[group.end() :]
             known = options_of(program, command, capsys)
             assert command in [*COMMANDS, "kmsg"], f"{page.name}: {line}"
             given = [word for word in shlex.split(rest, comments=True) if word.startswith("-")]
@@ -287,6 +291,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
         content = yaml.safe_load(block)
         assert content
+        if block.startswith("# rules.yaml"):  # of a site
+            assert judge(block.encode()).problems == ()
+            continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()
             content = content.get("settings", {})

@@ -45,7 +45,7 @@ RARE = {
     "dmesg whole seconds", "dmesg human", "dmesg delta", "dmesg reltime", "dmesg colours",
     "two stamps", "decode iso", "decode stamp", "kmsg", "kmsg caller", "kernel tag", "repeated",
     "cri kmsg json", "docker kmsg json", "journald, odd host", "journald, host with a blank",
-    "journald, a character of no print in the host", "journald, a program",
+    "journald, a character of no print in the host", "journald, a program", "logcli text",
 }  # fmt: skip
 
 

@@ -179,6 +179,8 @@ def test_every_relation_names_entries_and_is_read_from_both_ends() -> None:
         ("xid/171", "secondary_to", "xid/48"),
         ("xid/48", "counts_with", "xid/63"),
         ("xid/79", "followed_by", "xid/154"),
+        ("kernel/gpu-init-failed", "same_event", "kernel/gpu-firmware-boot-failed"),
+        ("kernel/pcie-aer-fatal", "accompanied_by", "kernel/pcie-aer-unrecovered"),
         ("kernel/gpu-lost", "counts_with", "xid/79"),
         ("kernel/cpu-hot", "cleared_by", "kernel/cpu-cooled"),
     ],

@@ -28,7 +28,8 @@ from pathlib import Path
 
 import pytest
 
-from konduktor_health.cli.scan import render_jsonl, scan_file
+from konduktor_health.cli.scan import scan_file
+from konduktor_health.cli.scan_show import render_jsonl
 from parsers import catalog
 from parsers.decode import Decoder
 from parsers.fault import Fault, Severity

@@ -1,0 +1,126 @@
+"""Which tables does this rules file make? Read, check, merge; every problem at once.
+
+``judge`` never raises for what a file contains: it tells the problems. ``read_rules`` is for those
+who cannot go on with a wrong file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from konduktor_health.adapters.rules_file.changes import Change, changes
+from konduktor_health.adapters.rules_file.complaints import Complaints
+from konduktor_health.adapters.rules_file.document import read_document
+from konduktor_health.adapters.rules_file.engine import compile_pattern
+from konduktor_health.adapters.rules_file.marked import SIZE_LIMIT, Marked, read_marked
+from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS, Malformed, Problem
+from konduktor_health.errors import ConfigError
+from parsers import catalog, tables
+from parsers.catalog import Entry
+from parsers.catalog.ruled import entry_of
+from parsers.rules import RuleSet
+from parsers.tables import Tables, concerns_node
+from parsers.user_rules import UserRules, merged, overridden
+
+#: Most texts that Loki is asked for, shipped ones included: its filter costs by their number.
+LITERALS_LIMIT = 400
+_SUMMARY = 3
+_HINT = "konduktor-health policy check FILE tells every problem with line and column"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a rules file. ``shown`` gives all that says something, ``recorded`` what may
+    stand on a Node; with problems both are the shipped tables."""
+
+    shown: Tables
+    recorded: Tables
+    problems: tuple[Problem, ...] = ()
+    unsaid: int = 0  # problems beyond those told
+    changes: tuple[Change, ...] = ()
+    own: UserRules = UserRules()  # noqa: RUF009 - frozen
+
+    def entry(self, fault_id: str) -> Entry | None:
+        """The entry of a fault id as the file has it, or None."""
+        rule = self.shown.kernel.rule(fault_id) or self.shown.pod.rule(fault_id)
+        if rule is not None:
+            return entry_of(rule)
+        entry, override = catalog.entry(fault_id), self.own.entries.get(fault_id)
+        return overridden(entry, override) if entry and override else entry
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a rules file, one more than are taken at most. Raises ConfigError."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ConfigError(f"rules file {path}: not a file", hint="rules_file, --rules")
+        with path.open("rb") as file:
+            return file.read(SIZE_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: an embedded NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"rules file {path}: {reason}", hint="rules_file, --rules") from error
+
+
+def judge(content: bytes) -> Judged:
+    """What a rules file of this content makes of the shipped tables. Raises nothing of its own."""
+    shipped = tables.shipped()
+    try:
+        marked = read_marked(content)
+    except Malformed as error:
+        return Judged(shipped, tables.recorded(), (error.problem,))
+    complaints = Complaints(marked)
+    own = read_document(shipped, complaints)
+    whole = merged(shipped, own, compile_pattern)
+    recorded = replace(whole, keep=concerns_node)
+    if not complaints.problems:
+        _examples(own, whole, complaints)
+        _literals(recorded, whole, complaints)
+    if complaints.problems:
+        found = sorted(
+            dict.fromkeys(complaints.problems), key=lambda each: (each.line, each.column)
+        )
+        unsaid = max(0, len(found) - MOST_PROBLEMS)
+        return Judged(shipped, tables.recorded(), tuple(found[:MOST_PROBLEMS]), unsaid)
+    return Judged(whole, recorded, changes=changes(own, shipped, whole), own=own)
+
+
+def read_rules(path: Path) -> Judged:
+    """A rules file without problems. Raises ConfigError for any other, and for none."""
+    judged = judge(read_content(path))
+    if judged.problems:
+        raise ConfigError(summary(path, judged), hint=_HINT)
+    return judged
+
+
+def summary(path: Path, judged: Judged) -> str:
+    """The first problems of a file, in one line."""
+    told = "; ".join(str(problem) for problem in judged.problems[:_SUMMARY])
+    more = len(judged.problems) + judged.unsaid - _SUMMARY
+    return f"rules file {path}: {told}" + (f"; and {more} more" if more > 0 else "")
+
+
+def _examples(own: UserRules, whole: Tables, complaints: Complaints) -> None:
+    """Examples hold for the rule alone; do they with all other rules around?"""
+    for source, rules, table in (("kernel", own.kernel, whole.kernel), ("pod", own.pod, whole.pod)):
+        for rule in rules:
+            for at, example in enumerate(rule.examples):
+                fault = table.match(example.text)
+                if fault is not None and fault.fault_id != rule.fault_id:
+                    number = _number(complaints.marked, source, rule.fault_id)
+                    what = f"is taken by {fault.fault_id}, which is tried before"
+                    hint = "say more in that rule's pattern, or put this rule before it"
+                    complaints.add((source, number, "examples", at), what, hint)
+
+
+def _number(marked: Marked, source: str, fault_id: str) -> int:
+    return next(n for n, row in enumerate(marked.value[source]) if row["fault_id"] == fault_id)
+
+
+def _literals(recorded: Tables, whole: Tables, complaints: Complaints) -> None:
+    for source, table in (("kernel", whole.kernel), ("pod", whole.pod)):
+        asked: RuleSet = table.where(recorded.keep)
+        if len(asked.literals) > LITERALS_LIMIT:
+            what = f"Loki would be asked for {len(asked.literals)} texts"
+            hint = f"at most {LITERALS_LIMIT}; rules may share a literal"
+            complaints.add((source,), what, hint)

@@ -1,0 +1,82 @@
+"""What do the faults of a node say together? Faults in, Findings out; nothing here acts.
+
+``Relations`` is fed Faults in the order of their time, per node. What a program wrote into the
+kernel log is related to its like only, so that a program can neither excuse nor accuse; a pod's
+lines are related to nothing. The rules, with their sources, stand in the modules that hold them:
+
+======================  ==================================================================
+``relate_events``       one event told in several faults; Xid 45 and what it follows
+``relate_repeats``      the same fault in the same place
+``relate_memory``       row remapping: Xid 48, 63, 64, 94, 95, 140, 160, 171, 172, 177
+``relate_states``       begin and end, the driver's order, reset and reboot
+======================  ==================================================================
+
+Memory is bounded, whatever is fed: by nodes (the least recently seen goes first), and within a
+node by each of these.
+"""
+
+from __future__ import annotations
+
+from parsers.fault import Fault, Trust
+from parsers.finding import Finding, Kind
+from parsers.instant import Instant, Recent
+from parsers.relate_events import Events
+from parsers.relate_memory import MemoryFaults
+from parsers.relate_repeats import Repeats
+from parsers.relate_states import Repairs, States
+from parsers.tables import Tables
+
+__all__ = ["Finding", "Kind", "Relations"]
+
+
+class Relations:
+    """What was seen of many nodes; remembers at most ``nodes`` of them. ``read``: the tables that
+    the faults were decoded with; default: the shipped ones."""
+
+    def __init__(self, nodes: int = 4096, read: Tables | None = None) -> None:
+        self._read = read
+        self._nodes: Recent[tuple[str, bool], _Node] = Recent(nodes)
+        self._count = 0
+
+    def feed(self, fault: Fault) -> list[Finding]:
+        """What this Fault shows together with earlier ones. Never raises."""
+        if fault.trust is Trust.POD:
+            return []
+        self._count += 1
+        at = Instant(fault.event_ns or fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
+        key = (fault.node, fault.injected)
+        node = self._nodes.get(key)
+        if node is None:
+            node = _Node(self._read)
+            self._nodes.put(key, node)
+        return node.feed(fault, at)
+
+    def settle(self, time_ns: int = 0) -> list[Finding]:
+        """What is known because nothing more came until ``time_ns`` (log time, Unix ns; 0 is the
+        end of everything): the faults that should have followed another one and stand alone."""
+        at = Instant(time_ns) if time_ns else None
+        return [found for node in self._nodes.values() for found in node.events.settle(at)]
+
+
+class _Node:
+    """What was seen of one node."""
+
+    def __init__(self, read: Tables | None) -> None:
+        self.events = Events()
+        self._repeats = Repeats()
+        self._memory = MemoryFaults()
+        self._states = States()
+        self._repairs = Repairs(read)
+
+    def feed(self, fault: Fault, at: Instant) -> list[Finding]:
+        found = self._repairs.feed(fault, at)
+        if any(each.kind is Kind.REPAIRED for each in found):
+            self._memory.forget()
+            self._states.forget()
+        return [
+            *found,
+            *self.events.feed(fault, at),
+            *self._repeats.feed(fault, at),
+            *self._memory.feed(fault),
+            *self._states.feed(fault),
+        ]
