@@ -1,7 +1,8 @@
 # The controller. Build it with deploy/docker/build.py, which makes the build context:
 #   wheels/  konduktor-health and everything it needs, for the base's Python and platform
 #   pip/     pip's own wheel, so that the base needs no pip
-# No step reaches a network. BASE needs python3 >= 3.11 with its standard library, and glibc.
+# No step reaches a network. BASE needs python3 >= 3.11 with its standard library, glibc and
+# libstdc++ (of RE2).
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS environment

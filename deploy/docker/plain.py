@@ -18,7 +18,7 @@ from deploy.docker.engine import BuildError, call
 SUITE = "bookworm"
 PACKAGES = (
     "base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "grep", "libc-bin",
-    "python3",
+    "libstdc++6", "python3",
 )  # fmt: skip
 # Not read by anything in the images: documentation, translations, character sets, the standard
 # library's own tests, and what only package scripts need (they do not run).

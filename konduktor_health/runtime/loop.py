@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -22,9 +23,11 @@ from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report
-from konduktor_health.runtime.rules import RulesWatch
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
+
+if TYPE_CHECKING:
+    from konduktor_health.runtime.rules import RulesWatch
 
 BACK_OFF_S = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0)
 

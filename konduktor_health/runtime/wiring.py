@@ -21,7 +21,6 @@ from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report
-from konduktor_health.runtime.rules import RulesWatch
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.settings import Settings
@@ -48,6 +47,8 @@ def build(
     metrics = Metrics()
     rules = None
     if settings.rules_file is not None:
+        from konduktor_health.runtime.rules import RulesWatch  # loads RE2
+
         rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
     read = tables.recorded() if rules is None else rules.tables
     keys = settings.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from parsers import tables
 from parsers.decode import Decoder
 from parsers.fault import Fault, Remedy, Severity
 from parsers.record import unwrap
+from parsers.scan import scan, scan_all, scan_stream
 from parsers.tables import Tables
 
 RULE: dict[str, Any] = {
@@ -114,6 +116,34 @@ def test_an_override_outranks_table_and_line() -> None:
         ("sxid/12028", "info", "none"),
         ("kernel/gpu-lost", "fatal", "power_cycle"),
     ]
+
+
+@pytest.mark.parametrize("form", ["{}", "[12.345678] {}", "kern  :err   : [12.345678] {}"])
+def test_every_way_of_reading_a_log_says_what_the_site_says(form: str) -> None:
+    found = right(
+        entries={
+            "xid/43": {"severity": "fatal", "remedy": "reset_gpu"},
+            "sxid/12028": {"severity": "info"},
+        }
+    )
+    switch = "nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 12028, Fatal, Link 03 egress"
+    lines = [form.format(text) for text in (XID_43, switch)]
+    said = [[hit.fault.severity for hit in scan(lines, found.shown)]]
+    said += [[hit.fault.severity for hit in scan_all(lines, found.shown)]]
+    stream = io.BytesIO("\n".join(lines).encode())
+    said += [[hit.fault.severity for hit in scan_stream(stream.readinto, found.shown)]]
+    assert said == [[Severity.FATAL, Severity.INFO]] * 3
+
+
+def test_a_decoder_that_changes_its_tables_judges_the_next_line_by_them() -> None:
+    found = right(entries={"xid/43": {"severity": "fatal"}, "sxid/12028": {"severity": "info"}})
+    switch = "nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 12028, Fatal, Link 03 egress"
+    decoder = Decoder(tables.shipped())
+    told = []
+    for read in (tables.shipped(), found.shown, tables.shipped()):
+        decoder.use(read)
+        told += [f.severity.value for line in (XID_43, switch) for f in decoder.feed(unwrap(line))]
+    assert told == ["application", "fatal", "fatal", "info", "application", "fatal"]
 
 
 def test_an_override_lifts_nothing_that_is_unknown() -> None:
