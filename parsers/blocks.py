@@ -3,13 +3,13 @@
 A stream is read in big blocks into one buffer that is used again, a ``Finder`` searches each block
 as a whole, and only the lines that it finds are cut out. The work for all other lines is what the
 finder costs by the byte. ``parsers.folds`` has the finder of the standard library; another may be
-passed in from outside.
+passed in from outside. Where most of a block is found, as in a log of faults, the next one is cut
+into lines that are looked at one by one, which is faster then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from parsers.folds import FoldFinder
@@ -23,13 +23,9 @@ BLOCK_BYTES = LINE_BYTES
 Read = Callable[[memoryview], "int | None"]
 
 
-@dataclass(slots=True)
-class FoundLine:
-    """A line that contains one of the texts, without its line feed."""
-
-    number: int  # from 1; 0 when not counted
-    offset: int  # of its first byte in the stream
-    content: bytes
+#: Number (from 1; 0 where lines are not counted) and content, without its line feed, of a line that
+#: contains one of the texts.
+FoundLine = tuple[int, bytes]
 
 
 class Finder(Protocol):
@@ -61,51 +57,69 @@ class Search:
                 return True
         return False
 
-    def lines(self, read: Read, *, number: bool = True) -> Iterator[FoundLine]:
-        """The matching lines of a stream, in its order.
+    def lines(self, read: Read, *, number: bool = True) -> Iterator[list[FoundLine]]:
+        """The matching lines of a stream, in its order: those of each block that has any.
 
         ``read`` fills a buffer and says how many bytes it put there, 0 at the end; what it
         raises is passed on. ``number``: whether to count lines, which costs a pass of its own.
         Memory is bounded, whatever the stream is.
         """
-        line_feeds = 0  # before ``counted`` in the block, and in all blocks before
-        for block in _blocks(read):
-            counted = 0
-            for start, stop in self._finder.lines(block.buffer, block.end):
-                content = bytes(block.buffer[start:stop])
-                if number:
-                    line_feeds += _line_feeds(block.buffer, counted, start)
-                    counted = start
-                yield FoundLine(line_feeds + 1 if number else 0, block.offset + start, content)
-                if number and stop < block.end:
-                    line_feeds, counted = line_feeds + 1, stop + 1
+        before = 0  # lines before the block
+        dense = False
+        for buffer, end in _blocks(read):
+            if dense:
+                found, count = self._one_by_one(bytes(buffer[:end]), before, number=number)
+            else:
+                found, count = self._as_a_whole(buffer, end, before, number=number)
+            before += count
+            dense = 2 * sum(len(content) for _, content in found) > end
+            if found:
+                yield found
+
+    def _as_a_whole(
+        self, buffer: bytearray, end: int, before: int, *, number: bool
+    ) -> tuple[list[FoundLine], int]:
+        """The matching lines of a block, and how many line feeds it has (0: not counted)."""
+        found: list[FoundLine] = []
+        count = counted = 0  # line feeds in ``buffer[:counted]``
+        for start, stop in self._finder.lines(buffer, end):
             if number:
-                line_feeds += _line_feeds(block.buffer, counted, block.end)
+                count += _line_feeds(buffer, counted, start)
+                counted = start
+            found.append((before + count + 1 if number else 0, bytes(buffer[start:stop])))
+        return found, count + _line_feeds(buffer, counted, end) if number else 0
+
+    def _one_by_one(
+        self, block: bytes, before: int, *, number: bool
+    ) -> tuple[list[FoundLine], int]:
+        """The same, for a block of which most lines match, mostly by one and the same text."""
+        likely = self._texts[0] if self._texts else b""
+        found: list[FoundLine] = []
+        lines = block.split(b"\n")
+        for at, line in enumerate(lines, start=before + 1):
+            if likely not in line:
+                text = next((each for each in self._texts if each in line), None)
+                if text is None:
+                    continue
+                likely = text
+            found.append((at if number else 0, line))
+        return found, len(lines) - 1
 
 
-@dataclass(slots=True)
-class _Block:
-    """Whole lines: ``buffer[:end]``, valid until the next block is asked for."""
-
-    buffer: bytearray
-    end: int
-    offset: int  # of the buffer's first byte in the stream
-
-
-def _blocks(read: Read) -> Iterator[_Block]:
+def _blocks(read: Read) -> Iterator[tuple[bytearray, int]]:
+    """A buffer and how much of it is whole lines, valid until the next one is asked for."""
     buffer = bytearray(BLOCK_BYTES)
     view = memoryview(buffer)
-    offset = kept = 0  # kept: the beginning of a line whose end was not read yet
+    kept = 0  # the beginning of a line whose end was not read yet
     cut = False  # the line that is being read was given already, cut
     while count := read(view[kept:]):
         filled = kept + count
         if cut:
             begin = buffer.find(b"\n", 0, filled)
             if begin < 0:
-                offset += filled
                 continue
             cut = False  # the line feed stays, as the end of the line that was given
-            offset, filled = offset + begin, filled - begin
+            filled -= begin
             buffer[:filled] = buffer[begin : begin + filled]
         end = buffer.rfind(b"\n", kept, filled) + 1
         if not end and filled < len(buffer):
@@ -113,12 +127,11 @@ def _blocks(read: Read) -> Iterator[_Block]:
             continue
         cut = not end
         end = end or filled
-        yield _Block(buffer, end, offset)
+        yield buffer, end
         kept = filled - end
         buffer[:kept] = buffer[end:filled]
-        offset += end
     if kept:
-        yield _Block(buffer, kept, offset)
+        yield buffer, kept
 
 
 def _line_feeds(buffer: bytearray, start: int, end: int) -> int:

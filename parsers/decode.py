@@ -8,14 +8,18 @@ contains one of its tables' literals (``parsers.tables``).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from parsers import gsp, lost, sxid, tables, xid
 from parsers.at_once import AtOnce
 from parsers.fault import TEXT_LIMIT, Fault, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
 from parsers.record import LogRecord
-from parsers.rules import RuleSet
 from parsers.tables import Tables
+
+if TYPE_CHECKING:
+    from parsers.rules import RuleSet
 
 #: A continuation of an SXid within this many seconds of its main line tells nothing new.
 COMPANION_S = 10.0

@@ -74,27 +74,27 @@ def scan_stream(
     search = Search(GPU_LITERALS if gpu_only else literals_of(rules), finder)
     decoder = Decoder(rules)
     for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
-        for line in batch:
-            text = line.content.decode("utf-8", "surrogateescape")
+        for at, content in batch:
+            text = content.decode("utf-8", "surrogateescape")
             if (told := decoder.feed_line(text)) is not None:
-                yield ScanHit(line.number, told)
+                yield ScanHit(at, told)
                 continue
             record = unwrap(text)
             for fault in decoder.feed(record) or decoder.feed_pod(record):
                 if not gpu_only or fault.fault_id.startswith(_ON_GPUS):
-                    yield ScanHit(line.number, fault)
+                    yield ScanHit(at, fault)
 
 
-def _batches(lines: Iterator[FoundLine], most: int) -> Iterator[list[FoundLine]]:
+def _batches(blocks: Iterator[list[FoundLine]], least: int) -> Iterator[list[FoundLine]]:
     """Searching empties the processor's caches of all that decoding needs: many lines decoded in
     a row take a fraction of the time that they take one by one, a block apart."""
     batch: list[FoundLine] = []
     size = 0
     try:
-        for line in lines:
-            batch.append(line)
-            size += len(line.content)
-            if len(batch) >= most or size >= _BATCH_BYTES:
+        for found in blocks:
+            batch += found
+            size += sum(len(content) for _, content in found)
+            if len(batch) >= least or size >= _BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
     except Exception:

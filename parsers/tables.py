@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from parsers import catalog
 from parsers.catalog import Entry
 from parsers.envelopes import BYTE_MESSAGES
 from parsers.fault import Severity
 from parsers.override import Override
-from parsers.rules import Rule, RuleSet, kernel_rules, pod_rules
+
+if TYPE_CHECKING:
+    from parsers.rules import Rule, RuleSet
 
 #: Case-sensitive substrings for ``|= "a" or "b"``: a superset of what the rules on GPUs match
 #: (Xid, SXid, GPU lost). The first holds for SXid too. Each stands inside one word group of the
@@ -80,7 +83,9 @@ class Tables:
 def shipped() -> Tables:
     """The shipped tables; all that says something. Raises CatalogError, OSError or ValueError for
     damaged data files."""
-    return Tables(catalog.xids(), catalog.sxids(), kernel_rules(), pod_rules())
+    from parsers import rules  # its classes cost a tenth of the import of the parsers
+
+    return Tables(catalog.xids(), catalog.sxids(), rules.kernel_rules(), rules.pod_rules())
 
 
 @cache

@@ -31,7 +31,8 @@ contents = st.lists(pieces, max_size=40).map(b"".join)
 
 
 def found(content: bytes, finder: MakeFinder) -> list[FoundLine]:
-    return list(Search(LITERALS, finder).lines(io.BytesIO(content).readinto))
+    search = Search(LITERALS, finder)
+    return [line for block in search.lines(io.BytesIO(content).readinto) for line in block]
 
 
 @settings(max_examples=500, deadline=None)
