@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from parsers import gsp, lost, sxid, tables, xid
 from parsers.at_once import AtOnce
-from parsers.fault import TEXT_LIMIT, Fault, Trust
+from parsers.fault import TEXT_LIMIT, Fault, Severity, Trust
 from parsers.instant import Instant, Recent
 from parsers.printable import printable
 from parsers.record import LogRecord
@@ -110,6 +110,8 @@ class Decoder:
         """What a record on a GPU tells that may be told in more than one record, or in an Xid
         too: Xid 79, those of the GSP, SXid, lost GPU."""
         if head is not None:
+            if head.severity is Severity.UNKNOWN and head.fault_id in _FOLLOWED:
+                return head  # its head could be forged: no other record is left out for its sake
             if head.fault_id in gsp.ROOTS:
                 self._dumps.follow(head, node, at, injected=injected)
             else:

@@ -2,7 +2,7 @@
 
 Two answers. ``clean`` prepares a line for matching: nothing that it removes can join two
 pieces into a text that a server-side filter would not have seen in the raw line (see
-``parsers.decode.LITERALS``). ``printable`` prepares evidence for display: one line, bounded,
+``parsers.tables.Tables.literals``). ``printable`` prepares evidence for display: one line, bounded,
 no control characters, no bidirectional controls. Both take linear time.
 """
 

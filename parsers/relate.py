@@ -69,11 +69,13 @@ class _Node:
         self._repairs = Repairs(read)
 
     def feed(self, fault: Fault, at: Instant) -> list[Finding]:
-        found = self._repairs.feed(fault, at)
-        if any(each.kind is Kind.REPAIRED for each in found):
+        found: list[Finding] = []
+        repair = self._repairs.seen_by(fault, at)
+        if repair is not None:
             self._memory.forget()
-            self._states.forget()
+            found = self._states.over_by(repair)
         return [
+            *self._repairs.feed(fault, at, repair),
             *found,
             *self.events.feed(fault, at),
             *self._repeats.feed(fault, at),

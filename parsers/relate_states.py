@@ -38,9 +38,17 @@ class States:
     def __init__(self) -> None:
         self._open: Recent[_Place, Fault] = Recent(_OPEN)
 
-    def forget(self) -> None:
-        """The node was reset or booted: no state lasts."""
-        self._open = Recent(_OPEN)
+    def over_by(self, repair: Finding) -> list[Finding]:
+        """The states that a repair ended: all by a boot, those of GPUs and switches by a reset."""
+        booted = repair.remedy is Remedy.REBOOT
+        before, self._open = self._open.values(), Recent(_OPEN)
+        ended = []
+        for begun in before:
+            if not (booted or begun.fault_id.startswith(("xid/", "sxid/"))):
+                self._open.put((begun.device, begun.fault_id, place_of(begun)), begun)
+            elif begun.fault_id != _ORDER:
+                ended.append(_state(Kind.ENDED, repair.fault, begun, repair.why))
+        return ended
 
     def feed(self, fault: Fault) -> list[Finding]:
         """Whether this Fault opens or ends a state."""
@@ -86,10 +94,10 @@ class Repairs:
         self._since: Recent[tuple[str, str], tuple[str, str]] = Recent(_KEYS)
         self._before: Recent[tuple[str, str], Finding] = Recent(_KEYS)
 
-    def feed(self, fault: Fault, at: Instant) -> list[Finding]:
-        """Whether this Fault shows a repair, or came back after one."""
+    def feed(self, fault: Fault, at: Instant, repair: Finding | None) -> list[Finding]:
+        """Whether there was anything to repair, or this Fault came back. ``repair``: what
+        ``seen_by`` says of it."""
         found = []
-        repair = self._repair(fault, at)
         if repair is not None and len(self._since):
             found.append(repair)
             for key in self._since.values():
@@ -106,7 +114,8 @@ class Repairs:
         self._since.put(fault.key, fault.key)
         return found
 
-    def _repair(self, fault: Fault, at: Instant) -> Finding | None:
+    def seen_by(self, fault: Fault, at: Instant) -> Finding | None:
+        """The repair that this Fault shows, whether there was anything to repair or not."""
         if self._last is not None and _booted(self._last, at):
             return _repaired(fault, Remedy.REBOOT, "the node has booted since")
         proof = proof_of(fault, self._read) if fault.fault_id.startswith("kernel/") else None

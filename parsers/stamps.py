@@ -1,9 +1,9 @@
 """Which textual wrapper stands at the head of a line, and what does it tell?
 
 dmesg stamps (with caller column, deltas, human time), ``dmesg --decode``, the /dev/kmsg
-prefix, syslog (RFC 3164 and 5424, with and without ``<N>``), ISO stamps, CRI, logcli's labels,
-``kernel:`` and rsyslog's repetition. Each pattern is anchored and bounded, so that a
-line costs linear time.
+prefix, syslog (RFC 3164 and 5424, with and without ``<N>``), ISO stamps, the short forms of
+journalctl, CRI, logcli's labels, ``kernel:`` and rsyslog's repetition. Each pattern is anchored
+and bounded, so that a line costs linear time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ _LEVELS = {name: number for number, name in enumerate(_LEVEL_NAMES)}
 _REPEAT_BOUND = 100_000  # a count that a printer of lines cannot have meant
 
 _STAMP = re.compile(
-    r"\[ {0,12}([0-9]{1,12})(?:\.([0-9]{1,9}))?(?: {1,3}< {0,12}[0-9.]{1,20}>)?\]"
+    r"\[ {0,12}([0-9]{1,12})(?:\.([0-9]{1,9}))?(?: {1,3}< {0,12}[0-9.]{1,20} ?>)?\]"
     r"(?: ?\[ {0,8}[TC][0-9]{1,10}\])?"
 )
 _NO_UPTIME = re.compile(
     r"\[(?:[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]?[0-9] [0-9:]{8} [0-9]{4}"  # dmesg -T
-    r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}|[ +<]{1,3} {0,12}[0-9.]{1,20}>?)\]"  # -e, -d
+    r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}|[ +<]{1,3} {0,12}[0-9.]{1,20}>?"  # -e, -d
+    r"| {0,8}[TC][0-9]{1,10})\]"  # a caller behind a stamp without uptime
 )
 _DECODED = re.compile(r"([a-z]{3,8}[0-7]?) {0,8}:([a-z]{3,6}) {0,8}: ")
 _KMSG = re.compile(r"([0-9]{1,5}),([0-9]{1,19}),([0-9]{1,19}),[^;,]{0,8}(?:,[^;]{0,200})?;")
@@ -43,8 +44,16 @@ _LABELS = re.compile(
     r"\{((?:[a-zA-Z_][a-zA-Z0-9_]{0,63}=\"(?:[^\"\\]|\\.){0,1024}\"(?:, )?){0,64})\}[ \t]{1,4096}"
 )
 _LABEL = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]{0,63})=\"([^\"\\]{1,253})\"")
-_SYSLOG_TIME = re.compile(r"[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} ")
+_SYSLOG_TIME = re.compile(
+    r"[A-Z][a-z]{2} [ 0-9]?[0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})? "
+)
+_FULL_TIME = re.compile(  # journalctl -o short-full
+    r"[A-Z][a-z]{2} ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
+    r" ([A-Z+-][A-Za-z0-9+-]{0,5}) "
+)
+_UNIX_TIME = re.compile(r"([0-9]{9,10})\.([0-9]{6}) ")  # journalctl -o short-unix
 _FROM_KERNEL = re.compile(r"([^ \[\]:]{1,253}) kernel: ?")
+_HOST_AND_TAG = re.compile(r" [0-9A-Za-z][0-9A-Za-z.-]{0,252} kernel: ?")
 _RFC5424 = re.compile(r"1 " + RFC3339 + r" ([^ ]{1,253}) kernel [^ ]{1,128} [^ ]{1,32} - ?")
 _REPEATED = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?")
 
@@ -54,13 +63,15 @@ def peel(text: str) -> Layer | None:
     if not text:
         return None
     first = text[0]
-    if first == "[" or text.startswith(("kernel:", "message repeated ")):
+    if first == "[":
+        return _monotonic(stamp(text))
+    if text.startswith(("kernel:", "message repeated ")):
         return stamp(text)
     if first == "<":
         return _pri(text)
     if "0" <= first <= "9":
-        return _kmsg(text) or _iso(text)
-    return _decoded(text) or _syslog(text)
+        return _kmsg(text) or _iso(text) or _unix(text)
+    return _decoded(text) or _syslog(text) or _full(text)
 
 
 def stamp(text: str) -> Layer | None:
@@ -82,6 +93,14 @@ def stamp(text: str) -> Layer | None:
         inside = text[match.end() :].removesuffix("]")
         return Layer(text=inside, sealed=True, repeated=min(int(match[1]), _REPEAT_BOUND) or 1)
     return None
+
+
+def _monotonic(layer: Layer | None) -> Layer | None:
+    """``journalctl -o short-monotonic`` prints host and tag behind the stamp. The host is not
+    taken: whoever writes into the kernel's ring could name another node there."""
+    if layer is not None and (match := _HOST_AND_TAG.match(layer.text)):
+        layer.text = layer.text[match.end() :]
+    return layer
 
 
 def _decoded(text: str) -> Layer | None:
@@ -152,3 +171,21 @@ def _syslog(text: str) -> Layer | None:
     if kernel is None:
         return None
     return Layer(text=text[kernel.end() :], sealed=True, hostname=kernel[1])
+
+
+def _full(text: str) -> Layer | None:
+    match = _FULL_TIME.match(text)
+    kernel = _FROM_KERNEL.match(text, match.end()) if match else None
+    if match is None or kernel is None:
+        return None
+    time_ns = moment(match[1], match[2], "Z" if match[3] == "UTC" else None)
+    return Layer(text=text[kernel.end() :], sealed=True, hostname=kernel[1], time_ns=time_ns)
+
+
+def _unix(text: str) -> Layer | None:
+    match = _UNIX_TIME.match(text)
+    kernel = _FROM_KERNEL.match(text, match.end()) if match else None
+    if match is None or kernel is None:
+        return None
+    time_ns = int(match[1] + match[2]) * 1000
+    return Layer(text=text[kernel.end() :], sealed=True, hostname=kernel[1], time_ns=time_ns)

@@ -85,6 +85,13 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "syslog priority": lambda m: f"<4>Jun  9 19:20:26 gpu-7 kernel: {m}",
     "syslog iso": lambda m: f"2026-11-22T05:00:00.123456+00:00 gpu-7 kernel: [538441.007373] {m}",
     "syslog 5424": lambda m: f"<4>1 2026-11-22T05:00:00.123456Z gpu-7 kernel - - - {m}",
+    "dmesg human caller": lambda m: f"[Sun Jun 29 19:20:26 2025] [  T896] {m}",
+    "journal precise": lambda m: f"Jun 29 19:20:26.123456 gpu-7 kernel: {m}",
+    "journal full": lambda m: f"Sun 2026-11-22 05:00:00 UTC gpu-7 kernel: {m}",
+    "journal full, local": lambda m: f"Sun 2026-11-22 05:00:00.123456 CEST gpu-7 kernel: {m}",
+    "journal unix": lambda m: f"1795323600.123456 gpu-7 kernel: {m}",
+    "journal monotonic": lambda m: f"[538441.007373] gpu-7 kernel: {m}",
+    "journal delta": lambda m: f"[538441.007373 <    0.000012 >] gpu-7.lab kernel: {m}",
     "kernel tag": lambda m: f"kernel: [538441.007373] {m}",
     "repeated": lambda m: (
         f"Jun 29 19:20:26 gpu-7 kernel: message repeated 3 times: [ [538441.007373] {m}]"

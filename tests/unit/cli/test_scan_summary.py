@@ -181,6 +181,17 @@ def test_an_open_state_is_told_and_an_ended_one_is_counted() -> None:
     assert summary(begin, end).endswith("also, only worth counting: sxid/10004, sxid/10005")
 
 
+def test_a_state_that_began_again_after_a_boot_is_over_with_its_end() -> None:
+    hot = "mce: CPU3: Core temperature above threshold, cpu clock throttled (total events = 1)"
+    lines = [f"[5000.0] {hot}", f"[5001.0] {xid(79)}", f"[10.0] {hot}"]
+
+    still = summary(*lines)
+    over = summary(*lines, "[11.0] mce: CPU3: Core temperature/speed normal")
+
+    assert "open until kernel/cpu-cooled" in still
+    assert "open until" not in over
+
+
 def test_a_state_is_over_when_it_is_over_in_every_place() -> None:
     hot = "CPU{}: Package temperature above threshold, cpu clock throttled (total events = 1)"
     cool = "CPU{}: Package temperature/speed normal"

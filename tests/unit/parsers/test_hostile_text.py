@@ -94,6 +94,17 @@ def test_a_process_name_behind_a_line_feed_is_never_a_fault_that_acts(
         assert fault.severity not in ACTS, (name, fault)
 
 
+@pytest.mark.parametrize("place", [place for place in PLACES if PLACES[place].startswith("{}")])
+@pytest.mark.parametrize("head", ["h kernel: ", "[T1] ", "x kernel: [1] "])
+def test_a_process_name_that_looks_like_a_wrapper_is_never_a_fault_that_acts(
+    head: str, place: str
+) -> None:
+    for beginning in WORTH_FORGING:
+        line = PLACES[place].format((head + beginning)[:15])
+        for fault in told(f"[12.000001] {line}"):
+            assert fault.severity not in ACTS, line
+
+
 @pytest.mark.parametrize(
     "name", ["Oops: [#1]", "Oops: 0002 [#1]", "Xid (3b:0): 79", "Xid (3b:0): 119"]
 )

@@ -176,6 +176,17 @@ def test_a_lost_gpu_right_after_its_xid_79_is_the_same_event() -> None:
     ]  # fmt: skip
 
 
+def test_a_process_named_like_an_xid_79_hides_no_lost_gpu() -> None:
+    decoder = Decoder()
+    forged = "[100.0] Xid (3b:00): 79 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0"
+    lost = "[101.0] NVRM: GPU 0000:3b:00.0: GPU has fallen off the bus."
+
+    first = feed(decoder, (forged, "n", 0))
+
+    assert [fault.severity for fault in first] == [Severity.UNKNOWN]
+    assert fatal(feed(decoder, (lost, "n", 1))) == [("n", "0000:3b:00")]
+
+
 def test_another_boot_ends_an_unfinished_message() -> None:
     decoder = Decoder()
     decoder.feed(unwrap(f"[100.5] {FIRST}"), "n", T0)

@@ -26,7 +26,7 @@ def test_every_wrapper_comes_off_and_leaves_the_message(name: str) -> None:
         "dmesg", "dmesg caller", "dmesg delta", "two stamps", "decode stamp", "kmsg",
         "kmsg caller", "priority", "syslog", "syslog iso", "kernel tag", "repeated", "cri",
         "docker", "kmsg json", "cri kmsg json", "docker kmsg json", "journald", "otlp dmesg",
-        "otlp journald", "dmesg colours",
+        "otlp journald", "dmesg colours", "journal monotonic", "journal delta",
     ],
 )  # fmt: skip
 def test_uptime_is_the_same_from_every_shipper(name: str) -> None:
@@ -95,6 +95,36 @@ def test_what_a_kernel_message_contains_is_no_wrapper_of_ours() -> None:
     record = unwrap(f"[1.5] {forged}")
 
     assert (record.boot_id, record.hostname, record.text) == ("", "", forged)
+
+
+@pytest.mark.parametrize("name", ["journal precise", "journal full", "journal unix"])
+def test_the_short_forms_of_journalctl_name_the_host(name: str) -> None:
+    record = unwrap(WRAPPERS[name](MESSAGE))
+
+    assert record.hostname == "gpu-7"
+    assert (record.time_ns or TIME_NS) // 10**9 == TIME_NS // 10**9
+
+
+def test_a_stamp_in_an_unknown_zone_tells_no_time() -> None:
+    assert unwrap(WRAPPERS["journal full, local"](MESSAGE)).time_ns is None
+
+
+def test_a_host_behind_the_kernels_stamp_is_no_node() -> None:
+    """A program may have written it there, to accuse another node."""
+    assert unwrap(f"[1.5] other kernel: {MESSAGE}").hostname == ""
+    for sealed in (kmsg_json(f"[1.5] other kernel: {MESSAGE}"), f"4,1,2,-;x kernel: {MESSAGE}"):
+        record = unwrap(sealed)
+        assert record.hostname in ("gpu-7", "")
+        assert record.text.startswith(("other kernel:", "x kernel:"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["12.5 h kernel: x", "Sun 2026-11-22 05:00:00 h kernel: x", "1795323600.123456 h app[1]: x",
+     "Sun 2026-11-22 05:00:00 UTC h app: x", "Jun 29 19:20:26.5 h app[7]: x"],
+)  # fmt: skip
+def test_what_only_looks_like_journalctl_stays_as_it_is(line: str) -> None:
+    assert unwrap(line) == LogRecord(line)
 
 
 def test_an_inner_priority_does_not_replace_the_outer_one() -> None:

@@ -354,6 +354,33 @@ def test_a_state_is_open_until_its_end(begin: str, end: str) -> None:
     assert "not seen" in ended[1].why
 
 
+HOT = "mce: CPU3: Core temperature above threshold, cpu clock throttled (total events = 1)"
+COOLED = "mce: CPU3: Core temperature/speed normal"
+
+
+def test_no_state_outlasts_a_boot_even_where_nothing_was_broken() -> None:
+    lines = [(0, f"[5000.0] {HOT}"), (60, f"[10.0] {HOT}"), (61, f"[11.0] {COOLED}")]
+
+    told = Told(*lines)
+
+    begun, ended = told.of(Kind.BEGUN), told.of(Kind.ENDED)
+    assert [each.fault.time_ns for each in begun] == [T0, T0 + 60 * S]
+    assert [each.root for each in ended] == [each.fault for each in begun]
+    assert ended[0].why == "the node has booted since"
+
+
+def test_a_reset_ends_the_states_of_gpus_and_switches_alone() -> None:
+    begins = [(0, HOT), (1, xid(163)), (2, LOADED)]
+
+    told = Told(*begins, (3, COOLED), (4, xid(162)))
+
+    assert linked(told.of(Kind.ENDED)) == {
+        ("kernel/gpu-probed", "xid/163"),
+        ("kernel/cpu-cooled", "kernel/cpu-hot"),
+        ("xid/162", ""),
+    }
+
+
 def test_every_pair_of_the_catalog_is_a_state() -> None:
     for end in ("xid/162", "sxid/10005", "sxid/28002", "sxid/28004"):
         (begin,) = [r.fault_id for r in catalog.relations(end) if r.kind == "clears"]

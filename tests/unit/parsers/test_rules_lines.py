@@ -8,7 +8,7 @@ collection's own word where it has one. A row whose ``line`` is a regular expres
 ============  =====================================================================================
 part          one of the three records of a lost GPU: nothing without the other two
 no entry      a code that no table has: unknown, whatever its line says
-host head     a host name behind the kernel's own stamp: nobody prints this, so it is no head
+host head     a tag behind a host name without a time: nobody prints this, so it is no head
 glued         several records in one line, with printed line ends between them
 no log line   output of a command, for a probe; or shortened by hand
 context       what they call fatal depends on what else happened; the line alone is not enough
