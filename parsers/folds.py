@@ -74,6 +74,7 @@ _WINDOWS: tuple[tuple[bytes, ...], ...] = (
     (b"se", b"sa", b"Ca", b"sp", b"ba", b"bl", b"_n"),
     (b"t ca", b"m-ki", b"meou", b"t of", b"medi", b"l pr", b"lid ", b"vide"),
     (b"dapte", b"cover"),
+    (b"pcie", b"d re", b"y li", b"onta"),
 )
 
 
