@@ -14,6 +14,7 @@ from typing import Any
 from konduktor_health.adapters.rules_file.complaints import Complaints
 from konduktor_health.adapters.rules_file.engine import compile_pattern
 from konduktor_health.adapters.rules_file.marked import Path
+from konduktor_health.adapters.rules_file.opening import begins_open
 from konduktor_health.adapters.rules_file.problem import shown
 from parsers.fault import Remedy, Severity
 from parsers.rule_check import FIELDS, check_rules
@@ -38,8 +39,6 @@ _HINTS = {
     "meaning": "one short sentence: what such a line means",
 }
 _TYPES = {"not a str": "not a text", "not a list": "not a list", "missing": "missing"}
-#: Any text may then stand in front of what the pattern looks for.
-_OPEN_START = re.compile(r"\^?(?:\((?:\?:|\?P<[a-z0-9_]+>))*(?:\.|\[\^|\\[DSW])")
 _STAND_IN = [["---"]]  # literals of a rule whose patterns are wrong
 
 
@@ -140,7 +139,7 @@ class RuleReader:
         if rule.severity in MILD:
             return
         for number, pattern in enumerate(rule.patterns):
-            if _OPEN_START.match(pattern):
+            if begins_open(pattern):
                 what = f"begins with any text, and the rule is {rule.severity.value}"
                 hint = "programs choose what stands in many lines: begin with the line's own text"
                 self.complaints.add((*path, "patterns", number), what, hint)

@@ -383,6 +383,11 @@ def test_a_wrong_file_leaves_the_shipped_tables() -> None:
     assert found.shown == tables.shipped()
 
 
+def test_so_many_patterns_that_a_check_would_take_long_are_refused() -> None:
+    row = {**RULE, "patterns": [f"acme fan {number} has stopped" for number in range(2001)]}
+    assert problems(kernel=[row]) == ["kernel: 2001 patterns"]
+
+
 def test_many_problems_are_bounded_and_counted() -> None:
     found = judged(kernel=[{}] * 40)
     assert len(found.problems) == MOST_PROBLEMS
