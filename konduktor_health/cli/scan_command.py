@@ -17,9 +17,9 @@ from konduktor_health.cli import options
 from konduktor_health.cli.scan import STDIN, scan_files
 from konduktor_health.cli.scan_progress import progress
 from konduktor_health.cli.scan_show import render_jsonl, render_table
-from konduktor_health.cli.scan_summary import render_summary
+from konduktor_health.cli.scan_summary import NOTHING, render_summary
 from konduktor_health.clock import NS, SystemClock
-from konduktor_health.errors import ConfigError
+from konduktor_health.errors import ConfigError, HealthError
 from konduktor_health.settings import Settings
 from parsers.decode import Decoder
 from parsers.printable import printable
@@ -55,7 +55,8 @@ def command(
     config: options.Config = None,
     log_endpoint: options.LogEndpoint = None,
 ) -> None:
-    """Print the faults in logs. Exit code 0 whether there are any or not.
+    """Print the faults in logs. Exit code 0 whether there are any or not, 2 where not all could
+    be read.
 
     Reads dmesg, kern.log, journalctl -o json or export, logcli, Loki's and Grafana's JSON, and
     lines of any shipper; packed with gzip, xz or bzip2; of any size.
@@ -87,7 +88,26 @@ def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> 
             console.width = PIPE_WIDTH
         render_table(hits, console)
     else:
-        typer.echo(render_summary(hits, read))
+        _summarize(hits, read)
+
+
+def _summarize(hits: Iterable[tuple[str, ScanHit]], read: Tables) -> None:
+    """What was found stays worth telling where not all could be read. Raises what ended it."""
+    ended: list[HealthError] = []
+
+    def readable() -> Iterator[tuple[str, ScanHit]]:
+        try:
+            yield from hits
+        except HealthError as error:
+            ended.append(error)
+
+    summary = render_summary(readable(), read)
+    if not ended:
+        typer.echo(summary)
+        return
+    if summary != NOTHING:
+        typer.echo(f"{summary}\n\nnot known: what is in the part that could not be read")
+    raise ended[0]
 
 
 def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanHit]:
