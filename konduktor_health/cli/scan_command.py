@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -67,32 +67,36 @@ def command(
     read = options.shown(rules or settings.rules_file)
     if loki:
         found = _from_loki(settings, _seconds(since), read)
-        _show((("", hit) for hit in found), output, read)
+        _show((("", hit) for hit in found), output, read)()
         return
     paths = files or [STDIN]
     if STDIN in paths and sys.stdin is None:
         raise ConfigError("standard input is closed", hint="name a log file")
     with progress(keep_lines_whole=output is Output.JSONL) as watch:
         stdin = sys.stdin.buffer if STDIN in paths else io.BytesIO()
-        _show(scan_files(paths, stdin, watch, read), output, read)
+        end = _show(scan_files(paths, stdin, watch, read), output, read)
+    end()
 
 
-def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> None:
+def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> Callable[[], None]:
+    """Read all, and show what is shown as it is found; returns what shows the rest, once there is
+    no bar."""
+    if output is Output.SUMMARY:
+        return _summary(hits, read)
     if output is Output.JSONL:
         for file, hit in hits:
             sys.stdout.write(render_jsonl(hit, file) + "\n")
         sys.stdout.flush()
-    elif output is Output.TABLE:
+    else:
         console = Console()
         if not console.is_terminal:
             console.width = PIPE_WIDTH
         render_table(hits, console)
-    else:
-        _summarize(hits, read)
+    return lambda: None
 
 
-def _summarize(hits: Iterable[tuple[str, ScanHit]], read: Tables) -> None:
-    """What was found stays worth telling where not all could be read. Raises what ended it."""
+def _summary(hits: Iterable[tuple[str, ScanHit]], read: Tables) -> Callable[[], None]:
+    """As ``_show``. What was found stays worth telling where not all could be read."""
     ended: list[HealthError] = []
 
     def readable() -> Iterator[tuple[str, ScanHit]]:
@@ -102,12 +106,16 @@ def _summarize(hits: Iterable[tuple[str, ScanHit]], read: Tables) -> None:
             ended.append(error)
 
     summary = render_summary(readable(), read)
-    if not ended:
-        typer.echo(summary)
-        return
-    if summary != NOTHING:
-        typer.echo(f"{summary}\n\nnot known: what is in the part that could not be read")
-    raise ended[0]
+
+    def tell() -> None:
+        if not ended:
+            typer.echo(summary)
+            return
+        if summary != NOTHING:
+            typer.echo(f"{summary}\n\nnot known: what is in the part that could not be read")
+        raise ended[0]
+
+    return tell
 
 
 def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanHit]:
