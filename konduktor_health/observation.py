@@ -24,12 +24,15 @@ def observed(asked: Iterable[str] | None, read: Tables | None = None) -> Mapping
     if asked is None:
         return doubts
     own = {} if read is None else {rule.fault_id for rule in (*read.kernel.rules, *read.pod.rules)}
+    found: list[str] = []
     for fault_id in asked:
-        if fault_id not in own and catalog.entry(fault_id) is None:
+        entry = catalog.entry(fault_id)
+        if entry is None and fault_id not in own:
             near = catalog.nearest(fault_id)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise ConfigError(
                 f"settings: policy.observe: no such fault: {excerpt(fault_id)!r}",
                 hint=f"{meant}docs/reference/faults.md lists them all",
             )
-    return {fault_id: doubts.get(fault_id, CHOSEN) for fault_id in asked}
+        found.append(entry.fault_id if entry else fault_id)  # xid/079 is xid/79
+    return {fault_id: doubts.get(fault_id, CHOSEN) for fault_id in found}

@@ -52,7 +52,7 @@ def exit_codes_page() -> str:
         + table(("code", "meaning", "errors"), rows)
         + "\n`run` without `--once` does not end for an unavailable Loki or API server, or for"
         + " a right that is missing: it is not ready ([HTTP](http.md)) and tries again.\n"
-        + "`scan` exits 0 whether it finds faults or not.\n"
+        + "`scan` exits 0 whether it finds faults or not, 2 where not all could be read.\n"
         + "\n## `konduktor-probe`\n\n"
         + table(
             ("code", "meaning"),

@@ -31,6 +31,7 @@ from parsers.scan import ScanHit, scan, scan_stream
 from parsers.tables import Tables
 
 STDIN = "-"
+_TOLD = 5  # files that could not be read
 _HINT = "give a readable log file, packed with gzip, xz or bzip2 or not, or - for standard input"
 #: Told now and then how many bytes of how many were read.
 Watch = Callable[[int, int], None]
@@ -43,13 +44,22 @@ def scan_files(
     rules: Tables | None = None,
 ) -> Iterator[tuple[str, ScanHit]]:
     """The faults of several files, one after the other, each with the file's name ("" where there
-    is only one). ``watch`` is told of all files together. Raises as ``scan_file``."""
+    is only one). ``watch`` is told of all files together. A file that cannot be read, or not to its
+    end, does not keep the others from being read. Raises ConfigError for all such, at the end."""
     sizes = [_file_size(path) for path in paths]
     before, total = 0, sum(sizes)
+    failed: list[ConfigError] = []
     for path, size in zip(paths, sizes, strict=True):
-        for hit in scan_file(path, stdin, _shifted(watch, before, total), rules):
-            yield (path if len(paths) > 1 else ""), hit
+        try:
+            for hit in scan_file(path, stdin, _shifted(watch, before, total), rules):
+                yield (path if len(paths) > 1 else ""), hit
+        except ConfigError as error:
+            failed.append(error)
         before += size
+    if failed:
+        more = f"; and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
+        told = "; ".join(map(str, failed[:_TOLD]))
+        raise ConfigError(told + more, hint=failed[0].hint) from failed[0]
 
 
 def scan_file(
@@ -61,12 +71,12 @@ def scan_file(
     a Loki answer its entries in time order. ``watch`` is called for a regular file only. Raises
     ConfigError when the file cannot be read or is damaged, after the faults before the damage.
     """
-    name = "standard input" if path == STDIN else path
+    name = "standard input" if path == STDIN else path or "''"
     try:
         if path == STDIN:
             yield from _hits(_peekable(stdin), name, watch, rules)
         else:
-            with Path(path).open("rb") as file:
+            with open(path, "rb") as file:  # Path("") would be the folder here
                 yield from _hits(file, name, watch, rules)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -105,9 +115,11 @@ def _reading(
         if size:
             if watch is not None:
                 watch(file.tell(), size)
-            return stream.readinto(buffer)
-        # What a pipe has so far is read at once, so that a fault shows when it happens.
-        # readinto1 would wait for more when it finds the beginning in its own buffer.
+            if stream is file:
+                return stream.readinto(buffer)
+        # What a pipe has so far is read at once, so that a fault shows when it happens, and so is
+        # what was unpacked, so that nothing of it is lost where damage follows. readinto1 would
+        # wait for more when it finds the beginning in its own buffer.
         content = stream.read1(len(buffer))
         buffer[: len(content)] = content
         return len(content)

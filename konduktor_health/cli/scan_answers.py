@@ -17,7 +17,12 @@ from typing import Any
 from konduktor_health.errors import ConfigError
 
 ANSWER_BYTES = 256 << 20
-_BEGINS = re.compile(rb'\s*(?:\{\s*"status"\s*:\s*"success"|\{\s*"streams"\s*:|\[\s*\{\s*")')
+#: Keys may be sorted (``jq -S``), and Windows puts a byte order mark in front.
+_BEGINS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:"
+    rb'\{\s*"status"\s*:\s*"success"|\{\s*"streams"\s*:|\[\s*\{\s*"'
+    rb'|\{\s*"data"\s*:\s*\{\s*"(?:encodingFlags|result|resultType|stats)"\s*:)'
+)
 
 
 def begins(content: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -17,9 +17,9 @@ from konduktor_health.cli import options
 from konduktor_health.cli.scan import STDIN, scan_files
 from konduktor_health.cli.scan_progress import progress
 from konduktor_health.cli.scan_show import render_jsonl, render_table
-from konduktor_health.cli.scan_summary import render_summary
+from konduktor_health.cli.scan_summary import NOTHING, render_summary
 from konduktor_health.clock import NS, SystemClock
-from konduktor_health.errors import ConfigError
+from konduktor_health.errors import ConfigError, HealthError
 from konduktor_health.settings import Settings
 from parsers.decode import Decoder
 from parsers.printable import printable
@@ -55,7 +55,8 @@ def command(
     config: options.Config = None,
     log_endpoint: options.LogEndpoint = None,
 ) -> None:
-    """Print the faults in logs. Exit code 0 whether there are any or not.
+    """Print the faults in logs. Exit code 0 whether there are any or not, 2 where not all could
+    be read.
 
     Reads dmesg, kern.log, journalctl -o json or export, logcli, Loki's and Grafana's JSON, and
     lines of any shipper; packed with gzip, xz or bzip2; of any size.
@@ -66,28 +67,55 @@ def command(
     read = options.shown(rules or settings.rules_file)
     if loki:
         found = _from_loki(settings, _seconds(since), read)
-        _show((("", hit) for hit in found), output, read)
+        _show((("", hit) for hit in found), output, read)()
         return
     paths = files or [STDIN]
     if STDIN in paths and sys.stdin is None:
         raise ConfigError("standard input is closed", hint="name a log file")
     with progress(keep_lines_whole=output is Output.JSONL) as watch:
         stdin = sys.stdin.buffer if STDIN in paths else io.BytesIO()
-        _show(scan_files(paths, stdin, watch, read), output, read)
+        end = _show(scan_files(paths, stdin, watch, read), output, read)
+    end()
 
 
-def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> None:
+def _show(hits: Iterable[tuple[str, ScanHit]], output: Output, read: Tables) -> Callable[[], None]:
+    """Read all, and show what is shown as it is found; returns what shows the rest, once there is
+    no bar."""
+    if output is Output.SUMMARY:
+        return _summary(hits, read)
     if output is Output.JSONL:
         for file, hit in hits:
             sys.stdout.write(render_jsonl(hit, file) + "\n")
         sys.stdout.flush()
-    elif output is Output.TABLE:
+    else:
         console = Console()
         if not console.is_terminal:
             console.width = PIPE_WIDTH
         render_table(hits, console)
-    else:
-        typer.echo(render_summary(hits, read))
+    return lambda: None
+
+
+def _summary(hits: Iterable[tuple[str, ScanHit]], read: Tables) -> Callable[[], None]:
+    """As ``_show``. What was found stays worth telling where not all could be read."""
+    ended: list[HealthError] = []
+
+    def readable() -> Iterator[tuple[str, ScanHit]]:
+        try:
+            yield from hits
+        except HealthError as error:
+            ended.append(error)
+
+    summary = render_summary(readable(), read)
+
+    def tell() -> None:
+        if not ended:
+            typer.echo(summary)
+            return
+        if summary != NOTHING:
+            typer.echo(f"{summary}\n\nnot known: what is in the part that could not be read")
+        raise ended[0]
+
+    return tell
 
 
 def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanHit]:

@@ -247,7 +247,8 @@ class Story:
         if unnamed is None:
             return known
         named = self._event(root, where, fault.device)
-        if named is None:
+        if named is None:  # no room: it stays where it is, and is not lost
+            self.dropped -= root.count
             return unnamed
         if known is None:
             named.first, named.first_ns = unnamed.first, unnamed.first_ns

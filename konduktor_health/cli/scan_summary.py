@@ -26,6 +26,7 @@ _ADVICE = {
     Remedy.POWER_CYCLE: "power-cycle the node",
     Remedy.INSPECT: "inspect the hardware",
 }
+NOTHING = "No faults found."
 _SHOWN = 5  # events of one device that are told in full; the others are counted
 _LOOKS = 2  # hints of one device
 
@@ -38,7 +39,7 @@ def render_summary(hits: Iterable[tuple[str, ScanHit]], rules: Tables | None = N
         story.add(hit, file)
     story.end()
     if not any(device.events for device in story.devices.values()):
-        return "No faults found."
+        return NOTHING
     return "\n".join(_lines(story, rules))
 
 

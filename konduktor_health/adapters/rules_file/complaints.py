@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from konduktor_health.adapters.rules_file.marked import Marked, Path, dotted
-from konduktor_health.adapters.rules_file.problem import Problem
+from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS, Problem
 
 _FEW = 20
+#: For so many problems a near name is looked for, which takes half a millisecond each.
+_LOOKED_UP = 5 * MOST_PROBLEMS
 
 
 @dataclass(slots=True)
@@ -35,12 +37,14 @@ class Complaints:
         known = tuple(known)
         for name in given:
             if name not in known:
-                self.add((*path, name), "no such field", like(name, known), key=True)
+                self.add((*path, name), "no such field", self.like(name, known), key=True)
+
+    def like(self, name: str, known: Iterable[str]) -> str:
+        """What may have been meant, or what there is; "" once there are too many problems."""
+        return "" if len(self.problems) > _LOOKED_UP else _like(name, tuple(known))
 
 
-def like(name: str, known: Iterable[str]) -> str:
-    """What may have been meant, or what there is."""
-    names = tuple(known)
+def _like(name: str, names: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name[:60], names, n=1)
     if near:
         return f"did you mean {near[0]}?"

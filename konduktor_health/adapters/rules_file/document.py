@@ -17,6 +17,8 @@ from parsers.rules import VERSION, Rule
 from parsers.tables import Tables
 from parsers.user_rules import UserRules, shipped_macros
 
+#: Most patterns of a table: memory and the time of a check go by their number.
+PATTERNS_LIMIT = 2 * RULES_LIMIT
 PARTS = ("version", "macros", "entries", "kernel", "pod")
 
 
@@ -82,6 +84,10 @@ def _table(rows: object, reader: RuleReader) -> tuple[Rule, ...]:
     if len(rows) > RULES_LIMIT:
         complaints.add((source,), f"{len(rows)} rules", f"at most {RULES_LIMIT}")
         return ()
+    patterns = sum(map(_patterns, rows))
+    if patterns > PATTERNS_LIMIT:
+        complaints.add((source,), f"{patterns} patterns", f"at most {PATTERNS_LIMIT}")
+        return ()
     found: dict[str, Rule] = {}
     for number, row in enumerate(rows):
         path: Path = (source, number)
@@ -97,3 +103,8 @@ def _table(rows: object, reader: RuleReader) -> tuple[Rule, ...]:
             complaints.add((*path, "fault_id"), f"{rule.fault_id} is there twice", hint)
         found[rule.fault_id] = rule
     return tuple(found.values())
+
+
+def _patterns(row: object) -> int:
+    patterns = row.get("patterns") if isinstance(row, dict) else None
+    return len(patterns) if isinstance(patterns, list) else 0

@@ -13,8 +13,9 @@ import re2
 
 from parsers.rules import Found, Pattern
 
-#: Memory of one compiled pattern, bytes (RE2's own default); a larger one is refused.
-MEMORY = 8 << 20
+#: Memory of one compiled pattern and what it keeps while it matches, bytes: an eighth of RE2's own
+#: default, since a file may have thousands. A larger one is refused.
+MEMORY = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from konduktor_health.adapters.rules_file.complaints import Complaints, like
+from konduktor_health.adapters.rules_file.complaints import Complaints
 from konduktor_health.adapters.rules_file.marked import Path
 from konduktor_health.adapters.rules_file.one_rule import MILD, WORDS
 from konduktor_health.adapters.rules_file.problem import shown
@@ -93,7 +93,7 @@ def _allowed(
         complaints.add(path, "only its meaning can be overridden", hint)
     elif fault_id != lost.FAULT_ID and not _coded(fault_id):
         known = [each.fault_id for each in (*shipped.kernel.rules, *shipped.pod.rules)]
-        near = like(fault_id, [*known, lost.FAULT_ID])
+        near = complaints.like(fault_id, [*known, lost.FAULT_ID])
         hint = near or "docs/reference/faults.md lists all"
         complaints.add(path, "no such shipped fault", hint, key=True)
 

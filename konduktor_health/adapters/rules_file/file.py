@@ -44,10 +44,14 @@ class Judged:
     def entry(self, fault_id: str) -> Entry | None:
         """The entry of a fault id as the file has it, or None."""
         rule = self.shown.kernel.rule(fault_id) or self.shown.pod.rule(fault_id)
-        if rule is not None:
-            return entry_of(rule)
-        entry, override = catalog.entry(fault_id), self.own.entries.get(fault_id)
-        return overridden(entry, override) if entry and override else entry
+        shipped, override = catalog.entry(fault_id), self.own.entries.get(fault_id)
+        entry = entry_of(rule) if rule is not None else shipped
+        if entry is None or shipped is None or override is None:
+            return entry
+        was = f"{shipped.severity.value}, {shipped.remedy.value}"
+        said = f"The rules file of this site overrides it; shipped: {was}."
+        whole = entry if rule is not None else overridden(entry, override)
+        return replace(whole, note=f"{said} {entry.note}".strip())
 
 
 def read_content(path: Path) -> bytes:

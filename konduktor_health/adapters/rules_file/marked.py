@@ -80,8 +80,8 @@ _QUOTE = "texts with : # { [ * & ! % or \\ are safest in 'single quotes'"
 
 def _text(content: bytes) -> str:
     if len(content) > SIZE_LIMIT:
-        what = f"has {len(content)} bytes"
-        raise Malformed(Problem(1, 1, "", what, f"at most {SIZE_LIMIT} are read"))
+        what = f"has more than {SIZE_LIMIT} bytes"
+        raise Malformed(Problem(1, 1, "", what, "say it in fewer rules"))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -123,6 +123,9 @@ class _Reading:
     def plain(self, node: Any, path: Path) -> Any:
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         self.places[path] = (line, column)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in (_MAPPING, _LIST):
+            what = f"tag {shown(node.tag)}: tags are not taken"
+            self._complain((line, column), path, what, "leave it out")
         if isinstance(node, yaml.MappingNode):
             return dict(self._pairs(node, path))
         if isinstance(node, yaml.SequenceNode):
@@ -149,11 +152,16 @@ class _Reading:
             yield key, self.plain(value_node, (*path, key))
 
     def _scalar(self, node: Any, path: Path) -> Any:
+        place = (node.start_mark.line + 1, node.start_mark.column + 1)
+        kind = node.tag.removeprefix(_CORE)
+        if kind not in _SCALARS:
+            what = f"{shown(node.value)} is taken for {shown(kind)}"
+            self._complain(place, path, what, "write it in quotes, without a tag")
+            return str(node.value)
         try:
             return self.constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            place = (node.start_mark.line + 1, node.start_mark.column + 1)
-            reason = getattr(error, "problem", None) or error
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError) as error:
+            reason = getattr(error, "problem", None) or f"not of the kind {kind}"
             self._complain(place, path, f"{shown(node.value)}: {reason}", "write it in quotes")
             return str(node.value)
 
@@ -171,7 +179,10 @@ class _Reading:
         self.problems.append(Problem(*place, dotted(path), what, hint))
 
 
-_TEXT = "tag:yaml.org,2002:str"
+_CORE = "tag:yaml.org,2002:"
+_TEXT, _MAPPING, _LIST = (f"{_CORE}{kind}" for kind in ("str", "map", "seq"))
+#: Kinds of plain values; a date, say, is none that a rule could want.
+_SCALARS = ("str", "bool", "int", "float", "null")
 
 
 def dotted(path: Path) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 from konduktor_health.adapters.rules_file.complaints import Complaints
 from konduktor_health.adapters.rules_file.engine import compile_pattern
 from konduktor_health.adapters.rules_file.marked import Path
+from konduktor_health.adapters.rules_file.opening import begins_open
 from konduktor_health.adapters.rules_file.problem import shown
+from parsers import catalog
 from parsers.fault import Remedy, Severity
 from parsers.rule_check import FIELDS, check_rules
 from parsers.rule_literals import literals_of
@@ -38,8 +40,6 @@ _HINTS = {
     "meaning": "one short sentence: what such a line means",
 }
 _TYPES = {"not a str": "not a text", "not a list": "not a list", "missing": "missing"}
-#: Any text may then stand in front of what the pattern looks for.
-_OPEN_START = re.compile(r"\^?(?:\((?:\?:|\?P<[a-z0-9_]+>))*(?:\.|\[\^|\\[DSW])")
 _STAND_IN = [["---"]]  # literals of a rule whose patterns are wrong
 
 
@@ -137,13 +137,22 @@ class RuleReader:
             what = f"{rule.fault_id} is not decoded by a rule"
             hint = "choose another name, or use entries"
             self.complaints.add((*path, "fault_id"), what, hint)
-        if rule.severity in MILD:
-            return
+        why = _acts(rule)
         for number, pattern in enumerate(rule.patterns):
-            if _OPEN_START.match(pattern):
-                what = f"begins with any text, and the rule is {rule.severity.value}"
+            if why and begins_open(pattern):
+                what = f"begins with any text, and the rule {why}"
                 hint = "programs choose what stands in many lines: begin with the line's own text"
                 self.complaints.add((*path, "patterns", number), what, hint)
+
+
+def _acts(rule: Rule) -> str:
+    """How a rule's lines change what happens to a node; "" when they do not."""
+    if rule.severity not in MILD:
+        return f"is {rule.severity.value}"
+    if rule.proves:
+        return f"proves a repair: {rule.proves}"
+    ended = [each.fault_id for each in catalog.relations(rule.fault_id) if each.kind == "clears"]
+    return f"ends {', '.join(ended)}" if ended else ""
 
 
 def complain_in_pattern(complaints: Complaints, path: Path, pattern: object, message: str) -> None:

@@ -106,7 +106,7 @@ def test_scan_reads_a_log_with_the_rules_of_a_file_or_of_the_settings(
     ("fault", "told"),
     [
         (("kernel/acme-fan-stopped",), ["A fan of the chassis stopped", "chassis-7", "degraded"]),
-        (("xid", "43"), ["fatal", "reset_gpu"]),
+        (("xid", "43"), ["fatal", "reset_gpu", "overrides it; shipped: application, none."]),
         (("kernel/hung-task",), ["the parallel file system is stuck"]),
         (("xid", "79"), ["fatal"]),
     ],

@@ -202,6 +202,15 @@ def test_one_file_is_not_named_at_its_faults(tmp_path: Path) -> None:
     assert [name for name, _ in scan_files([str(path)], io.BytesIO())] == [""]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_loki_answer_with_sorted_keys_is_an_answer(mark: str) -> None:
+    stream = {"stream": {"node": "gpu-7"}, "values": [["1764000000000000000", XID_79]]}
+    answer = {"data": {"result": [stream], "resultType": "streams"}, "status": "success"}
+
+    (hit,) = hits_of(mark + json.dumps(answer, sort_keys=True))
+    assert hit.fault.fault_id == "xid/79"
+
+
 @pytest.mark.parametrize(
     "answer",
     ['{"status":"success","data":3}', '{"status":"success"', '{"status": "success"}', '[{"a":1}]'],
@@ -257,6 +266,79 @@ def test_what_was_read_before_the_damage_is_told() -> None:
     assert next(hits).fault.fault_id == "xid/48"
     with pytest.raises(ConfigError, match="cannot read"):
         next(hits)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_what_a_damaged_file_has_before_the_damage_is_told(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    noise = "".join(f"{n * n * 7919:x}\n" for n in range(20_000))
+    content = pack(f"{XID_48}\n{noise}".encode())
+    file = tmp_path / "kern.log.gz"
+    file.write_bytes(content[:-2000])
+    hits = scan_file(str(file), io.BytesIO())
+
+    assert next(hits).fault.fault_id == "xid/48"
+    with pytest.raises(ConfigError, match="cannot read"):
+        next(hits)
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        (tmp_path / name).write_text(f"{XID_79}\n")
+    paths = [str(tmp_path / name) for name in ("a", "b", "c", "d")]
+    told: list[str] = []
+
+    with pytest.raises(ConfigError) as caught:
+        told.extend(Path(name).name for name, _ in scan_files(paths, io.BytesIO()))
+
+    assert told == ["a", "c"]
+    assert str(caught.value).count("cannot read") == 2
+    assert "b: No such file" in str(caught.value)
+
+
+def test_the_summary_of_what_could_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(f"{XID_79}\n")
+    command = ["scan", "--output", "summary", str(tmp_path / "a"), str(tmp_path / "b")]
+    result = CliRunner().invoke(app, command)
+
+    assert "0000:3b:00: fatal" in result.stdout
+    assert "not known: what is in the part that could not be read" in result.stdout
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_nothing_read_is_not_told_as_nothing_found(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["scan", "--output", "summary", str(tmp_path / "b")])
+
+    assert result.stdout == ""
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_a_log_that_is_packed_twice_is_read() -> None:
+    content = bz2.compress(gzip.compress(f"{XID_79}\n".encode()))
+
+    assert [hit.fault.fault_id for hit in hits_in(content)] == ["xid/79"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x04\x22\x4d\x18 and more", "lz4"),
+        (b"PK\x03\x04 and more", "zip"),
+        (b"LPKSHHRH and more", "journalctl --file"),
+        (f"{XID_79}\n".encode("utf-16"), "iconv"),
+        (gzip.compress(b"LPKSHHRH and more"), "journalctl --file"),
+    ],
+)
+def test_a_form_in_which_nothing_would_be_found_is_an_error(content: bytes, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        hits_in(content)
+
+    assert said in str(caught.value) + caught.value.hint
+
+
+def test_a_text_that_begins_with_a_mark_of_another_form_is_read() -> None:
+    assert [hit.line_number for hit in hits_in(b"\xff\xfe\n" + XID_79.encode())] == [2]
 
 
 @pytest.mark.parametrize("name", ["missing.log", ".", "nul\x00.log"])

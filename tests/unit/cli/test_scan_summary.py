@@ -267,6 +267,12 @@ LINES = [
     "message repeated 3 times: [ NVRM: Xid (PCI:0000:3b:00): 45, x]",
 ]  # fmt: skip
 
+#: A port tells of an error; then it is told who erred.
+NAMING = [
+    "pcieport 0000:00:02.0: AER: Uncorrected (Fatal) error received: id=0010",
+    f"pcieport 0000:3a:00.0: AER: Uncorrectable (Fatal) error message received from {GPU}.0",
+]
+
 
 @given(
     st.lists(
@@ -282,3 +288,35 @@ def test_any_log_has_a_summary(drawn: list[tuple[int, str, str]]) -> None:
     for part in said.split("\n\n")[1:]:
         known = part.startswith(("not known", "not shown")) or "only worth counting" in part
         assert known or part.count("do now: ") == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from([*LINES, *NAMING])), max_size=25),
+    st.sampled_from([(scan_events._DEVICES, scan_events._EVENTS, scan_events._WITH), (3, 2, 1)]),
+)
+def test_each_fault_is_counted_once(
+    drawn: list[tuple[int, str]], limits: tuple[int, int, int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, limit in zip(("_DEVICES", "_EVENTS", "_WITH"), limits, strict=True):
+            patch.setattr(scan_events, name, limit)
+        content = "\n".join(f"[{seconds}.5] {line}" for seconds, line in drawn).encode()
+        hits = list(scan_file("-", io.BytesIO(content)))
+        story = scan_events.Story()
+        for hit in hits:
+            story.add(hit)
+        story.end()
+
+    events = [event for device in story.devices.values() for event in device.events.values()]
+    assert all(event.count > 0 for event in events)
+    counted = sum(event.count + event.beside.total() for event in events)
+    assert counted + story.dropped == sum(hit.fault.count for hit in hits)
+
+
+def test_what_has_no_room_under_its_own_name_is_not_counted_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan_events, "_EVENTS", 2)
+    said = summary(xid(48), f"[10.0] {NAMING[0]}", f"[11.0] {xid(79)}", f"[12.0] {NAMING[1]}")
+
+    assert "not shown" not in said

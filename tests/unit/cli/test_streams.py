@@ -65,6 +65,24 @@ def test_a_large_file_shows_a_bar_where_somebody_looks(tmp_path: Path, output: s
     assert "MiB" in shown
 
 
+def test_the_summary_begins_where_the_bar_was(tmp_path: Path) -> None:
+    path = tmp_path / "large.log"
+    path.write_bytes((b"x" * 1023 + b"\n") * 70_000 + XID_79.encode())
+    ours, theirs = pty.openpty()
+    command = [*COMMAND.split(), "scan", str(path), "-o", "summary"]
+    with open(ours, "rb", buffering=0) as screen:
+        ended = subprocess.run(
+            command, stdout=theirs, stderr=theirs, timeout=30, env={"TERM": "xterm"}
+        )
+        shown = screen.read(100_000).decode(errors="replace")
+        os.close(theirs)
+
+    assert ended.returncode == 0
+    bar, _, summary = shown.rpartition("\x1b[2K")
+    assert "MiB" in bar
+    assert summary.startswith("1 device with faults")
+
+
 def test_no_bar_goes_into_a_file(log: Path) -> None:
     ended = shell(f"{COMMAND} scan {log} -o jsonl")
 

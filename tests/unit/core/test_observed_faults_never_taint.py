@@ -166,3 +166,7 @@ def test_an_unknown_id_is_one_clear_error(wrong: str) -> None:
     assert "docs/reference/faults.md" in (raised.value.hint or "")
     if wrong == "kernel/xfs-shutdwn":
         assert raised.value.hint.startswith("did you mean kernel/xfs-shutdown?")
+
+
+def test_a_code_with_leading_zeros_is_the_fault_that_lines_give() -> None:
+    assert [*observed(["xid/079", "sxid/012028"])] == ["xid/79", "sxid/12028"]

@@ -57,9 +57,15 @@ def test_what_cannot_be_read_has_its_place(
         (b"a:\n  x: 1\n  x: 1", 3, "key 'x' is there twice"),
         (b"1: a", 1, "key 1 is no text"),
         (b"? [a]\n: b", 1, "is no text"),
-        (b"a: !!python/name:os.system x", 1, "could not determine a constructor"),
-        (b"a: !foo x", 1, "could not determine a constructor"),
-        (b"a: 2020-13-45", 1, "month"),
+        (b"a: !!python/name:os.system x", 1, "'x' is taken for 'python/name:os.system'"),
+        (b"a: !!timestamp x", 1, "'x' is taken for 'timestamp'"),
+        (b"a: !!bool x", 1, "'x': not of the kind bool"),
+        (b"a: !!int x", 1, "'x': not of the kind int"),
+        (b"a: !!set {b}", 1, "tags are not taken"),
+        (b"a: 2\nb: !foo [1]", 2, "tag '!foo': tags are not taken"),
+        (b"<<: {a: 1}", 1, "'<<' is taken for 'merge'"),
+        (b"a: !foo x", 1, "'x' is taken for '!foo'"),
+        (b"a: 2020-13-45", 1, "'2020-13-45' is taken for 'timestamp'"),
     ],
 )
 def test_what_is_odd_is_a_problem_and_the_rest_is_read(

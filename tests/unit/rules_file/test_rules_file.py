@@ -295,6 +295,25 @@ def test_a_wrong_override_is_told(fault_id: str, override: Any, said: str) -> No
     assert f"entries.{fault_id}{said}" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("fault_id", "proves", "said"),
+    [
+        ("kernel/acme-loaded", "driver-loaded", "proves a repair: driver-loaded"),
+        ("kernel/nfs-responding", None, "ends kernel/nfs-not-responding"),
+    ],
+)
+def test_what_proves_a_repair_does_not_begin_with_any_text(
+    fault_id: str, proves: str | None, said: str
+) -> None:
+    row = changed(fault_id=fault_id, proves=proves, severity="info", remedy="none")
+    row |= {"examples": [{"text": "acme: the driver is loaded now"}]}
+    wrong = row | {"patterns": [".*the driver is loaded now"]}
+
+    assert problems(kernel=[row | {"patterns": ["acme: the driver is loaded now"]}]) == []
+    (found,) = problems(kernel=[wrong])
+    assert found == f"kernel[0].patterns[0]: begins with any text, and the rule {said}"
+
+
 def test_no_rule_of_a_program_and_no_noise_is_lifted() -> None:
     for rule in (*tables.shipped().kernel.rules, *tables.shipped().pod.rules):
         found = judged(entries={rule.fault_id: {"severity": "fatal"}})
@@ -381,6 +400,11 @@ def test_a_wrong_file_leaves_the_shipped_tables() -> None:
     assert found.problems
     assert found.recorded == tables.recorded()
     assert found.shown == tables.shipped()
+
+
+def test_so_many_patterns_that_a_check_would_take_long_are_refused() -> None:
+    row = {**RULE, "patterns": [f"acme fan {number} has stopped" for number in range(2001)]}
+    assert problems(kernel=[row]) == ["kernel: 2001 patterns"]
 
 
 def test_many_problems_are_bounded_and_counted() -> None:
