@@ -64,6 +64,8 @@ def _assemble(tree: Any, program: Program) -> None:
             for _ in range(low):
                 _assemble(inner, program)
             _optional(inner, high - low, program, lazy=kind is op.MIN_REPEAT)
+        elif kind is op.AT and value is op.AT_END:
+            program.append(("end",))
         else:
             raise NotImplementedError(str(kind))
 
@@ -106,6 +108,10 @@ def _steps(program: Program, text: str, start: int) -> tuple[int, bool]:
                 if position == len(text) or not step[1](text[position]):
                     break
                 at, position = at + 1, position + 1
+            elif step[0] == "end":
+                if position != len(text):
+                    break
+                at += 1
             elif step[0] == "split":
                 stack.append((step[2], position))
                 at = step[1]
