@@ -23,9 +23,9 @@ BLOCK_BYTES = LINE_BYTES
 Read = Callable[[memoryview], "int | None"]
 
 
-#: Number (from 1; 0 where lines are not counted) and content, without its line feed, of a line that
-#: contains one of the texts.
-FoundLine = tuple[int, bytes]
+#: Number (from 1; 0 where lines are not counted) and text, without its line feed, of a line that
+#: contains one of the texts. Undecodable bytes are surrogate escapes.
+FoundLine = tuple[int, str]
 
 
 class Finder(Protocol):
@@ -47,13 +47,13 @@ class Search:
     """Finds the lines that contain one of ``texts`` (printable ASCII)."""
 
     def __init__(self, texts: Iterable[str], finder: MakeFinder = FoldFinder) -> None:
-        self._texts = tuple(text.encode("ascii") for text in texts)
-        self._finder = finder(self._texts)
+        self._literals = tuple(texts)
+        self._finder = finder(tuple(text.encode("ascii") for text in self._literals))
 
-    def matches(self, line: bytes) -> bool:
+    def matches(self, line: str) -> bool:
         """True if the line contains one of the texts."""
-        for text in self._texts:  # noqa: SIM110 - a generator costs more than the search
-            if text in line:
+        for literal in self._literals:  # noqa: SIM110 - a generator costs more than the search
+            if literal in line:
                 return True
         return False
 
@@ -68,11 +68,11 @@ class Search:
         dense = False
         for buffer, end in _blocks(read):
             if dense:
-                found, count = self._one_by_one(bytes(buffer[:end]), before, number=number)
+                found, count = self._one_by_one(_text(buffer, 0, end), before, number=number)
             else:
                 found, count = self._as_a_whole(buffer, end, before, number=number)
             before += count
-            dense = 2 * sum(len(content) for _, content in found) > end
+            dense = 2 * sum(len(text) for _, text in found) > end
             if found:
                 yield found
 
@@ -86,24 +86,26 @@ class Search:
             if number:
                 count += _line_feeds(buffer, counted, start)
                 counted = start
-            found.append((before + count + 1 if number else 0, bytes(buffer[start:stop])))
+            found.append((before + count + 1 if number else 0, _text(buffer, start, stop)))
         return found, count + _line_feeds(buffer, counted, end) if number else 0
 
-    def _one_by_one(
-        self, block: bytes, before: int, *, number: bool
-    ) -> tuple[list[FoundLine], int]:
+    def _one_by_one(self, block: str, before: int, *, number: bool) -> tuple[list[FoundLine], int]:
         """The same, for a block of which most lines match, mostly by one and the same text."""
-        likely = self._texts[0] if self._texts else b""
+        likely = self._literals[0]
         found: list[FoundLine] = []
-        lines = block.split(b"\n")
+        lines = block.split("\n")
         for at, line in enumerate(lines, start=before + 1):
             if likely not in line:
-                text = next((each for each in self._texts if each in line), None)
-                if text is None:
+                literal = next((each for each in self._literals if each in line), None)
+                if literal is None:
                     continue
-                likely = text
+                likely = literal
             found.append((at if number else 0, line))
         return found, len(lines) - 1
+
+
+def _text(buffer: bytearray, start: int, stop: int) -> str:
+    return buffer[start:stop].decode("utf-8", "surrogateescape")
 
 
 def _blocks(read: Read) -> Iterator[tuple[bytearray, int]]:

@@ -21,7 +21,7 @@ from parsers.tables import GPU_LITERALS, Tables
 
 _ON_GPUS = ("xid/", "sxid/", lost.FAULT_ID)
 _BATCH_LINES = 256
-_BATCH_BYTES = 1 << 20
+_BATCH_LENGTH = 1 << 20
 
 
 def literals_of(rules: Tables) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def scan(lines: Iterable[str], rules: Tables | None = None) -> Iterator[ScanHit]
     search = Search(literals_of(rules))
     decoder = Decoder(rules)
     for number, line in enumerate(lines, start=1):
-        if search.matches(line.encode("utf-8", "surrogatepass")):
+        if search.matches(line):
             if (told := decoder.feed_line(line)) is not None:
                 yield ScanHit(number, told)
                 continue
@@ -74,8 +74,7 @@ def scan_stream(
     search = Search(GPU_LITERALS if gpu_only else literals_of(rules), finder)
     decoder = Decoder(rules)
     for batch in _batches(search.lines(read, number=number), 1 if at_once else _BATCH_LINES):
-        for at, content in batch:
-            text = content.decode("utf-8", "surrogateescape")
+        for at, text in batch:
             if (told := decoder.feed_line(text)) is not None:
                 yield ScanHit(at, told)
                 continue
@@ -93,8 +92,8 @@ def _batches(blocks: Iterator[list[FoundLine]], least: int) -> Iterator[list[Fou
     try:
         for found in blocks:
             batch += found
-            size += sum(len(content) for _, content in found)
-            if len(batch) >= least or size >= _BATCH_BYTES:
+            size += sum(len(text) for _, text in found)
+            if len(batch) >= least or size >= _BATCH_LENGTH:
                 yield batch
                 batch, size = [], 0
     except Exception:
