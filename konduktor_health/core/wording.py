@@ -29,7 +29,7 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     """What our Node condition should say."""
     if hold and hold.reason is HoldReason.LEDGER_CORRUPT:
         return Condition("Unknown", hold.reason.value, "the ledger cannot be read; nothing clears")
-    worst = _first_to_act(ledger)
+    worst = first_to_act(ledger)
     if worst is None:
         return Condition("True", "NoActingFault", "no open fault")
     summary = f"{describe(worst.fault_id, worst.device)} ({worst.severity.value}"
@@ -47,7 +47,8 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
 
 
-def _first_to_act(ledger: Ledger) -> Record | None:
+def first_to_act(ledger: Ledger) -> Record | None:
+    """The record that a node is told by: acting first, then the worst, then the oldest."""
     return min(
         ledger.records,
         key=lambda record: (not record.acting, record.severity.rank, record.first_ns, record.key),
