@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import replace
 from functools import partial
 
@@ -22,8 +23,9 @@ from konduktor_health.cli.status_rows import (
     unknown,
 )
 from konduktor_health.cli.status_show import frame, print_fleet
-from konduktor_health.cli.status_watch import JsonLines, Lines
+from konduktor_health.cli.status_watch import JsonLines, Lines, follow
 from konduktor_health.cli.times import age
+from konduktor_health.errors import ClusterForbidden, ClusterUnavailable
 from konduktor_health.model import Condition, NodeView, Severity, Verdict
 from konduktor_health.timestamps import NS
 from tests.support.builders import NOW, OUR_TAINT, node, policy
@@ -204,3 +206,47 @@ def test_watching_as_json_appends_an_object_for_each_change(
     assert len(capsys.readouterr().out.splitlines()) == 1
     lines.show(fleet(node("a", taints=(OUR_TAINT,))), "")
     assert '"node":"a"' in capsys.readouterr().out
+
+
+class NoTime:
+    """A clock on which waiting takes no time."""
+
+    def now_ns(self) -> int:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        return event.is_set()
+
+
+def followed(*looks: Fleet | BaseException) -> list[tuple[str, str]]:
+    """What a watch showed, node by node, until a look raised what ends it."""
+    coming = iter(looks)
+    seen: list[tuple[str, str]] = []
+
+    def look() -> Fleet:
+        answer = next(coming)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def show(fleet: Fleet, note: str) -> None:
+        seen.append((fleet.stories[0].node, note))
+
+    with pytest.raises((KeyboardInterrupt, ClusterForbidden)):
+        follow(look, show, NoTime(), 5.0, look())
+    return seen
+
+
+def test_a_cluster_that_does_not_answer_for_a_while_ends_no_watch() -> None:
+    seen = followed(
+        fleet(node("a")), ClusterUnavailable("no\x1banswer"), fleet(node("b")), KeyboardInterrupt()
+    )
+    told = "2027-01-15T08:00:00.000000Z not read: no answer"
+    assert seen == [("a", ""), ("a", told), ("b", "")]
+
+
+def test_a_right_that_is_taken_away_ends_a_watch() -> None:
+    assert followed(fleet(node("a")), ClusterForbidden("not allowed")) == [("a", "")]
