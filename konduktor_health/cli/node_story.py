@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from konduktor_health.core.decide import verdict_of
-from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse
+from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
 from konduktor_health.core.reasons import named
 from konduktor_health.core.reset import needs_reset, our_taints, parse_reset_at
@@ -78,6 +78,7 @@ def tell(view: NodeView, keys: Keys) -> Story:
     held = _held(condition, corrupt=state == CORRUPT)
     ours = our_taints(view, keys)
     reset = parse_reset_at(view.reset_at)
+    records = tuple(_readable(each) for each in sorted(ledger.records, key=worst_first))
     return Story(
         node=view.name,
         unmanaged=unmanaged_because(view, keys),
@@ -90,7 +91,7 @@ def tell(view: NodeView, keys: Keys) -> Story:
         ledger_state=state,
         damage=printable(damage, TEXT_LIMIT),
         damaged_kept=view.ledger_corrupt,
-        ledger=replace(ledger, records=tuple(_readable(each) for each in ledger.records)),
+        ledger=replace(ledger, records=records),
         boot_id=view.boot_id,
         reset_ns=reset.time_ns if reset else None,
         reset_unreadable=bool(view.reset_at) and reset is None,

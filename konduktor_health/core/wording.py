@@ -6,7 +6,7 @@ repeating fault does not rewrite the condition.
 
 from __future__ import annotations
 
-from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.ledger import Ledger, Record, worst_first
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
 from parsers.printable import printable
 
@@ -48,12 +48,8 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
 
 
 def first_to_act(ledger: Ledger) -> Record | None:
-    """The record that a node is told by: acting first, then the worst, then the oldest."""
-    return min(
-        ledger.records,
-        key=lambda record: (not record.acting, record.severity.rank, record.first_ns, record.key),
-        default=None,
-    )
+    """The record that a node is told by, or None."""
+    return min(ledger.records, key=worst_first, default=None)
 
 
 def _bounded(text: str, record: Record) -> str:

@@ -142,7 +142,7 @@ def test_reset_reboot_and_removal_are_told() -> None:
 
 def test_the_whole_story_is_printed_worst_first_and_ends_with_what_is_missing() -> None:
     lesser = record("xid/13", severity=Severity.APPLICATION, remedy=Remedy.NONE, device="")
-    text = printed(sick(record(), lesser))
+    text = printed(sick(lesser, record()))  # somebody has edited the annotation
     assert text.startswith("gpu-1  faulty\n")
     assert text.index("\nxid/79  on 0000:3b:00\n") < text.index("\nxid/13  on the node\n")
     assert text.index("before the taint can go") > text.index("xid/13")
