@@ -207,15 +207,15 @@ def sums_text(sums: Sums) -> str:
         f"{sums.verdicts[each]} {each.value}" for each in _WORST_FIRST if each in sums.verdicts
     ]
     told = [f"{sums.managed} managed" + (f" ({', '.join(counts)})" if counts else "")]
-    allowed = "no budget" if sums.allowed is None else f"{sums.allowed} allowed"
-    adopted = f", {sums.adopted} of them adopted" if sums.adopted else ""
-    told.append(f"{sums.tainted} tainted{adopted}, {allowed}")
-    if sums.refusal:
-        told.append(f"no more now: {sums.refusal}")
-    told.append(f"{sums.corrupt} with a ledger that cannot be read")
+    adopted = f" ({sums.adopted} adopted)" if sums.adopted else ""
+    budget = ", no budget" if sums.allowed is None else f" of {sums.allowed} allowed"
+    told.append(f"{sums.tainted} tainted{adopted}{budget}")
+    told.append(f"{sums.corrupt} unreadable ledger{'' if sums.corrupt == 1 else 's'}")
     if sums.opted_out:
-        left = f", {sums.opted_out_tainted} of them tainted" if sums.opted_out_tainted else ""
+        left = f" ({sums.opted_out_tainted} tainted)" if sums.opted_out_tainted else ""
         told.append(f"{sums.opted_out} opted out{left}")
+    if sums.refusal:
+        told.append(f"no more taints now: {sums.refusal}")
     return "; ".join(told)
 
 

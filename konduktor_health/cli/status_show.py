@@ -31,11 +31,11 @@ _AROUND = 4  # lines of a frame that are not rows: sums, heading, what is left o
 
 
 def print_fleet(fleet: Fleet, choice: Choice, console: Console) -> None:
-    """The table and the sums under it."""
+    """The table, and under it the sums, which are never cut."""
     found = _rows(fleet, choice)
     for line in table(found, columns(choice)) if found else ():
         _print(line, console)
-    _print(Text(sums_text(fleet.sums)), console)
+    console.print(Text(sums_text(fleet.sums)), soft_wrap=True, highlight=False)
 
 
 def frame(fleet: Fleet, choice: Choice, height: int, *, note: str = "") -> Group:

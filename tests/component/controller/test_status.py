@@ -91,7 +91,7 @@ def test_status_shows_the_worst_first_and_the_sums(cluster: Embedded) -> None:
     assert c.startswith("gpu-c  suspect  - ")
     assert c.endswith("LedgerCorrupt: the ledger annotation cannot be read")
     assert b.startswith("gpu-b  suspect  PreferNoSchedule (adopted)")
-    assert sums.startswith("4 managed (1 faulty, 2 suspect, 1 healthy); 2 tainted, 1 of them adopt")
+    assert sums.startswith("4 managed (1 faulty, 2 suspect, 1 healthy); 2 tainted (1 adopted) of 1")
     assert "gpu-d" not in done.stdout
 
 
@@ -110,7 +110,7 @@ def test_the_budget_is_that_of_the_settings_given(cluster: Embedded, tmp_path: P
     settings = tmp_path / "settings.yaml"
     settings.write_text("policy: {budget_percent: 75, observe: [site/not-shipped]}")
     done = run(cluster, "status", "--config", str(settings))
-    assert "2 tainted, 1 of them adopted, 3 allowed; " in done.stdout
+    assert "2 tainted (1 adopted) of 3 allowed; 1 unreadable ledger\n" in done.stdout
 
 
 def test_a_name_that_is_no_managed_node_ends_with_1_and_the_others_are_shown(
