@@ -23,6 +23,7 @@ from konduktor_health.cli import (
     reset,
     run,
     scan_command,
+    status,
     uninstall,
 )
 from konduktor_health.errors import HealthError
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("run")(run.command)
 app.command("reset")(reset.command)
 app.command("inject")(inject_command.command)
+app.command("status")(status.command)
 app.command("scan")(scan_command.command)
 app.command("explain")(explain.command)
 app.add_typer(policy.app, name="policy")

@@ -1,7 +1,7 @@
-"""``konduktor-health explain``: what the catalog knows of a fault.
+"""``konduktor-health explain``: what the catalog knows of a fault, or what there is of a node.
 
-What is asked for is a fault: ``xid 79``, ``sxid 12028``, or any fault id. Anything else is not
-known here and is one clear ConfigError.
+A fault is ``xid 79``, ``sxid 12028``, or any fault id; any other single word is a Node's name
+(``node_explained`` tells it). What is neither is one clear ConfigError.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from konduktor_health.cli import options
+from konduktor_health.cli.node_explained import explain_node
 from konduktor_health.errors import ConfigError, excerpt
 from parsers import catalog
 from parsers.catalog import Entry
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 100  # columns, when there is no terminal to fit
 CODED = ("xid", "sxid")
-_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/xfs-shutdown"
+_HINT = "e.g. explain xid 79, explain sxid 12028, explain kernel/xfs-shutdown, explain NODE"
 
 
 class Output(StrEnum):
@@ -39,21 +40,42 @@ class Output(StrEnum):
 
 
 def command(
-    what: Annotated[str, typer.Argument(help="xid, sxid, or a fault id like xid/79.")],
+    what: Annotated[
+        str, typer.Argument(help="xid, sxid, a fault id like xid/79, or a node's name.")
+    ],
     code: Annotated[str, typer.Argument(help="The code, after xid or sxid.")] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
     rules: options.Rules = None,
     config: options.Config = None,
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
 ) -> None:
-    """Print what a fault means, how bad it is, what to do and where to look."""
-    entry = find(what, code, site=options.rules(rules or options.load(config).rules_file))
-    if output is Output.JSON:
-        typer.echo(json.dumps(as_json(entry), ensure_ascii=False, indent=2))
-        return
+    """Print what a fault means, how bad it is, what to do and where to look.
+
+    Of a node: its verdict, taints and condition, each open fault with its evidence, what is held
+    and why, and what is missing before the taint can go.
+    """
+    settings = options.load(config, kubeconfig=kubeconfig, context=context)
+    site = options.rules(rules or settings.rules_file)
     console = Console()
     if not console.is_terminal:
         console.width = PIPE_WIDTH
-    render(entry, console)
+    as_objects = output is Output.JSON
+    if is_node(what, code):
+        known = catalog.entry if site is None else site.entry
+        explain_node(what.strip(), settings, known, console, as_objects=as_objects)
+        return
+    entry = find(what, code, site=site)
+    if as_objects:
+        typer.echo(json.dumps(as_json(entry), ensure_ascii=False, indent=2))
+    else:
+        render(entry, console)
+
+
+def is_node(what: str, code: str = "") -> bool:
+    """A single word is a Node's name: neither a kind nor a code nor a fault id."""
+    word = what.strip()
+    return bool(word) and not (code or "/" in word or word.lower() in CODED or word.isdigit())
 
 
 def find(what: str, code: str = "", *, site: Judged | None = None) -> Entry:

@@ -119,7 +119,7 @@ def _plan_node(
     if hold:
         holds.append(hold)
     tainted = bool(add or present)
-    verdict = _verdict(after, tainted, hold)
+    verdict = verdict_of(after, tainted, hold.reason if hold else None)
     changed = _write_due(node, after, bool(add), verdict, policy, now_ns)
     actions: list[Action] = [*holds]
     done = True
@@ -176,8 +176,9 @@ def _write_due(
     return _Due.LATER if waits else _Due.NOW
 
 
-def _verdict(ledger: Ledger, tainted: bool, hold: Hold | None) -> Verdict:
-    if hold and hold.reason is HoldReason.TAINT_REMOVED:
+def verdict_of(ledger: Ledger, tainted: bool, held: HoldReason | None) -> Verdict:
+    """What a node is by its ledger, our taint, and why one was not set."""
+    if held is HoldReason.TAINT_REMOVED:
         return Verdict.SUSPECT
     if any(acting_fatal(ledger)):
         return Verdict.FAULTY

@@ -82,11 +82,12 @@ class Ledger:
     def with_record(self, record: Record) -> Ledger:
         """This ledger with the record added or replaced; order is worst first, then oldest."""
         others = [other for other in self.records if other.key != record.key]
-        ordered = sorted([*others, record], key=_order)
+        ordered = sorted([*others, record], key=worst_first)
         return replace(self, records=tuple(ordered))
 
 
-def _order(record: Record) -> tuple[bool, int, int, str, str]:
+def worst_first(record: Record) -> tuple[bool, int, int, str, str]:
+    """Sort key of records: acting first, then the worst, then the oldest."""
     return (
         not record.acting,
         record.severity.rank,

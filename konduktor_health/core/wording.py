@@ -6,7 +6,7 @@ repeating fault does not rewrite the condition.
 
 from __future__ import annotations
 
-from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.ledger import Ledger, Record, worst_first
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
 from parsers.printable import printable
 
@@ -29,7 +29,7 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     """What our Node condition should say."""
     if hold and hold.reason is HoldReason.LEDGER_CORRUPT:
         return Condition("Unknown", hold.reason.value, "the ledger cannot be read; nothing clears")
-    worst = _first_to_act(ledger)
+    worst = first_to_act(ledger)
     if worst is None:
         return Condition("True", "NoActingFault", "no open fault")
     summary = f"{describe(worst.fault_id, worst.device)} ({worst.severity.value}"
@@ -47,12 +47,9 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
 
 
-def _first_to_act(ledger: Ledger) -> Record | None:
-    return min(
-        ledger.records,
-        key=lambda record: (not record.acting, record.severity.rank, record.first_ns, record.key),
-        default=None,
-    )
+def first_to_act(ledger: Ledger) -> Record | None:
+    """The record that a node is told by, or None."""
+    return min(ledger.records, key=worst_first, default=None)
 
 
 def _bounded(text: str, record: Record) -> str:

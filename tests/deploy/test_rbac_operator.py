@@ -1,4 +1,4 @@
-"""The chart's optional operator role is what reset, inject --node and uninstall need, exactly."""
+"""The chart's optional operator role is what a person's commands need, exactly."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from tests.support.servers import RealKube
 PERSON = Account("rbac-people", "operator")
 
 pytestmark = pytest.mark.e2e  # helm renders the roles
+STATUS = ("status",)
+EXPLAIN = ("explain", "gpu-z")
 RESET = ("reset", "gpu-z")
 RESET_ALL = ("reset", "--all")
 INJECT = ("inject", "--node", "gpu-z", "--yes")
@@ -148,6 +150,10 @@ def pod(scene: Scene) -> None:
 def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: list[Object]) -> None:
     scene.accounts.install(bound, PERSON)
     scene.act_as(PERSON)
+    for command in (STATUS, EXPLAIN):
+        told = scene.run(*command)
+        assert (told.returncode, told.stderr) == (0, "")
+        assert "NoSchedule" in told.stdout
     injected = scene.run(*INJECT)
     assert injected.returncode == 3, injected.stderr  # got as far as the kubelet
     assert "127.0.0.1" in injected.stderr

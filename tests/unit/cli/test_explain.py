@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from konduktor_health.cli.explain import as_json, find, render
+from konduktor_health.cli.explain import as_json, find, is_node, render
 from konduktor_health.errors import ConfigError
 from parsers import catalog
 
@@ -79,6 +79,26 @@ def test_what_the_catalog_does_not_have_is_one_clear_error(
     assert str(raised.value).startswith(message)
     assert raised.value.hint
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "node"),
+    [
+        (("gpu-7",), True),
+        ((" ip-10-0-0-1.internal ",), True),
+        (("xid-79",), True),
+        (("79",), False),  # more likely a code without its kind than a node's name
+        (("xid",), False),
+        (("XID", "79"), False),
+        (("gpu-7", "79"), False),
+        (("kernel/odd",), False),
+        (("",), False),
+    ],
+)
+def test_a_single_word_that_is_no_fault_is_a_nodes_name(
+    arguments: tuple[str, ...], node: bool
+) -> None:
+    assert is_node(*arguments) is node
 
 
 def test_the_command_prints_the_entry() -> None:
@@ -157,4 +177,8 @@ def test_a_misspelt_fault_id_is_answered_with_the_likeliest() -> None:
     done = explain("kernel/xfs-shutdwn")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "hint: did you mean kernel/xfs-shutdown? it has 101 faults without a code" in done.stderr
+    known = len(catalog.uncoded())
+    assert (
+        f"hint: did you mean kernel/xfs-shutdown? it has {known} faults without a code"
+        in done.stderr
+    )

@@ -1,0 +1,215 @@
+"""What is the whole story of a node, with evidence, and what is missing before its taint can go?
+
+The part of ``konduktor-health explain`` that takes a node. What a fault means comes from the
+catalog, as the site's rules file has it; the rest is the node's story.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from konduktor_health.cli.node_json import as_json, missing
+from konduktor_health.cli.node_story import (
+    CORRUPT,
+    NO_LEDGER,
+    READ,
+    STALE,
+    OurTaint,
+    Story,
+    tell,
+)
+from konduktor_health.cli.times import age, when
+from konduktor_health.clock import SystemClock
+from konduktor_health.core.ledger import Record
+from konduktor_health.core.reasons import MEANINGS, named
+from konduktor_health.errors import NotFound, excerpt
+from konduktor_health.model import Taint
+from konduktor_health.settings import Settings
+from parsers.catalog import Entry
+
+Known = Callable[[str], Entry | None]
+Row = tuple[str, str]
+
+_WHOLE = frozenset({"evidence"})  # a log line is never broken
+_COLUMN = 14
+
+
+def explain_node(
+    name: str, settings: Settings, known: Known, console: Console, *, as_objects: bool
+) -> None:
+    """Read one Node and print its story, as JSON if so asked.
+
+    Raises NotFound, ClusterUnavailable, ClusterForbidden, and ConfigError without a cluster.
+    """
+    from konduktor_health.adapters.kube import build_cluster  # loads the Kubernetes client
+
+    clock = SystemClock()
+    _, cluster = build_cluster(settings, clock)
+    try:
+        view = cluster.get_node(name)
+    except NotFound as error:
+        hint = "names: konduktor-health status --all; a fault: explain xid 79"
+        raise NotFound(f"{excerpt(name)}: no such node", hint=hint) from error
+    story = tell(view, settings.keys())
+    if as_objects:
+        typer.echo(json.dumps(story_as_json(story, known), ensure_ascii=False, indent=2))
+    else:
+        render_story(story, known, clock.now_ns(), console)
+
+
+def story_as_json(story: Story, known: Known) -> dict[str, Any]:
+    """The node's object, and in each record what the catalog knows of its fault, or null."""
+    whole = as_json(story)
+    for record in whole["records"]:
+        entry = known(record["fault_id"])
+        record["known"] = None
+        if entry is not None:
+            record["known"] = {
+                "mnemonic": entry.mnemonic or None,
+                "meaning": entry.meaning,
+                "action": entry.action or None,
+                "investigation": entry.investigation or None,
+            }
+    return whole
+
+
+def render_story(story: Story, known: Known, now_ns: int, console: Console) -> None:
+    """Print the node, each of its open records worst first, and what is missing."""
+    _heading(story.node, story.verdict.value, console)
+    _print(node_rows(story, now_ns), console)
+    for record in story.ledger.records:
+        where = f"on {record.device}" if record.device else "on the node"
+        console.print()
+        _heading(record.fault_id, where, console)
+        _print(record_rows(story, record, known(record.fault_id), now_ns), console)
+    console.print()
+    _heading("before the taint can go" if story.ours else "what is missing", "", console)
+    _print(missing_rows(story), console)
+
+
+def node_rows(story: Story, now_ns: int) -> Iterator[Row]:
+    """What is known of the node as a whole."""
+    yield "managed", f"no: {story.unmanaged}" if story.unmanaged else "yes"
+    for ours in story.ours:
+        yield "taint", f"{_written(ours.taint)}, {_whose(ours, story, now_ns)}"
+    if not story.ours:
+        yield "taint", "none of ours"
+    for taint in story.foreign:
+        yield "other taint", f"{_written(taint)}, not ours: never touched"
+    if story.unschedulable:
+        yield "cordoned", "yes, not by us"
+    if story.condition is not None:
+        condition = story.condition
+        yield "condition", f"{condition.status} {condition.reason}: {condition.message}"
+    if story.held is not None:
+        yield "held", _reason(story.held.value)
+    yield "ledger", _ledger(story, now_ns)
+    if story.ledger.removed_ns:
+        yield "taint removed", f"{_ago(story.ledger.removed_ns, now_ns)}, by somebody else"
+    yield "boot", story.boot_id or "the Node does not say"
+    if story.ledger.noticed_ns:
+        ended = _ago(story.ledger.rebooted_ns, now_ns)
+        yield "last reboot", f"between {ended} and {_ago(story.ledger.noticed_ns, now_ns)}"
+    if story.reset_ns is not None:
+        yield "reset at", f"{_ago(story.reset_ns, now_ns)}: what is older never acts"
+    elif story.reset_unreadable:
+        yield "reset at", "the annotation cannot be read: it counts as none"
+
+
+def _ledger(story: Story, now_ns: int) -> str:
+    kept = "; an earlier damaged one is kept beside it" if story.damaged_kept else ""
+    dropped = f", {story.ledger.dropped} left out for size" if story.ledger.dropped else ""
+    count = len(story.ledger.records)
+    texts = {
+        NO_LEDGER: "none",
+        READ: f"{count} open record{'' if count == 1 else 's'}{dropped}, "
+        f"written {_ago(story.ledger.written_ns, now_ns)}",
+        STALE: "of another Node object of this name: it counts as none",
+        CORRUPT: f"cannot be read: {story.damage}",
+    }
+    return texts[story.ledger_state] + kept
+
+
+def _whose(ours: OurTaint, story: Story, now_ns: int) -> str:
+    if not ours.adopted:
+        return f"ours, since {_ago(story.ledger.tainted_ns, now_ns)}"
+    if story.corrupt:
+        return "adopted: whether we set it cannot be read"
+    return "adopted: no ledger says that we set it"
+
+
+def record_rows(story: Story, record: Record, entry: Entry | None, now_ns: int) -> Iterator[Row]:
+    """One open record: what it means, since when, whether it acts, and what to do."""
+    yield "meaning", entry.meaning if entry else "the catalog does not know it"
+    yield "severity", record.severity.value
+    yield "remedy", record.remedy.value
+    yield "acting", "yes" if record.acting else f"no: {_reason(record.why) or 'no reason is told'}"
+    yield "first seen", _ago(record.first_ns, now_ns)
+    yield "last seen", _ago(record.last_ns, now_ns)
+    yield "count", str(record.count)
+    yield "trust", record.trust.value + (f", source {record.source}" if record.source else "")
+    if record.injected:
+        yield "injected", "a program wrote the line into the kernel log"
+    if record.boot_id:
+        this = record.boot_id == story.boot_id
+        yield "boot", "the present one" if this else f"{record.boot_id}, not the present one"
+    if record.text:
+        yield "evidence", record.text
+    if entry and entry.action:
+        yield "do", entry.action
+    if entry and entry.investigation:
+        yield "look at", entry.investigation
+    if entry and entry.note:
+        yield "note", entry.note
+
+
+def missing_rows(story: Story) -> Iterator[Row]:
+    """What has to happen before our taint and the records go."""
+    commands = missing(story)
+    if not commands:
+        yield "", "nothing: the node carries neither our taint nor a ledger"
+        return
+    if story.unmanaged:
+        yield "", "the controller does nothing about this node while it is not managed"
+    yield "an operator", f"repairs the node, then says so: {commands[0]}"
+    yield "", "nothing else clears the taint or the records"
+
+
+def _reason(name: str) -> str:
+    known = named(name)
+    if known is None:
+        return name
+    meaning = MEANINGS[known]
+    return f"{name}: {meaning.text}; ends: {meaning.ends}"
+
+
+def _written(taint: Taint) -> str:
+    value = f"={taint.value}" if taint.value else ""
+    return f"{taint.key}{value}:{taint.effect}"
+
+
+def _ago(ns: int, now_ns: int) -> str:
+    """A time and how long ago it is."""
+    stamp = when(ns)
+    return f"{stamp[:19]}Z ({age(ns, now_ns)} ago)" if stamp else "an unknown time"
+
+
+def _heading(name: str, more: str, console: Console) -> None:
+    heading = Text(name, style="bold").append(f"  {more}" if more else "", style="not bold")
+    console.print(heading, soft_wrap=True, highlight=False)
+
+
+def _print(rows: Iterator[Row], console: Console) -> None:
+    for name, text in rows:
+        width = max(40, console.width - _COLUMN - 2)
+        lines = [text] if name in _WHOLE else textwrap.wrap(text, width) or [""]
+        for number, line in enumerate(lines):
+            shown = Text(("" if number else name).ljust(_COLUMN) + "  ", style="bold")
+            console.print(shown.append(line, style="not bold"), soft_wrap=True, highlight=False)

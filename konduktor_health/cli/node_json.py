@@ -1,0 +1,100 @@
+"""What does a node's story look like as JSON? Described in docs/reference/node-json.md.
+
+Every field is always there: what is not known is null. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from konduktor_health.cli.node_story import OurTaint, Story
+from konduktor_health.cli.times import when
+from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.reasons import MEANINGS, named
+from konduktor_health.model import Taint
+
+
+def as_json(story: Story) -> dict[str, Any]:
+    """One node as one JSON object."""
+    condition, ledger = story.condition, story.ledger
+    return {
+        "node": story.node,
+        "managed": not story.unmanaged,
+        "unmanaged_because": story.unmanaged or None,
+        "verdict": story.verdict.value,
+        "taints": [_ours(each) for each in story.ours],
+        "other_taints": [_taint(each) for each in story.foreign],
+        "unschedulable": story.unschedulable,
+        "condition": None
+        if condition is None
+        else {
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message,
+        },
+        "held": _reason(story.held.value if story.held else ""),
+        "ledger": {
+            "state": story.ledger_state,
+            "damage": story.damage or None,
+            "damaged_kept": story.damaged_kept,
+            "written": when(ledger.written_ns),
+            "since": when(ledger.since_ns),
+            "tainted": when(ledger.tainted_ns),
+            "removed": when(ledger.removed_ns),
+            "dropped": ledger.dropped,
+        },
+        "boot_id": story.boot_id or None,
+        "reboot": _reboot(ledger),
+        "reset_at": when(story.reset_ns or 0),
+        "records": [record_as_json(each) for each in ledger.records],
+        "missing": list(missing(story)),
+    }
+
+
+def record_as_json(record: Record) -> dict[str, Any]:
+    """One open record."""
+    return {
+        "fault_id": record.fault_id,
+        "device": record.device or None,
+        "severity": record.severity.value,
+        "remedy": record.remedy.value,
+        "first_seen": when(record.first_ns),
+        "last_seen": when(record.last_ns),
+        "count": record.count,
+        "acting": record.acting,
+        "not_acting_because": None if record.acting else _reason(record.why),
+        "injected": record.injected,
+        "trust": record.trust.value,
+        "source": record.source or None,
+        "boot_id": record.boot_id or None,
+        "text": record.text,
+    }
+
+
+def missing(story: Story) -> tuple[str, ...]:
+    """What has to happen before our taint and the records go: nothing but a reset clears."""
+    return (f"konduktor-health reset {shlex.quote(story.node)}",) if story.clearable else ()
+
+
+def _reason(name: str) -> dict[str, Any] | None:
+    if not name:
+        return None
+    known = named(name)
+    if known is None:
+        return {"reason": name, "meaning": None, "ends": None}
+    return {"reason": name, "meaning": MEANINGS[known].text, "ends": MEANINGS[known].ends}
+
+
+def _reboot(ledger: Ledger) -> dict[str, Any] | None:
+    if not ledger.noticed_ns:
+        return None
+    return {"after": when(ledger.rebooted_ns), "before": when(ledger.noticed_ns)}
+
+
+def _ours(ours: OurTaint) -> dict[str, Any]:
+    return {**_taint(ours.taint), "adopted": ours.adopted}
+
+
+def _taint(taint: Taint) -> dict[str, Any]:
+    return {"key": taint.key, "value": taint.value, "effect": taint.effect}

@@ -1,0 +1,169 @@
+"""What do a Node's own keys say about it? A NodeView becomes a story; pure.
+
+Everything that was written on the Node by others is made printable and bounded here, once, so
+that what shows it need not care. Nothing is decided: verdict and hold are what the controller
+wrote; where it wrote none, they follow from the ledger by its own rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from konduktor_health.core.decide import verdict_of
+from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse, worst_first
+from konduktor_health.core.managed import is_managed, opted_out
+from konduktor_health.core.reasons import named
+from konduktor_health.core.reset import needs_reset, our_taints, parse_reset_at
+from konduktor_health.core.wording import first_to_act
+from konduktor_health.model import Condition, HoldReason, Keys, NodeView, Taint, Verdict
+from parsers.fault import TEXT_LIMIT
+from parsers.printable import printable
+
+WORD_LIMIT = 128  # ids, reasons, names of sources
+_KEY_LIMIT = 317  # a label key: a domain of 253, a slash, a name of 63
+
+#: What can be said of the ledger annotation.
+NO_LEDGER, READ, STALE, CORRUPT = "none", "read", "stale", "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class OurTaint:
+    """A taint with our key. Adopted: no ledger says that we put it there."""
+
+    taint: Taint
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What one Node says. All texts are printable and bounded."""
+
+    node: str
+    unmanaged: str  # why it is not managed; "" when it is
+    verdict: Verdict
+    ours: tuple[OurTaint, ...]
+    foreign: tuple[Taint, ...]
+    unschedulable: bool
+    condition: Condition | None
+    held: HoldReason | None  # why our taint is not there, or nothing clears
+    ledger_state: str  # NO_LEDGER, READ, STALE (of another Node object) or CORRUPT
+    damage: str  # why a corrupt ledger cannot be read
+    damaged_kept: bool  # an earlier damaged ledger is kept in its own annotation
+    ledger: Ledger
+    boot_id: str
+    reset_ns: int | None  # what happened up to here never acts
+    reset_unreadable: bool
+    clearable: bool  # it carries our taint or a ledger, which ``reset`` takes away
+
+    @property
+    def worst(self) -> Record | None:
+        """The record that the node is told by, or None."""
+        return first_to_act(self.ledger)
+
+    @property
+    def corrupt(self) -> bool:
+        """The ledger annotation cannot be read."""
+        return self.ledger_state == CORRUPT
+
+    @property
+    def healthy(self) -> bool:
+        """Nothing to look at: the verdict is healthy, and the ledger can be read."""
+        return self.verdict is Verdict.HEALTHY and not self.corrupt
+
+
+def tell(view: NodeView, keys: Keys) -> Story:
+    """The story of one Node."""
+    state, ledger, damage = _ledger(view)
+    condition = _condition(view.condition)
+    held = _held(condition, corrupt=state == CORRUPT)
+    ours = our_taints(view, keys)
+    reset = parse_reset_at(view.reset_at)
+    records = tuple(_readable(each) for each in sorted(ledger.records, key=worst_first))
+    return Story(
+        node=view.name,
+        unmanaged=unmanaged_because(view, keys),
+        verdict=_verdict(view, ledger, held, corrupt=state == CORRUPT, tainted=bool(ours)),
+        ours=tuple(OurTaint(_clean(each), each.effect not in ledger.owned) for each in ours),
+        foreign=tuple(_clean(each) for each in view.taints if each.key != keys.taint),
+        unschedulable=view.unschedulable,
+        condition=condition,
+        held=held,
+        ledger_state=state,
+        damage=printable(damage, TEXT_LIMIT),
+        damaged_kept=view.ledger_corrupt,
+        ledger=replace(ledger, records=records),
+        boot_id=view.boot_id,
+        reset_ns=reset.time_ns if reset else None,
+        reset_unreadable=bool(view.reset_at) and reset is None,
+        clearable=needs_reset(view, keys),
+    )
+
+
+def _ledger(view: NodeView) -> tuple[str, Ledger, str]:
+    if view.ledger is None:
+        return NO_LEDGER, Ledger(), ""
+    try:
+        ledger = parse(view.ledger)
+    except CorruptLedger as error:
+        return CORRUPT, Ledger(), str(error)
+    return (READ, ledger, "") if ledger.uid == view.uid else (STALE, Ledger(), "")
+
+
+def _held(condition: Condition | None, *, corrupt: bool) -> HoldReason | None:
+    """By our condition; whether the ledger can be read is seen, not told."""
+    if corrupt:
+        return HoldReason.LEDGER_CORRUPT
+    held = named(condition.reason) if condition is not None else None
+    return None if held is HoldReason.LEDGER_CORRUPT else held
+
+
+def _verdict(
+    view: NodeView, ledger: Ledger, held: HoldReason | None, *, corrupt: bool, tainted: bool
+) -> Verdict:
+    """The controller's label; without one, what the ledger comes to. What cannot be read is not
+    healthy."""
+    for verdict in Verdict:
+        if view.health_label == verdict.value and verdict is not Verdict.HEALTHY:
+            return verdict
+    followed = verdict_of(ledger, tainted, held)
+    return Verdict.SUSPECT if corrupt and followed is Verdict.HEALTHY else followed
+
+
+def unmanaged_because(view: NodeView, keys: Keys) -> str:
+    """Why a node is not managed, as far as the Node tells; "" when it is."""
+    if opted_out(view):
+        return f"label {keys.managed}=false opts it out"
+    if is_managed(view, keys):
+        return ""
+    return "no GPU capacity, the node selector does not match, and nothing of ours on it"
+
+
+def _condition(condition: Condition | None) -> Condition | None:
+    if condition is None:
+        return None
+    return Condition(
+        printable(condition.status, WORD_LIMIT),
+        printable(condition.reason, WORD_LIMIT),
+        printable(condition.message, 2 * TEXT_LIMIT),
+    )
+
+
+def _clean(taint: Taint) -> Taint:
+    return Taint(
+        printable(taint.key, _KEY_LIMIT),
+        printable(taint.value, WORD_LIMIT),
+        printable(taint.effect, WORD_LIMIT),
+    )
+
+
+def _readable(record: Record) -> Record:
+    """A ledger can be written by whoever may write Nodes."""
+    return replace(
+        record,
+        device=printable(record.device, WORD_LIMIT),
+        fault_id=printable(record.fault_id, WORD_LIMIT),
+        boot_id=printable(record.boot_id, WORD_LIMIT),
+        why=printable(record.why, WORD_LIMIT),
+        source=printable(record.source, WORD_LIMIT),
+        text=printable(record.text, TEXT_LIMIT),
+    )

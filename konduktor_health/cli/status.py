@@ -1,0 +1,106 @@
+"""``konduktor-health status``: which managed nodes are not healthy, why, and how much may be done.
+
+Reads Nodes and writes nothing. Exit code 0 whatever the verdicts are; 1 when a named node does
+not exist or is not managed (the others are shown all the same).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from konduktor_health.cli import options
+from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, shown, survey, unknown
+from konduktor_health.cli.status_show import print_fleet
+from konduktor_health.cli.status_watch import JsonLines, Lines, Look, Painted, follow
+from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.errors import ConfigError
+from konduktor_health.model import Policy
+from konduktor_health.settings import Settings
+
+EVERY_S = 5.0
+
+
+class Output(StrEnum):
+    """Forms of output."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+
+
+def command(
+    nodes: Annotated[
+        list[str] | None, typer.Argument(help="Nodes to show; none: those not healthy.")
+    ] = None,
+    all_nodes: Annotated[bool, typer.Option("--all", help="The healthy ones too.")] = False,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.2, max=3600, help="With --watch: seconds between looks.")
+    ] = EVERY_S,
+    config: options.Config = None,
+    kubeconfig: options.Kubeconfig = None,
+    context: options.Context = None,
+) -> None:
+    """Show the managed nodes that are not healthy, worst first, and the sums of all.
+
+    Exit code 0 whatever is found; 1 when a named node does not exist or is not managed.
+    """
+    names = list(dict.fromkeys(nodes or ()))
+    if names and all_nodes:
+        raise ConfigError("name nodes, or say --all", hint="without either: those not healthy")
+    settings = options.load(config, kubeconfig=kubeconfig, context=context)
+    from konduktor_health.adapters.kube import build_cluster  # loads the Kubernetes client
+
+    clock = SystemClock()
+    _, cluster = build_cluster(settings, clock)
+    policy = _policy(settings)
+
+    def look() -> Fleet:
+        return survey(cluster.list_nodes(), policy, clock.now_ns())
+
+    choice = Choice(names, healthy=all_nodes, wide=output is Output.WIDE)
+    fleet = look()
+    problems = list(unknown(fleet, names))
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if not watch:
+        _print(fleet, choice, output)
+    elif not problems:
+        with suppress(KeyboardInterrupt):  # how a watch ends
+            _watch(look, fleet, choice, output, clock, every)
+    raise typer.Exit(1 if problems else 0)
+
+
+def _print(fleet: Fleet, choice: Choice, output: Output) -> None:
+    if output is Output.JSON:
+        whole = fleet_as_json(fleet, shown(fleet, choice))
+        typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+    else:
+        print_fleet(fleet, choice, Console())
+
+
+def _watch(
+    look: Look, first: Fleet, choice: Choice, output: Output, clock: Clock, every_s: float
+) -> None:
+    console = Console()
+    if output is Output.JSON:
+        follow(look, JsonLines(choice).show, clock, every_s, first)
+    elif console.is_terminal:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            follow(look, Painted(choice, live).show, clock, every_s, first)
+    else:
+        follow(look, Lines(choice).show, clock, every_s, first)
+
+
+def _policy(settings: Settings) -> Policy:
+    """What the sums need of it. Not what is observed: that may want the site's rules file."""
+    limits = settings.policy.model_dump(exclude={"observe"})
+    return Policy(keys=settings.keys(), **limits)

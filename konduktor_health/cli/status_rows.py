@@ -1,0 +1,240 @@
+"""How is the fleet, in one row per node, worst first, and one line of sums? Pure.
+
+Counts and the budget are the controller's own arithmetic (``core.budget``) on the settings given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from konduktor_health.cli.node_json import as_json
+from konduktor_health.cli.node_story import WORD_LIMIT, Story, tell, unmanaged_because
+from konduktor_health.cli.times import when
+from konduktor_health.core.budget import allowance
+from konduktor_health.core.ledger import Record
+from konduktor_health.core.managed import opted_out
+from konduktor_health.core.reasons import MEANINGS, named
+from konduktor_health.core.reset import our_taints
+from konduktor_health.model import FleetView, NodeView, Policy, Verdict
+from parsers.printable import printable
+
+VERSION = 1  # of the JSON form
+NARROW = ("node", "verdict", "taint", "fault", "device", "severity", "since", "open", "held")
+WIDE = (*NARROW, "count", "remedy", "boot", "source", "text")
+NOTHING = "-"
+_WORST_FIRST = {
+    verdict: rank
+    for rank, verdict in enumerate(
+        (
+            Verdict.FAULTY,
+            Verdict.SUSPECT,
+            Verdict.RECOVERING,
+            Verdict.UNOBSERVED,
+            Verdict.HEALTHY,
+        )
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Counts over the managed nodes, and the opted-out ones beside them."""
+
+    managed: int
+    verdicts: Mapping[Verdict, int]
+    tainted: int  # adopted ones too
+    adopted: int
+    allowed: int | None  # nodes that may be tainted; None: no budget
+    refusal: str  # why no more may be tainted now; "" when one may
+    corrupt: int  # nodes whose ledger cannot be read
+    opted_out: int
+    opted_out_tainted: int  # of them, with our taint: nobody looks after it
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The managed nodes, worst first."""
+
+    stories: tuple[Story, ...]
+    sums: Sums
+    now_ns: int
+    unmanaged: Mapping[str, str] = field(default_factory=dict)  # by name: why it is not managed
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which nodes are shown, and how much of them."""
+
+    names: Sequence[str] = ()
+    healthy: bool = False
+    wide: bool = False
+
+
+def survey(views: Iterable[NodeView], policy: Policy, now_ns: int) -> Fleet:
+    """What all Nodes of a cluster come to."""
+    keys = policy.keys
+    stories: list[Story] = []
+    unmanaged: dict[str, str] = {}
+    opted, left = 0, 0
+    for view in views:
+        if why := unmanaged_because(view, keys):
+            unmanaged[view.name] = why
+            opted += opted_out(view)
+            left += opted_out(view) and bool(our_taints(view, keys))
+        else:
+            stories.append(tell(view, keys))
+    tainted = [each for each in stories if each.ours]
+    owned = [each for each in tainted if each.ledger.owned]
+    times = tuple(each.ledger.tainted_ns for each in owned)
+    budget = allowance(FleetView(len(stories), len(tainted), times), policy, now_ns)
+    refusal = budget.refusal()
+    sums = Sums(
+        managed=len(stories),
+        verdicts=Counter(each.verdict for each in stories),
+        tainted=len(tainted),
+        adopted=len(tainted) - len(owned),
+        allowed=budget.limit if policy.budget_enabled else None,
+        refusal=refusal[1] if refusal and stories else "",
+        corrupt=sum(each.corrupt for each in stories),
+        opted_out=opted,
+        opted_out_tainted=left,
+    )
+    return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged)
+
+
+def _badness(story: Story) -> tuple[int, bool, int, int, str]:
+    worst = story.worst
+    severity = worst.severity.rank if worst else len(_WORST_FIRST)
+    since = worst.first_ns if worst else 0
+    return (_WORST_FIRST[story.verdict], not story.corrupt, severity, since, story.node)
+
+
+def shown(fleet: Fleet, choice: Choice) -> tuple[Story, ...]:
+    """The nodes to show: those named; without names those that are not healthy, or all."""
+    wanted = frozenset(choice.names)
+    return tuple(
+        each
+        for each in fleet.stories
+        if (each.node in wanted if wanted else choice.healthy or not each.healthy)
+    )
+
+
+def unknown(fleet: Fleet, names: Iterable[str]) -> Iterator[str]:
+    """A sentence for each name that is no managed node, which says why."""
+    managed = {each.node for each in fleet.stories}
+    for name in names:
+        told = printable(name, WORD_LIMIT) or repr(name)
+        if name in fleet.unmanaged:
+            yield f"{told}: not managed: {fleet.unmanaged[name]}"
+        elif name not in managed:
+            yield f"{told}: no such node"
+
+
+def columns(choice: Choice) -> tuple[str, ...]:
+    """Names of the columns."""
+    return WIDE if choice.wide else NARROW
+
+
+def rows(
+    stories: Iterable[Story], since: Callable[[int], str], *, wide: bool = False
+) -> list[tuple[str, ...]]:
+    """A row per node, with the fault that it is told by; wide: a row per open record.
+
+    ``since`` writes a time (Unix nanoseconds).
+    """
+    found = []
+    for story in stories:
+        records: list[Record | None] = list(story.ledger.records) if wide else []
+        for record in records or [story.worst]:
+            found.append(_row(story, record, since)[: len(WIDE if wide else NARROW)])
+    return found
+
+
+def _row(story: Story, record: Record | None, since: Callable[[int], str]) -> tuple[str, ...]:
+    common = (story.node, story.verdict.value, taint_text(story) or NOTHING)
+    opened = str(len(story.ledger.records) + story.ledger.dropped)
+    held = why_not(story, record) or NOTHING
+    if record is None:
+        return (*common, *(NOTHING,) * 4, opened, held, *(NOTHING,) * 5)
+    return (
+        *common,
+        record.fault_id + (" (injected)" if record.injected else ""),
+        record.device or "node",
+        record.severity.value,
+        since(record.first_ns) or NOTHING,
+        opened,
+        held,
+        str(record.count),
+        record.remedy.value,
+        _boot(story, record),
+        record.source or NOTHING,
+        record.text,
+    )
+
+
+def taint_text(story: Story) -> str:
+    """The effects of our taint: ``NoSchedule``, ``NoSchedule (adopted)``, or "" without one."""
+    return ", ".join(
+        each.taint.effect + (" (adopted)" if each.adopted else "") for each in story.ours
+    )
+
+
+def why_not(story: Story, record: Record | None) -> str:
+    """Why a record never acts; else what is held and why, by the node's condition."""
+    if record is not None and not record.acting:
+        return reason_text(record.why) or "it never acts"
+    return reason_text(story.held.value) if story.held is not None else ""
+
+
+def reason_text(name: str) -> str:
+    """A hold reason and its meaning; one that we do not know as it is."""
+    known = named(name)
+    return f"{name}: {MEANINGS[known].text}" if known else name
+
+
+def _boot(story: Story, record: Record) -> str:
+    if not (record.boot_id and story.boot_id):
+        return "unknown"
+    return "this" if record.boot_id == story.boot_id else "other"
+
+
+def sums_text(sums: Sums) -> str:
+    """The sums in one line."""
+    counts = [
+        f"{sums.verdicts[each]} {each.value}" for each in _WORST_FIRST if each in sums.verdicts
+    ]
+    told = [f"{sums.managed} managed" + (f" ({', '.join(counts)})" if counts else "")]
+    adopted = f" ({sums.adopted} adopted)" if sums.adopted else ""
+    budget = ", no budget" if sums.allowed is None else f" of {sums.allowed} allowed"
+    told.append(f"{sums.tainted} tainted{adopted}{budget}")
+    told.append(f"{sums.corrupt} unreadable ledger{'' if sums.corrupt == 1 else 's'}")
+    if sums.opted_out:
+        left = f" ({sums.opted_out_tainted} tainted)" if sums.opted_out_tainted else ""
+        told.append(f"{sums.opted_out} opted out{left}")
+    if sums.refusal:
+        told.append(f"no more taints now: {sums.refusal}")
+    return "; ".join(told)
+
+
+def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
+    """The stable JSON form (docs/reference/node-json.md) with these nodes of the fleet."""
+    sums = fleet.sums
+    return {
+        "version": VERSION,
+        "time": when(fleet.now_ns),
+        "summary": {
+            "managed": sums.managed,
+            **{each.value: sums.verdicts.get(each, 0) for each in _WORST_FIRST},
+            "tainted": sums.tainted,
+            "adopted": sums.adopted,
+            "allowed": sums.allowed,
+            "refusal": sums.refusal or None,
+            "corrupt": sums.corrupt,
+            "opted_out": sums.opted_out,
+            "opted_out_tainted": sums.opted_out_tainted,
+        },
+        "nodes": [as_json(each) for each in stories],
+    }
