@@ -2,7 +2,7 @@
 
 Invariants:
 - ``parse(render(ledger)) == ledger`` as long as the ledger fits MAX_BYTES; beyond that texts
-  are cut, then the least severe, latest opened records go and ``dropped`` counts them.
+  are cut, then the least severe, latest opened records go and ``dropped`` says how many at least.
 - The order of records, and what of them is shown, does not depend on repeats: a fault that
   repeats changes counts and times, nothing else.
 - ``owned`` lists the taint effects that we put on the node. A taint with our key that is not
@@ -165,7 +165,8 @@ def fitted(ledger: Ledger) -> Ledger:
         if head + sum(sizes) <= MAX_BYTES:
             return replace(ledger, records=records)
     fits = sum(1 for total in accumulate(sizes) if head + total <= MAX_BYTES)
-    dropped = ledger.dropped + len(records) - fits
+    # Those left out before may be the ones that are seen again: the count is the least there are.
+    dropped = max(ledger.dropped, len(records) - fits)
     return replace(ledger, records=records[:fits], dropped=dropped)
 
 

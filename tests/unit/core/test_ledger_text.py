@@ -42,8 +42,8 @@ def test_what_was_written_is_read_again(records: list[Record], tainted: int, rem
     assert parse(render(ledger)) == ledger
 
 
-def test_ledger_is_bounded_and_the_least_severe_go_first() -> None:
-    ledger = Ledger()
+def crowded(ledger: Ledger) -> Ledger:
+    """The ledger with 200 records, more than fit, one in twenty of them fatal."""
     for n in range(200):
         fatal = n % 20 == 0
         ledger = ledger.with_record(
@@ -58,11 +58,20 @@ def test_ledger_is_bounded_and_the_least_severe_go_first() -> None:
                 text="\u202e" * 200,
             )
         )
-    text = render(ledger)
+    return ledger
+
+
+def test_ledger_is_bounded_and_the_least_severe_go_first() -> None:
+    text = render(crowded(Ledger()))
     kept = parse(text)
     assert len(text.encode()) <= MAX_BYTES
     assert kept.dropped == 200 - len(kept.records) > 0
     assert sum(record.severity is Severity.FATAL for record in kept.records) == 10
+
+
+def test_records_that_were_left_out_and_are_seen_again_count_once() -> None:
+    kept = parse(render(crowded(Ledger())))
+    assert parse(render(crowded(kept))) == kept
 
 
 @settings(max_examples=200, deadline=None)
