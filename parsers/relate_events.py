@@ -120,8 +120,9 @@ class Events:
 
 
 def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None:
-    """The remembered fault to which this one belongs: the latest of those that fit best."""
-    best: tuple[int, int] | None = None
+    """The remembered fault to which this one belongs: of those that fit best the worst, and of
+    those the latest. A repair that waits is no cause beside the error that it repairs."""
+    best: tuple[int, int, int] | None = None
     parent = None
     follows_any = fault.fault_id in _FOLLOW_ANY
     wanted = frozenset().union(*_relations(fault.fault_id))
@@ -131,7 +132,7 @@ def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None
             continue
         fit = _fit(fault, seen.fault) or (1 if _told_twice(fault, seen.fault) else 0)
         # what is no part of another event comes first
-        rank = (2 * fit - (seen.root is not None), position)
+        rank = (2 * fit - (seen.root is not None), -seen.fault.severity.rank, position)
         if fit and (best is None or rank > best) and seen.last.near(at, EVENT_S):
             best, parent = rank, seen
     return parent

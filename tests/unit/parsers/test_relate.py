@@ -199,6 +199,13 @@ def test_the_cause_that_the_line_names_outranks_what_is_near() -> None:
     assert unseen.of(Kind.ALONE) == []
 
 
+@pytest.mark.parametrize("lines", [(48, 63, 45), (63, 48, 45)])
+def test_the_worst_of_what_is_near_is_the_cause(lines: tuple[int, ...]) -> None:
+    told = Told(*((second, xid(code)) for second, code in enumerate(lines)))
+
+    assert ("xid/45", "xid/48") in linked(told.of(Kind.CAUSED))
+
+
 def test_what_stands_alone_is_known_when_the_time_is_over() -> None:
     told = Told((0, xid(45)), end=False)
 
