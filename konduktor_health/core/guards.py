@@ -130,13 +130,9 @@ def _before_reset(sighting: Sighting, history: NodeHistory, now_ns: int) -> Judg
     if reset is None or reset.time_ns > now_ns + AHEAD_NS:
         return None  # a reset that is still to come is a slip of the pen
     boot_id = fault.boot_id or history.view.boot_id
-    same_boot = bool(reset.boot_id) and boot_id == reset.boot_id
-    if same_boot and fault.uptime_us is not None and reset.uptime_us is not None:
-        seen = fault.uptime_us <= reset.uptime_us
-    else:
-        seen = fault.time_ns <= reset.log_ns
-    if seen and reset.had(fault.fault_id, fault.device):
+    if reset.knew(fault, boot_id):
         return Judgement(Outcome.DROP, HoldReason.BEFORE_RESET, "seen before the reset")
+    seen = reset.covers(fault, boot_id)
     if seen or sighting.last_ns <= reset.time_ns:
         return Judgement(
             Outcome.SHOW, HoldReason.BEFORE_RESET, "older than the reset, first seen after it"

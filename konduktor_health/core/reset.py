@@ -7,12 +7,27 @@ key goes (adopted ones too), and ``reset-at`` says which faults are history from
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from konduktor_health.core.ledger import CorruptLedger, Ledger, parse
-from konduktor_health.model import Condition, EditKind, EditNode, Keys, NodeEdit, NodeView, Taint
-from konduktor_health.timestamps import parse_rfc3339, rfc3339_micro
+from konduktor_health.model import (
+    Condition,
+    EditKind,
+    EditNode,
+    Fault,
+    Keys,
+    NodeEdit,
+    NodeView,
+    Taint,
+)
+from konduktor_health.timestamps import NS, parse_rfc3339, rfc3339_micro
+
+#: Earlier resets are remembered while the log is read again (6 hours), and an hour longer,
+EARLIER_NS = 7 * 3600 * NS
+#: but no more of them, and with no more faults in all: an annotation is small.
+MOST_EARLIER = 32
+MOST_EARLIER_FAULTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +42,30 @@ class ResetAt:
     uptime_us: int | None = None  # highest that the ledger had counted in ``boot_id``
     log_ns: int = 0  # newest log time that it had counted
     faults: tuple[str, ...] | None = None  # its "fault id|device"; None: not known
+    earlier: tuple[ResetAt, ...] = ()  # resets before this one, newest first
 
-    def had(self, fault_id: str, device: str) -> bool:
-        """The ledger that was removed had a record of it, as far as we know."""
-        return self.faults is None or f"{fault_id}|{device}" in self.faults
+    def covers(self, fault: Fault, boot_id: str) -> bool:
+        """The line is not newer than what the ledger had counted. ``boot_id`` is the line's."""
+        same_boot = bool(self.boot_id) and boot_id == self.boot_id
+        if same_boot and fault.uptime_us is not None and self.uptime_us is not None:
+            return fault.uptime_us <= self.uptime_us
+        return fault.time_ns <= self.log_ns
+
+    def knew(self, fault: Fault, boot_id: str) -> bool:
+        """This line was in a ledger that was reset, now or before, as far as we know."""
+        name = f"{fault.fault_id}|{fault.device}"
+        return any(
+            (each.faults is None or name in each.faults) and each.covers(fault, boot_id)
+            for each in (self, *self.earlier)
+        )
 
 
 def render_reset_at(reset: ResetAt) -> str:
     """The annotation's text."""
+    return json.dumps(_to_json(reset), separators=(",", ":"))
+
+
+def _to_json(reset: ResetAt) -> dict[str, Any]:
     data: dict[str, Any] = {"time": rfc3339_micro(reset.time_ns), "boot": reset.boot_id}
     if reset.uptime_us is not None:
         data["uptime_us"] = reset.uptime_us
@@ -42,7 +73,9 @@ def render_reset_at(reset: ResetAt) -> str:
         data["log"] = reset.log_ns
     if reset.faults is not None:
         data["faults"] = list(reset.faults)
-    return json.dumps(data, separators=(",", ":"))
+    if reset.earlier:
+        data["earlier"] = [_to_json(each) for each in reset.earlier]
+    return data
 
 
 def parse_reset_at(text: str | None) -> ResetAt | None:
@@ -53,16 +86,37 @@ def parse_reset_at(text: str | None) -> ResetAt | None:
         if not text.startswith("{"):
             return ResetAt(parse_rfc3339(text.strip()))
         data = json.loads(text)
-        uptime, faults = data.get("uptime_us"), data.get("faults")
-        return ResetAt(
-            time_ns=parse_rfc3339(data["time"]),
-            boot_id=str(data.get("boot", "")),
-            uptime_us=None if uptime is None else int(uptime),
-            log_ns=int(data.get("log", 0)),
-            faults=tuple(map(str, faults)) if isinstance(faults, list) else None,
-        )
+        earlier = tuple(_from_json(each) for each in data.get("earlier", ())[:MOST_EARLIER])
+        return replace(_from_json(data), earlier=earlier)
     except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _from_json(data: Any) -> ResetAt:
+    uptime, faults = data.get("uptime_us"), data.get("faults")
+    return ResetAt(
+        time_ns=parse_rfc3339(data["time"]),
+        boot_id=str(data.get("boot", "")),
+        uptime_us=None if uptime is None else int(uptime),
+        log_ns=int(data.get("log", 0)),
+        faults=tuple(map(str, faults)) if isinstance(faults, list) else None,
+    )
+
+
+def _still_worth_knowing(before: ResetAt | None, now_ns: int) -> tuple[ResetAt, ...]:
+    """Earlier resets whose lines may be read again."""
+    if before is None:
+        return ()
+    kept: list[ResetAt] = []
+    faults = 0
+    for each in (replace(before, earlier=()), *before.earlier):
+        faults += len(each.faults or ())
+        late = not 0 <= now_ns - each.time_ns <= EARLIER_NS
+        if late or len(kept) == MOST_EARLIER or faults > MOST_EARLIER_FAULTS:
+            break
+        if each.faults != ():
+            kept.append(each)
+    return tuple(kept)
 
 
 def our_taints(view: NodeView, keys: Keys) -> tuple[Taint, ...]:
@@ -97,6 +151,7 @@ def plan_reset(view: NodeView, keys: Keys, now_ns: int) -> EditNode | None:
         max(uptimes, default=None),
         max((record.log_ns for record in ledger.records), default=0),
         tuple(f"{record.fault_id}|{record.device}" for record in ledger.records),
+        _still_worth_knowing(parse_reset_at(view.reset_at), now_ns),
     )
     removed = [f"taint {taint.key}={taint.value}:{taint.effect}" for taint in taints]
     if view.ledger is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from konduktor_health.core.decide import decide
 from konduktor_health.core.ledger import parse
-from konduktor_health.core.reset import parse_reset_at, plan_reset
+from konduktor_health.core.reset import EARLIER_NS, MOST_EARLIER, parse_reset_at, plan_reset
 from konduktor_health.model import EditKind, Hold, HoldReason, NodeView
 from konduktor_health.timestamps import NS
 from tests.support.builders import (
@@ -65,6 +65,59 @@ def test_replayed_ring_after_reset_changes_nothing() -> None:
     plan = decide(snapshot([view], {"gpu-1": [replayed]}), policy(), LATER + 2 * NS)
     assert edits(plan) == []
     assert "gpu-1" in plan.settled
+
+
+def reset_twice() -> NodeView:
+    """Reset at LATER for the first fault, and 60 s later for another one."""
+    other = sighting(
+        fault(
+            "xid/95",
+            uptime_us=1_090_000_000,
+            event_ns=LATER + 30 * NS,
+            time_ns=LATER + 30 * NS,
+            identity="other",
+        )
+    )
+    view = reset(tainted(), LATER)
+    again = decide(snapshot([view], {"gpu-1": [other]}), policy(), LATER + 31 * NS)
+    return reset(after(view, again), LATER + 60 * NS)
+
+
+def test_what_an_earlier_reset_cleared_is_not_shown_after_the_next_one() -> None:
+    view = reset_twice()
+    replayed = sighting(time_ns=LATER + 61 * NS, event_ns=LATER - 50 * NS)
+    plan = decide(snapshot([view], {"gpu-1": [replayed]}), policy(), LATER + 62 * NS)
+    assert edits(plan) == []
+    assert "gpu-1" in plan.settled
+
+
+def test_the_same_fault_between_two_resets_that_is_first_seen_after_both_is_shown() -> None:
+    view = reset_twice()
+    late = sighting(
+        fault(
+            uptime_us=1_080_000_000,
+            event_ns=LATER + 20 * NS,
+            time_ns=LATER + 20 * NS,
+            identity="x",
+        )
+    )
+    plan = decide(snapshot([view], {"gpu-1": [late]}), policy(), LATER + 62 * NS)
+    assert [edit.edit.labels for edit in edits(plan)] == [{KEYS.health: "suspect"}]
+
+
+def test_resets_are_remembered_within_bounds() -> None:
+    view = tainted()
+    for n in range(40):
+        view = reset(view, LATER + n * NS)
+        lines = {"gpu-1": [sighting(fault(uptime_us=2_000_000_000 + n, time_ns=LATER + n * NS))]}
+        view = after(view, decide(snapshot([view], lines), policy(), LATER + n * NS + 1))
+    mark = parse_reset_at(view.reset_at)
+    assert mark is not None
+    assert len(mark.earlier) == MOST_EARLIER
+    assert all(not each.earlier for each in mark.earlier)
+    much_later = parse_reset_at(reset(view, LATER + 40 * NS + EARLIER_NS).reset_at)
+    assert much_later is not None
+    assert much_later.earlier == ()
 
 
 def test_older_than_reset_but_first_seen_after_it_is_shown_as_suspect() -> None:

@@ -89,7 +89,8 @@ def test_what_is_not_version_one_is_corrupt(text: str) -> None:
 
 @given(st.integers(0, 4_000_000_000_000_000).map(lambda us: us * 1000), st.none() | st.integers(0))
 def test_reset_at_round_trips(time_ns: int, uptime: int | None) -> None:
-    mark = ResetAt(time_ns, "boot", uptime)
+    before = ResetAt(time_ns, "boot", uptime, 7, ("xid/79|0000:3b:00",))
+    mark = ResetAt(time_ns, "boot", uptime, 8, (), (before,))
     assert parse_reset_at(render_reset_at(mark)) == mark
 
 
