@@ -451,7 +451,10 @@ def server(*serve: Serve) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 connection, _ = listener.accept()
                 with connection:
-                    connection.recv(65_536)
+                    # all of it: closing with unread bytes would reset the connection
+                    request = connection.recv(65_536)
+                    while request and not request.endswith(b"\r\n\r\n"):
+                        request += connection.recv(65_536)
                     answer(connection)
 
     thread = threading.Thread(target=run, daemon=True)
