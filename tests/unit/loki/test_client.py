@@ -452,9 +452,9 @@ def server(*serve: Serve) -> Iterator[str]:
                 connection, _ = listener.accept()
                 with connection:
                     # all of it: closing with unread bytes would reset the connection
-                    request = connection.recv(65_536)
-                    while request and not request.endswith(b"\r\n\r\n"):
-                        request += connection.recv(65_536)
+                    request = b""
+                    while not request.endswith(b"\r\n\r\n") and (more := connection.recv(65_536)):
+                        request += more
                     answer(connection)
 
     thread = threading.Thread(target=run, daemon=True)
