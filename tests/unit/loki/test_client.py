@@ -451,10 +451,7 @@ def server(*serve: Serve) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 connection, _ = listener.accept()
                 with connection:
-                    # all of it: closing with unread bytes would reset the connection
-                    request = b""
-                    while not request.endswith(b"\r\n\r\n") and (more := connection.recv(65_536)):
-                        request += more
+                    read_request(connection)
                     answer(connection)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -464,6 +461,16 @@ def server(*serve: Serve) -> Iterator[str]:
     finally:
         thread.join(5)
         listener.close()
+
+
+def read_request(connection: socket.socket) -> None:
+    """All of a request: closing with unread bytes would reset the connection."""
+    with connection.makefile("rb") as stream:
+        length = 0
+        while (line := stream.readline().strip().lower()) != b"":
+            if line.startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        stream.read(length)
 
 
 def drip(head: bytes) -> Serve:
