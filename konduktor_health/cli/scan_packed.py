@@ -115,6 +115,7 @@ class _Unpacked(io.RawIOBase):
         """It is for reading."""
         return True
 
+    # The stubs want any writable buffer; a BufferedReader gives a memoryview: no more is needed.
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer, 0 at the end. Raises EOFError where the file is cut."""
         while True:

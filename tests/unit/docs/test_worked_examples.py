@@ -114,6 +114,18 @@ def test_reset_then_a_late_line() -> None:
     assert is_tainted(step(view, seen(NOW + 12 * MINUTE), now_ns=NOW + 12 * MINUTE)[0])
 
 
+def test_a_second_reset_then_a_new_leader() -> None:
+    first = reset(tainted(), NOW + MINUTE)
+    other, _ = step(first, seen(NOW + 8 * MINUTE, "xid/95"), now_ns=NOW + 8 * MINUTE)
+    view = reset(other, NOW + 10 * MINUTE)
+    late = NOW + 11 * MINUTE
+    dropped, holds = step(view, seen(NOW - 10 * NS), now_ns=late)
+    assert (dropped.ledger, holds) == (None, {HoldReason.BEFORE_RESET})
+    shown, holds = step(view, seen(NOW + 200 * NS), now_ns=late)
+    assert shown.ledger is not None
+    assert (is_tainted(shown), holds) == (False, {HoldReason.BEFORE_RESET})
+
+
 def test_reboot_then_a_replayed_ring() -> None:
     rebooted = node(boot_id=OTHER_BOOT)
     times = {"boot_changed_ns": {"gpu-1": NOW}, "boot_noticed_ns": {"gpu-1": NOW + MINUTE}}
@@ -152,6 +164,7 @@ def test_every_field_of_the_ledger_and_of_reset_at_is_documented() -> None:
         records=(open_record(seen(injected=True), BOOT, acting=False, why="x"),),
     )  # fmt: skip
     written = json.loads(render(ledger))
-    mark = json.loads(render_reset_at(ResetAt(NOW, BOOT, 1, NOW, ("xid/79|",))))
+    reset_at = ResetAt(NOW, BOOT, 1, NOW, ("xid/79|",))
+    mark = json.loads(render_reset_at(replace(reset_at, earlier=(reset_at,))))
     for field in [*written, *written["records"][0], *mark]:
         assert f"`{field}`" in page, field

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -196,10 +196,9 @@ def test_decoders_change_before_what_is_read_does(monkeypatch: pytest.MonkeyPatc
     order: list[str] = []
 
     class Source(LokiSource):
-        def ask_for(self, literals: object) -> None:
-            if hasattr(self, "_selector"):
-                order.append("source")
-            super().ask_for(literals)  # type: ignore[arg-type]
+        def ask_for(self, literals: Sequence[str]) -> None:
+            order.append("source")
+            super().ask_for(literals)
 
     settings = Settings()
     client = LokiClient(settings.loki, clock=SystemClock(), stop=threading.Event())
@@ -207,6 +206,7 @@ def test_decoders_change_before_what_is_read_does(monkeypatch: pytest.MonkeyPatc
     source = Source(
         client, one, settings.reading, clock=FakeClock(0), literals=("a",), unwrap=unwrap
     )
+    order.clear()  # a source asks for its first literals when it is made
     world = World()
     monkeypatch.setattr(Observer, "use", lambda _self, _read: order.append("observer"))
     _use(settings, world.loop, [source], tables.recorded())
