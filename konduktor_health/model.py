@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from konduktor_health.selector import Selector
+from konduktor_health.treatment import DEFAULT_RULES, Effect, Repair, Rule
 from parsers.fault import Fault, Remedy, Severity, Trust
 
 __all__ = [
+    "DEFAULT_POOL",
     "Action",
     "Condition",
     "EditKind",
@@ -25,17 +28,25 @@ __all__ = [
     "Keys",
     "NodeEdit",
     "NodeView",
+    "Pauses",
     "Plan",
     "Policy",
+    "Pool",
+    "PoolCounts",
+    "ProbeResult",
+    "ProbeStatus",
     "PublishEvent",
     "Remedy",
+    "RepairSeen",
     "SetCondition",
     "Severity",
     "Sighting",
     "Snapshot",
     "Taint",
+    "Tombstone",
     "Trust",
     "Verdict",
+    "Window",
 ]
 
 
@@ -66,6 +77,17 @@ class HoldReason(Enum):
     NEVER_ACTS = "EvidenceNeverActs"  # pod lines, observe-only sources
     LEDGER_CORRUPT = "LedgerCorrupt"  # nothing clears until a person has looked
     REPEAT = "RepeatDeferred"  # a known record's repeat waits for its write interval
+    BELOW_REPEAT = "BelowRepeatThreshold"  # not seen often enough yet to act
+    BY_POLICY = "ObservedByPolicy"  # a rule of the policy file observes it
+    OPERATOR = "HeldByOperator"  # `hold NODE`
+    MAINTENANCE = "Maintenance"  # `maintenance start`, or a declared window
+    START_UP = "StartUpGrace"  # a new node, or one that has just booted
+    DRIVER_UPGRADE = "DriverUpgrade"  # the GPU operator is at it
+    SCALE_DOWN = "ScaleDown"  # an autoscaler is removing the node
+    CORDONED = "CordonedByOthers"
+    UNOBSERVED = "Unobserved"  # no data: nothing heals, nothing is accused
+    RETURNED = "ReturnedNode"  # this machine was deleted with open records and came back
+    SECONDARY = "FollowsAnotherFault"  # sympathetic: attached to its root
 
 
 class InjectionMode(Enum):
@@ -122,6 +144,16 @@ class Keys:
         """Label; "false" opts the node out."""
         return f"{self.prefix}/managed"
 
+    @property
+    def hold(self) -> str:
+        """Annotation: an operator wants nothing to change until then (``core.declared``)."""
+        return f"{self.prefix}/hold"
+
+    @property
+    def maintenance(self) -> str:
+        """Annotation: maintenance was declared (``core.declared``)."""
+        return f"{self.prefix}/maintenance"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -153,6 +185,10 @@ class NodeView:
     ledger_corrupt: bool = False  # a damaged ledger is kept in an annotation of its own
     reset_at: str | None = None  # raw annotation
     condition: Condition | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # sorted; the pairs are shared between nodes
+    hold: str | None = None  # raw annotation
+    maintenance: str | None = None  # raw annotation
+    ready: bool = True  # the kubelet's Ready condition is True, or not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +209,8 @@ class EditKind(Enum):
 
     TAINT = "taint"  # taint, ledger and label in one patch
     RECORD = "record"  # ledger and label only
+    CLEAR = "clear"  # our taint goes: proven well, or the effect became weaker
+    DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
 
 
@@ -244,6 +282,111 @@ class Sighting:
     last_ns: int  # event time of the newest
     count: int  # distinct identities (N for "repeated N times")
     acting: bool = True  # False: too old to act (first look-back); visible only
+    # (event time, owner) of the first line of each episode, oldest first, at most MAX_EPISODES
+    episodes: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepairSeen:
+    """The kernel of a node said that something was repaired, or ended. Never from a program's or
+    a pod's line (``parsers.proofs``). A boot is seen by the Node's boot id instead."""
+
+    kind: Repair
+    device: str  # "" is the whole node
+    event_ns: int
+    boot_id: str = ""  # of the line; "" when it does not tell
+    ends: tuple[str, ...] = ()  # END: the fault ids of which this is the end
+    place: tuple[tuple[str, str], ...] = ()  # details that the ended fault has to share
+
+
+class ProbeStatus(Enum):
+    """What a check on a node came to. Only PASS proves anything."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    ABORT = "abort"
+    SKIP = "skip"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One result of one check, as the core takes it (``ports.Probes``)."""
+
+    check: str  # "pcie-bandwidth"
+    tier: str  # boot, light, invasive
+    status: ProbeStatus
+    time_ns: int  # when the check ended, Unix ns
+    device: str = ""  # "" is the whole node
+    under_load: bool = False
+    boot_id: str = ""
+    fake: bool = False  # of a fake backend: proves nothing
+    run_id: str = ""  # names the run, so that it counts once
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A node that was deleted with open records, kept by its system UUID for 30 days."""
+
+    node: str
+    uid: str
+    deleted_ns: int
+    faults: tuple[str, ...]  # "fault id|device", worst first
+
+
+DEFAULT_POOL = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Nodes that share a budget. The first pool that takes a node has it; what none takes is in
+    the pool ``default``, whose numbers are those of the settings."""
+
+    name: str
+    nodes: Selector | None = None  # None with ``label``: every node that has the label
+    label: str = ""  # each value of this label is a pool of its own: NAME/VALUE
+    percent: float = 10.0  # rounded up: one node may always be tainted
+    max_nodes: int = 20
+    rate_per_minute: int = 10
+    count_unready: bool = False  # nodes that are not Ready take from the budget too,
+    count_cordoned: bool = False  # and those that others have cordoned
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCounts:
+    """A pool as it is. Each node counts once in ``unavailable``."""
+
+    managed: int = 0
+    tainted: int = 0  # with our key, adopted ones included
+    taint_times_ns: tuple[int, ...] = ()  # when we tainted, within the last minute
+    unavailable: int = 0  # not tainted by us: in repair, and unready or cordoned where counted
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A declared maintenance window of the policy file, [start, end), Unix ns."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    nodes: Selector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """When a node is left alone, outside the budget (docs/concepts/safety.md 4). Seconds."""
+
+    start_up_s: float = 300.0  # after the Node object was made
+    after_boot_s: float = 0.0  # after a new boot was noticed
+    driver_upgrade_label: str = "nvidia.com/gpu-driver-upgrade-state"
+    # its values that mean: nobody is at work (GPU operator, upgrade controller)
+    driver_idle: tuple[str, ...] = ("", "upgrade-done", "upgrade-required", "upgrade-failed")
+    deletion_taints: tuple[str, ...] = (
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+    )
+    foreign_cordon: bool = False  # True: a node that somebody cordoned is left alone
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +407,31 @@ class Policy:
     observe: Mapping[str, str] = field(default_factory=dict)
     repeat_write_interval_s: float = 300.0
     reboot_doubt_s: float = 3600.0  # lines without uptime and boot id after a reboot or reset
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    pools: tuple[Pool, ...] = ()  # before the pool ``default``
+    pauses: Pauses = field(default_factory=Pauses)
+    surge_quiet_s: float = 1800.0  # a surge is over after so long without another node
+    held_effect: Effect | None = None  # what a fatal node gets that the budget holds
+    domains: tuple[str, ...] = (  # labels whose nodes share a fabric, a rack or a switch
+        "nvidia.com/gpu.clique",
+        "topology.kubernetes.io/rack",
+        "network.topology.nvidia.com/leaf",
+    )
+    autopilot_labels: bool = False  # autopilot.ibm.com/gpuhealth beside our own label
+    history_s: float = 30 * 86_400.0  # what was cleared is remembered so long
+    # a fault that returns has to be quiet for twice as long each time, at most this long
+    hold_down_max_s: float = 86_400.0
+    unobserved_after_s: float = 900.0  # no line and no heartbeat for so long
+    unobserved_percent: float = 5.0  # told on the Nodes while it is at most this share of a pool
+
+    def default_pool(self) -> Pool:
+        """The pool of what no other pool takes."""
+        return Pool(
+            DEFAULT_POOL,
+            percent=self.budget_percent,
+            max_nodes=self.budget_max_nodes,
+            rate_per_minute=self.rate_per_minute,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +443,17 @@ class FleetView:
     taint_times_ns: tuple[int, ...] = ()  # when we tainted, within the last minute
     # per fault id: (node, event time) of fatal sightings within the surge window
     fatal_sightings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # per pool name; empty: there is one pool, and the counts above are its own
+    pools: Mapping[str, PoolCounts] = field(default_factory=dict)
+    # surges that were found before and are not over: fault id -> last news, ns
+    surges: Mapping[str, int] = field(default_factory=dict)
+    released: frozenset[str] = frozenset()  # fault ids that an operator let act (`resume`)
+
+    def pool(self, name: str) -> PoolCounts:
+        """The counts of a pool."""
+        if not self.pools:
+            return PoolCounts(self.managed, self.tainted, self.taint_times_ns)
+        return self.pools.get(name, PoolCounts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +467,14 @@ class Snapshot:
     boot_changed_ns: Mapping[str, int] = field(default_factory=dict)
     # and when the new one was noticed; the reboot lies between the two
     boot_noticed_ns: Mapping[str, int] = field(default_factory=dict)
+    repairs: Mapping[str, tuple[RepairSeen, ...]] = field(default_factory=dict)
+    probes: Mapping[str, tuple[ProbeResult, ...]] = field(default_factory=dict)
+    agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
+    # since when a node's log has been read without a gap and has said anything at all; a node
+    # that is not here is not observed now
+    observed_from_ns: Mapping[str, int] = field(default_factory=dict)
+    # not observed for long, and few enough of their pool to say so on the Node
+    unobserved: frozenset[str] = frozenset()
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)  # by system UUID
+    # tainted degraded nodes that may be displaced, by pool: weakest proof first
+    displaceable: Mapping[str, tuple[NodeView, ...]] = field(default_factory=dict)

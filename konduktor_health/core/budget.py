@@ -7,9 +7,10 @@ They never block clearing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from konduktor_health.model import FleetView, HoldReason, Policy
+from konduktor_health.core.pools import pool_of
+from konduktor_health.model import FleetView, HoldReason, NodeView, Policy, Pool
 from konduktor_health.timestamps import NS
 
 
@@ -21,6 +22,7 @@ class Allowance:
     limit: int  # nodes that may carry our taint
     tainted: int
     recent_ns: list[int]  # when we tainted within the last minute, oldest first
+    rate: int  # taints a minute; 0: no limit
 
     def refusal(self) -> tuple[HoldReason, str, int | None] | None:
         """Why one more taint may not be: reason, sentence, when to look again (ns)."""
@@ -30,7 +32,7 @@ class Allowance:
                 f"budget exhausted: {self.tainted} nodes are tainted, {self.limit} may be",
                 None,
             )
-        rate = self.policy.rate_per_minute
+        rate = self.rate
         if rate and len(self.recent_ns) >= rate:
             return (
                 HoldReason.RATE,
@@ -45,17 +47,38 @@ class Allowance:
         self.recent_ns.append(now_ns)
 
 
-def allowance(fleet: FleetView, policy: Policy, now_ns: int) -> Allowance:
-    """What may be spent, given how the fleet is now."""
-    share = _share(fleet.managed, policy.budget_percent)
+def allowance(fleet: FleetView, policy: Policy, now_ns: int, pool: Pool | None = None) -> Allowance:
+    """What may be spent in a pool, given how the fleet is now; default: the pool ``default``."""
+    pool = pool or policy.default_pool()
+    counts = fleet.pool(pool.name)
+    share = _share(counts.managed, pool.percent)
     # a time to come is of a clock that was set back since; it must not stop us until then
-    recent = sorted(time for time in fleet.taint_times_ns if now_ns - 60 * NS < time <= now_ns)
+    recent = sorted(time for time in counts.taint_times_ns if now_ns - 60 * NS < time <= now_ns)
     return Allowance(
         policy=policy,
-        limit=min(share, policy.budget_max_nodes),
-        tainted=fleet.tainted,
+        limit=min(share, pool.max_nodes),
+        tainted=counts.tainted + counts.unavailable,
         recent_ns=recent,
+        rate=pool.rate_per_minute,
     )
+
+
+@dataclass(slots=True)
+class Budgets:
+    """The allowances of all pools within one Plan."""
+
+    fleet: FleetView
+    policy: Policy
+    now_ns: int
+    by_pool: dict[str, Allowance] = field(default_factory=dict)
+
+    def of(self, view: NodeView) -> Allowance:
+        """What may be spent in the node's pool."""
+        pool = pool_of(view, self.policy)
+        known = self.by_pool.get(pool.name)
+        if known is None:
+            known = self.by_pool[pool.name] = allowance(self.fleet, self.policy, self.now_ns, pool)
+        return known
 
 
 def surges(fleet: FleetView, policy: Policy, now_ns: int) -> frozenset[str]:

@@ -166,6 +166,9 @@ def _basis(view: NodeView) -> tuple[object, ...]:
         view.ledger,
         view.reset_at,
         view.condition,
+        view.hold,
+        view.maintenance,
+        view.unschedulable,
     )
 
 

@@ -21,6 +21,9 @@ _MAX_NAME = 253
 _MAX_ALIASES = 16
 _MAX_ANNOTATION = 64 * 1024  # ours are at most 16 KiB; a cut one counts as damaged
 _MAX_TEXT = 1024
+_MAX_LABEL = 400  # a key of 253 + 1 + 63 characters
+_MAX_LABELS = 256
+_MAX_PAIRS = 200_000
 _TERM = re.compile(r"(?P<not>!)?(?P<key>[\w./-]+)(?:\s*(?P<op>==|!=|=)\s*(?P<value>[\w.-]*))?")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -62,6 +65,7 @@ class NodeDecoder:
         self._keys = keys
         self._tests = parse_selector(selector)
         self._gpu_resource = gpu_resource
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
         self.undecodable = 0
 
     def view(self, raw: object) -> NodeView | None:
@@ -96,7 +100,22 @@ class NodeDecoder:
             ledger_corrupt=self._keys.ledger_corrupt in annotations,
             reset_at=_text_or_none(annotations.get(self._keys.reset_at)),
             condition=_condition(status.get("conditions"), self._keys.condition),
+            labels=self._labels(labels),
+            hold=_text_or_none(annotations.get(self._keys.hold)),
+            maintenance=_text_or_none(annotations.get(self._keys.maintenance)),
+            ready=_ready(status.get("conditions")),
         )
+
+    def _labels(self, labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Sorted pairs. Nodes of a pool have most labels in common: a pair is kept once."""
+        pairs = sorted(
+            (key, value)
+            for key, value in labels.items()
+            if isinstance(value, str) and len(key) <= _MAX_LABEL and len(value) <= _MAX_LABEL
+        )
+        if len(self._pairs) > _MAX_PAIRS:
+            self._pairs = {}  # values that are gone; what is in use stays shared in the views
+        return tuple(self._pairs.setdefault(pair, pair) for pair in pairs[:_MAX_LABELS])
 
 
 def taints_of(raw: object) -> tuple[Taint, ...]:
@@ -208,6 +227,12 @@ def _aliases(name: str, addresses: object, provider_id: object) -> tuple[str, ..
     ]
     found.append(_word(provider_id).rsplit("/", 1)[-1])
     return tuple(dict.fromkeys(a for a in found if a and a != name))[:_MAX_ALIASES]
+
+
+def _ready(conditions: object) -> bool:
+    """Whether the kubelet says so; a Node without the condition is not called unready."""
+    ready = [each for each in _maps(conditions) if each.get("type") == "Ready"]
+    return all(each.get("status") == "True" for each in ready)
 
 
 def _condition(conditions: object, kind: str) -> Condition | None:

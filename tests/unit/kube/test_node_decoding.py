@@ -39,7 +39,12 @@ def test_everything_that_we_use_is_picked() -> None:
             "resourceVersion": "42",
             "creationTimestamp": "2026-01-02T03:04:05Z",
             "labels": {"nvidia.com/gpu.present": "true", KEYS.managed: "yes", KEYS.health: "f"},
-            "annotations": {KEYS.ledger: "{}", KEYS.reset_at: "x"},
+            "annotations": {
+                KEYS.ledger: "{}",
+                KEYS.reset_at: "x",
+                KEYS.hold: "h",
+                KEYS.maintenance: "m",
+            },
         },
         "spec": {
             "taints": [
@@ -59,7 +64,7 @@ def test_everything_that_we_use_is_picked() -> None:
                 {"type": "Other", "address": "unused"},
             ],
             "conditions": [
-                {"type": "Ready", "status": "True"},
+                {"type": "Ready", "status": "Unknown"},
                 {"type": KEYS.condition, "status": "False", "reason": "R", "message": "a\x1bb"},
             ],
         },
@@ -81,6 +86,10 @@ def test_everything_that_we_use_is_picked() -> None:
         ledger="{}",
         reset_at="x",
         condition=Condition("False", "R", "a b"),
+        labels=(("nvidia.com/gpu.present", "true"), (KEYS.health, "f"), (KEYS.managed, "yes")),
+        hold="h",
+        maintenance="m",
+        ready=False,
     )
 
 

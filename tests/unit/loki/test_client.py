@@ -220,7 +220,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"body": requests.ReadTimeout("slow")}, "in time"),
     ({"body": b"no gzip", "headers": {"Content-Encoding": "gzip"}}, "no answer"),
     ({"body": b"x", "headers": {"Content-Encoding": "br"}}, "br"),
-    ({"body": gzip.compress(b"x" * 999)[:-9], "headers": {"Content-Encoding": "gzip"}}, "middle"),
+    (
+        {"body": gzip.compress(b"x" * 999, mtime=0)[:-9], "headers": {"Content-Encoding": "gzip"}},
+        "middle",
+    ),
 ]
 
 
