@@ -61,6 +61,38 @@ MEANINGS: Mapping[HoldReason, Meaning] = {
         "only counts have changed; they wait for their interval",
         "after policy.repeat_write_interval_s",
     ),
+    HoldReason.BELOW_REPEAT: Meaning(
+        "the policy wants the fault to be seen more often before it acts",
+        "with another episode within the rule's window",
+    ),
+    HoldReason.BY_POLICY: Meaning(
+        "a rule of the policy observes this fault", "never for this rule"
+    ),
+    HoldReason.OPERATOR: Meaning(
+        "an operator holds the node (hold NODE)", "at the time given, or release NODE"
+    ),
+    HoldReason.MAINTENANCE: Meaning(
+        "maintenance was declared for the node", "at its end, or maintenance end NODE"
+    ),
+    HoldReason.START_UP: Meaning("the node is new, or has just booted", "when the grace is over"),
+    HoldReason.DRIVER_UPGRADE: Meaning(
+        "the GPU operator upgrades the driver of the node", "when its label says that it is done"
+    ),
+    HoldReason.SCALE_DOWN: Meaning("an autoscaler removes the node", "when its taint goes"),
+    HoldReason.CORDONED: Meaning(
+        "somebody else has cordoned the node, and the policy leaves such nodes alone",
+        "when it is uncordoned",
+    ),
+    HoldReason.UNOBSERVED: Meaning(
+        "nothing was heard of the node: no data heals nothing and accuses nobody",
+        "when its log is read again",
+    ),
+    HoldReason.RETURNED: Meaning(
+        "this machine was deleted with open records and came back", "with newer evidence, or reset"
+    ),
+    HoldReason.SECONDARY: Meaning(
+        "the fault follows another one of the node, which decides", "with the other fault"
+    ),
 }
 
 
