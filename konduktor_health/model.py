@@ -212,6 +212,7 @@ class EditKind(Enum):
     CLEAR = "clear"  # our taint goes: proven well, or the effect became weaker
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
+    DECLARE = "declare"  # operator's hold or maintenance
 
 
 @dataclass(frozen=True, slots=True)
