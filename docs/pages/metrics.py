@@ -19,7 +19,7 @@ _LABELS = {
     "severity": ", ".join(code(each.value) for each in Severity),
     "source": "name of a log source in the settings",
     "kind": ", ".join(code(each.value) for each in EditKind)
-    + " (`reset` is done by the command, so it is never counted by the controller)",
+    + " (`reset` and `declare` are done by commands, so they are never counted by the controller)",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "outcome": "`ok`, `failed`",

@@ -25,6 +25,12 @@ STATUS = ("status",)
 EXPLAIN = ("explain", "gpu-z")
 RESET = ("reset", "gpu-z")
 RESET_ALL = ("reset", "--all")
+ORDERS = (
+    ("hold", "gpu-z", "--until", "1h"),
+    ("taint", "gpu-z", "--reason", "fan"),
+    ("release", "-l", "!rack"),
+    ("maintenance", "start", "gpu-z"),
+)
 INJECT = ("inject", "--node", "gpu-z", "--yes")
 LIST = ("uninstall", "--dry-run")
 UNINSTALL = ("uninstall", "--yes")
@@ -158,11 +164,16 @@ def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: lis
     assert injected.returncode == 3, injected.stderr  # got as far as the kubelet
     assert "127.0.0.1" in injected.stderr
     assert "403" not in injected.stderr
+    for order in ORDERS:
+        done = scene.run(*order)
+        assert done.returncode == 0, done.stderr
+        assert "not published" not in done.stdout + done.stderr
     done = scene.run(*RESET)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not published" not in done.stdout + done.stderr
     assert not scene.tainted("gpu-z")
-    assert scene.reasons("gpu-z") == ["Reset"]
+    told = scene.reasons("gpu-z")
+    assert sorted(told) == ["Held", "MaintenanceStarted", "Released", "Reset", "TaintedByOperator"]
     done = scene.run(*UNINSTALL)
     assert done.returncode == 0, done.stderr
     assert scene.condition("gpu-z") == ""

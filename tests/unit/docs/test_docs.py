@@ -25,6 +25,7 @@ from konduktor_health.adapters.loki import build_specs
 from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
 from konduktor_health.core.decide import EFFECT
+from konduktor_health.core.operator import OPERATOR_TAINT, OperatorEvent
 from konduktor_health.model import HoldReason, Keys, Verdict
 from konduktor_health.runtime.metrics import NAMESPACE, Metrics
 from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
@@ -169,9 +170,15 @@ def test_every_condition_and_event_reason_is_documented() -> None:
         assert f"`{hold.value}`" in page
 
 
+def test_every_event_of_an_operators_command_is_documented() -> None:
+    for event in OperatorEvent:
+        assert f"`{event.value}`" in reference("events-and-conditions.md"), event
+
+
 def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
+    names += [keys.hold, keys.maintenance, OPERATOR_TAINT]
     names += [f"{keys.ledger}-corrupt", f"true:{EFFECT}", EVENT_NAMESPACE]
     for name in names:
         assert f"`{name}`" in page, name
