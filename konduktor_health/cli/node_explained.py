@@ -31,7 +31,7 @@ from konduktor_health.cli.times import age, when
 from konduktor_health.clock import SystemClock
 from konduktor_health.core.declared import describe_declared
 from konduktor_health.core.ledger import Record
-from konduktor_health.core.operator import is_operators
+from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.errors import NotFound, excerpt
 from konduktor_health.model import Taint

@@ -11,7 +11,7 @@ from konduktor_health.cli.node_missing import missing
 from konduktor_health.cli.node_story import Declaration, OurTaint, Story
 from konduktor_health.cli.times import when
 from konduktor_health.core.ledger import Ledger, Record
-from konduktor_health.core.operator import is_operators
+from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.model import Taint
 

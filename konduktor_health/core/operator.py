@@ -7,9 +7,6 @@ Invariants:
 - Of taints only those with our key are touched, and of these only what the ledger says is ours:
   adopted ones stay. Only our own annotations and our health label are written.
 - Planning again for what came of a plan gives None.
-- The operator's own record is one like any other, of the fault OPERATOR_TAINT on the node itself.
-  What it asks for is in its identity (``asked_effect``): an effect weaker or stronger than that of
-  the policy's rule is the operator's choice.
 """
 
 from __future__ import annotations
@@ -19,15 +16,23 @@ from dataclasses import replace
 from enum import Enum
 
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.decide import verdict_of
 from konduktor_health.core.declared import (
     Declared,
     describe_declared,
     parse_declared,
     render_declared,
 )
-from konduktor_health.core.ledger import TEXT_LIMIT, Ledger, Record, fitted, render
+from konduktor_health.core.effects import standing
+from konduktor_health.core.ledger import fitted, render
+from konduktor_health.core.operators_record import (
+    KEY,
+    asked_effect,
+    is_operators,
+    operators_record,
+)
+from konduktor_health.core.record import TEXT_LIMIT, Ledger, Record
 from konduktor_health.core.reset import our_taints
+from konduktor_health.core.verdict import verdict_of
 from konduktor_health.core.wording import describe
 from konduktor_health.errors import HealthError
 from konduktor_health.model import (
@@ -36,17 +41,12 @@ from konduktor_health.model import (
     Keys,
     NodeEdit,
     NodeView,
-    Remedy,
-    Severity,
     Taint,
-    Trust,
     Verdict,
 )
 from konduktor_health.treatment import Effect
 from parsers.printable import printable
 
-OPERATOR_TAINT = "operator/taint"
-SOURCE = "operator"
 _DAMAGED_LIMIT = 4096  # characters of a damaged ledger that are kept (docs/reference/keys.md)
 _RANKS = {effect.value: effect.rank for effect in Effect}
 
@@ -59,19 +59,6 @@ class OperatorEvent(Enum):
     TAINTED = "TaintedByOperator"
     MAINTENANCE_STARTED = "MaintenanceStarted"
     MAINTENANCE_ENDED = "MaintenanceEnded"
-
-
-def is_operators(record: Record) -> bool:
-    """The record is an operator's word, not a fault that was seen."""
-    return record.fault_id.startswith("operator/")
-
-
-def asked_effect(record: Record) -> Effect | None:
-    """The effect that the operator asked for; None for any other record."""
-    if record.fault_id != OPERATOR_TAINT:
-        return None
-    name = record.identity.partition(":")[2]
-    return next((effect for effect in Effect if effect.value == name), None)
 
 
 def plan_hold(view: NodeView, keys: Keys, hold: Declared, now_ns: int) -> EditNode | None:
@@ -119,36 +106,24 @@ def plan_taint(
     effect will do. Raises HealthError when the ledger has no room for the record.
     """
     before, corrupt = read_ledger(view)
-    own = before.record(("", OPERATOR_TAINT))
+    own = before.record(KEY)
     text = printable(reason, TEXT_LIMIT)
-    present = {taint.effect for taint in our_taints(view, keys)}
-    ours = set(before.owned) & present
+    now = standing(view, before, keys)
+    ours = set(now.owned)
     wanted = any(_may_want(record) for record in before.records)
     kept = ours if wanted else ours & {effect.value}
-    enough = any(_rank(each) >= effect.rank for each in kept | (present - ours))
+    enough = any(_rank(each) >= effect.rank for each in kept | now.adopted)
     add = () if enough else (Taint(keys.taint, "true", effect.value),)
     gone = ours - kept if enough else ours
     if own and own.text == text and asked_effect(own) is effect and not (add or gone):
         return None
-    record = Record(
-        device="",
-        fault_id=OPERATOR_TAINT,
-        severity=Severity.FATAL,
-        remedy=Remedy.INSPECT,
-        first_ns=own.first_ns if own else now_ns,
-        last_ns=now_ns,
-        count=1,
-        boot_id=view.boot_id,
-        identity=f"{SOURCE}:{effect.value}",
-        trust=Trust.KERNEL,
-        source=SOURCE,
-        text=text,
-    )
+    first_ns = own.first_ns if own else now_ns
+    record = operators_record(text, effect, view.boot_id, first_ns, now_ns)
     after = _as_written(before, view, now_ns).with_record(record)
     owned = {effect.value} if add else ours - gone
     after = replace(after, owned=tuple(sorted(owned)))
     if add:
-        after = replace(after, tainted_ns=now_ns, removed_ns=0)
+        after = replace(after, tainted_ns=now_ns, removed_ns=0, soft=False)
     if fitted(after).record(record.key) is None:
         raise HealthError("the ledger is full: there is no room for another record")
     annotations: dict[str, str | None] = {keys.ledger: render(after)}
@@ -189,7 +164,7 @@ def plan_release(view: NodeView, keys: Keys, now_ns: int) -> EditNode | None:
         after, gone = _without_operators(before, view, keys, now_ns)
         annotations[keys.ledger] = None if _is_empty(after) else render(after)
         tainted = len(our_taints(view, keys)) > len(gone)
-        verdict = verdict_of(after, tainted, None)
+        verdict = verdict_of(after, tainted, None, view.boot_id)
         labels[keys.health] = None if verdict is Verdict.HEALTHY else verdict.value
         done += [f"cleared {record.fault_id} ({record.text})" for record in own]
         done += [f"removed taint {each.key}={each.value}:{each.effect}" for each in gone]
@@ -215,7 +190,7 @@ def _without_operators(
     gone = () if stays else _ours_with(view, keys, before.owned)
     after = replace(_as_written(before, view, now_ns), records=rest)
     if not stays:
-        after = replace(after, owned=(), tainted_ns=0)
+        after = replace(after, owned=(), tainted_ns=0, soft=False)
     return (after if rest else replace(after, removed_ns=0)), gone
 
 
@@ -246,10 +221,9 @@ def _is_empty(ledger: Ledger) -> bool:
 
 
 def _may_want(record: Record) -> bool:
-    """Another record that may want our taint. Whether it does is the policy's, and the
-    controller's, to say: a taint that it does not want is taken away by its next decision."""
-    doubtful = record.severity in (Severity.FATAL, Severity.DEGRADED)
-    return record.acting and doubtful and not is_operators(record)
+    """Another record that may want our taint. Which effect it wants is the policy's, and the
+    controller's, to say: a taint that is stronger is lowered by its next decision."""
+    return record.asks and record.effect != Effect.LABEL.value and not is_operators(record)
 
 
 def _ours_with(view: NodeView, keys: Keys, effects: Iterable[str]) -> tuple[Taint, ...]:

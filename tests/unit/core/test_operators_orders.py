@@ -15,17 +15,15 @@ from konduktor_health.core.decide import decide
 from konduktor_health.core.declared import Declared, describe_declared, parse_declared
 from konduktor_health.core.ledger import MAX_BYTES, Ledger, parse, render
 from konduktor_health.core.operator import (
-    OPERATOR_TAINT,
-    asked_effect,
     plan_hold,
     plan_maintenance,
     plan_release,
     plan_taint,
 )
+from konduktor_health.core.operators_record import OPERATOR_TAINT, asked_effect
 from konduktor_health.errors import HealthError
 from konduktor_health.model import (
     EditKind,
-    EditNode,
     Hold,
     NodeEdit,
     NodeView,
@@ -194,16 +192,27 @@ def test_a_ledger_without_room_is_not_cut_for_it() -> None:
 # ---------------------------------------------------------------- the controller agrees
 
 
-@pytest.mark.parametrize("effect", [Effect.NO_SCHEDULE, Effect.NO_EXECUTE])
-def test_a_running_controller_adds_condition_and_event_and_then_rests(effect: Effect) -> None:
+def rested(view: NodeView, now_ns: int) -> NodeView:
+    """The node once a controller without a budget left has nothing more to do about it."""
+    for cycle in range(5):
+        plan = decide(snapshot([view], tainted=100), policy(), now_ns + cycle * NS)
+        if not [each for each in plan.actions if not isinstance(each, Hold)]:
+            return view
+        view = after(view, plan)
+    raise AssertionError("it does not come to rest")
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_a_running_controller_keeps_the_taint_and_shows_it(effect: Effect) -> None:
     view = taint(node(), effect=effect)
-    plan = decide(snapshot([view], tainted=100), policy(), NOW + NS)
-    assert not [each for each in plan.actions if isinstance(each, EditNode | Hold)]
-    shown = after(view, plan)
-    assert shown.condition is not None
-    assert "operator/taint on the node" in shown.condition.message
-    assert shown.condition.message.endswith("fan")
-    assert decide(snapshot([shown], tainted=100), policy(), NOW + HOUR).actions == ()
+    done = rested(view, NOW + NS)
+    assert (done.taints, done.health_label) == ((ours(effect.value),), "faulty")
+    assert ledger(done).owned == (effect.value,)
+    assert done.condition is not None
+    assert "operator/taint on the node" in done.condition.message
+    assert done.condition.message.endswith("fan")
+    assert plan_taint(done, KEYS, "fan", effect, NOW + HOUR) is None
+    assert rested(done, NOW + 40 * 24 * HOUR).taints == done.taints
 
 
 def test_after_a_release_it_says_so_and_rests() -> None:
@@ -391,6 +400,22 @@ def test_taint_and_release_leave_what_is_not_ours_and_come_to_rest(
     owned = set(ledger(free).owned) if free.ledger else set()
     assert owned <= {each.effect for each in free.taints if each.key == KEYS.taint}
     assert (free.maintenance, free.reset_at) == (view.maintenance, view.reset_at)
+
+
+@given(nodes(), st.sampled_from(EFFECTS))
+def test_a_controller_agrees_whatever_else_is_on_the_node(view: NodeView, effect: Effect) -> None:
+    done = rested(taint(view, effect=effect), NOW + NS)
+    assert set(foreign(view)) <= set(done.taints)
+    keeps = [each.effect for each in done.taints if each.key == KEYS.taint]
+    assert set(keeps) & set(LEVELS[LEVELS.index(effect.value) :])
+    assert len(ledger(done).owned) <= 1
+    assert plan_taint(done, KEYS, "fan", effect, NOW + HOUR) is None
+    free = release(done)
+    again = rested(free, NOW + 2 * HOUR)
+    assert set(foreign(view)) <= set(again.taints)
+    mine = set(ledger(again).owned) if again.ledger else set()
+    if mine:  # a fault asks for it
+        assert any(each.asks for each in ledger(again).records)
 
 
 @given(nodes(), st.none() | st.integers(1, 10**18), st.text(max_size=300))

@@ -24,11 +24,12 @@ from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
 from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
-from konduktor_health.core.decide import EFFECT
-from konduktor_health.core.operator import OPERATOR_TAINT, OperatorEvent
+from konduktor_health.core.operator import OperatorEvent
+from konduktor_health.core.operators_record import OPERATOR_TAINT
 from konduktor_health.model import HoldReason, Keys, Verdict
 from konduktor_health.runtime.metrics import NAMESPACE, Metrics
 from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
+from konduktor_health.treatment import Effect
 from parsers.fault import Remedy, Severity, Trust
 from parsers.record import unwrap
 from probes.cli import main as probe
@@ -178,8 +179,9 @@ def test_every_event_of_an_operators_command_is_documented() -> None:
 def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
-    names += [keys.hold, keys.maintenance, OPERATOR_TAINT]
-    names += [f"{keys.ledger}-corrupt", f"true:{EFFECT}", EVENT_NAMESPACE]
+    names += [f"{keys.ledger}-corrupt", EVENT_NAMESPACE, keys.hold, keys.maintenance]
+    names += [f"true:{effect.value}" for effect in Effect if effect is not Effect.LABEL]
+    names.append(OPERATOR_TAINT)
     for name in names:
         assert f"`{name}`" in page, name
     assert f"Lease `{settings.LeaseSettings().name}`" in page
