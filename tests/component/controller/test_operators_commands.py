@@ -258,7 +258,7 @@ def test_a_node_that_cannot_be_written_is_named_and_ends_with_1(cluster: Embedde
 
 def test_a_running_controller_and_the_operator_do_not_fight(cluster: Embedded) -> None:
     with cluster.controller() as controller:
-        controller.ready().leading()
+        controller.leading()
         assert run(cluster, "taint", "gpu-a", "--reason", "fan rattles").returncode == 0
 
         def condition() -> Json:
