@@ -289,7 +289,7 @@ class Sighting:
     acting: bool = True  # False: too old to act (first look-back); visible only
     # (event time of its newest line, owner) of each episode, oldest first (``core.record``)
     episodes: tuple[tuple[int, str], ...] = ()
-    # where on the device it was seen: details as of ``parsers.proofs.place_of``, sorted
+    # where on the device it was seen: details as of ``parsers.places.place_of``, sorted
     places: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
