@@ -1,0 +1,102 @@
+"""What does a node take from the budget of its pool? (docs/design/budgets.md)
+
+Every node has one standing, and so counts once. A taint of ours takes a place, whoever put it
+there; but not the weak one that a node gets because there was no place (``Policy.held_effect``),
+or the node could never get the place it waits for. A place that is taken for degraded faults
+alone can be given up for a fatal one (``core.displace``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from konduktor_health.core.assess import read_ledger
+from konduktor_health.core.budget import held_effect_of
+from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.reset import our_taints
+from konduktor_health.model import NodeView, Policy, Pool, Severity, Trust
+from konduktor_health.treatment import Effect, FaultFacts, Mode, choose
+
+_SOFT = Effect.PREFER_NO_SCHEDULE.value
+_TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
+
+
+class Taken(Enum):
+    """How a node stands to its pool's budget."""
+
+    NOTHING = "nothing"
+    ADOPTED = "adopted"  # our taint, put there by somebody else
+    TAINT = "taint"
+    SOFT = "soft"  # our PreferNoSchedule for degraded faults alone: can be displaced
+    HELD = "held"  # our PreferNoSchedule in place of what the budget holds: takes no place
+    UNAVAILABLE = "unavailable"  # not tainted by us, and counted all the same
+
+    @property
+    def a_taint(self) -> bool:
+        """The node carries our taint and takes a place for it."""
+        return self in (Taken.ADOPTED, Taken.TAINT, Taken.SOFT)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a node counts, and since when we have tainted it (Unix ns; 0: we have not)."""
+
+    taken: Taken = Taken.NOTHING
+    tainted_ns: int = 0
+    # of a SOFT one: the highest is displaced first
+    weakness: tuple[int, int] = (0, 0)
+
+
+def standing_of(view: NodeView, pool: Pool, policy: Policy, *, in_repair: bool = False) -> Standing:
+    """How the node counts in its pool. ``in_repair``: a repair of the node is under way."""
+    present = {taint.effect for taint in our_taints(view, policy.keys)}
+    if not present:
+        away = (
+            in_repair
+            or (pool.count_unready and not view.ready)
+            or (pool.count_cordoned and view.unschedulable)
+        )
+        return Standing(Taken.UNAVAILABLE if away else Taken.NOTHING)
+    ledger, _ = read_ledger(view)
+    if not ledger.owned:
+        return Standing(Taken.ADOPTED)
+    if present != {_SOFT} or set(ledger.owned) != {_SOFT}:
+        return Standing(Taken.TAINT, ledger.tainted_ns)
+    if _waits_for_more(view, ledger, policy):
+        return Standing(Taken.HELD)
+    acting = [record for record in ledger.records if record.acting]
+    if acting and all(record.severity is Severity.DEGRADED for record in acting):
+        return Standing(Taken.SOFT, ledger.tainted_ns, _weakness(acting))
+    return Standing(Taken.TAINT, ledger.tainted_ns)
+
+
+def _waits_for_more(view: NodeView, ledger: Ledger, policy: Policy) -> bool:
+    """A fatal record asks for more than the node has, and the policy gives held nodes that."""
+    held = held_effect_of(policy, fatal=True)
+    if held is None or held.value != _SOFT:
+        return False
+    fatal = (r for r in ledger.records if r.acting and r.severity is Severity.FATAL)
+    return any(_asks_for(record, view, policy).rank > held.rank for record in fatal)
+
+
+def _asks_for(record: Record, view: NodeView, policy: Policy) -> Effect:
+    facts = FaultFacts(
+        record.fault_id,
+        record.severity,
+        record.remedy,
+        record.device,
+        record.trust,
+        record.injected,
+        dict(view.labels),
+    )
+    treatment = choose(policy.rules, facts).treatment
+    return treatment.effect if treatment.mode is Mode.ACT else Effect.LABEL
+
+
+def _weakness(acting: list[Record]) -> tuple[int, int]:
+    """Weakest proof first, then the youngest."""
+    return (
+        min(_TRUST_RANK[record.trust] for record in acting),
+        min(record.first_ns for record in acting),
+    )
