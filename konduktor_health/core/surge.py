@@ -19,6 +19,7 @@ from konduktor_health.core.ledger import Ledger, Record
 from konduktor_health.core.pools import driver_of, pool_of, share
 from konduktor_health.model import FleetView, NodeView, Policy, Scope, Surge
 from konduktor_health.timestamps import NS
+from parsers.printable import printable
 
 MAX_SURGES = 200  # kept at a time; the newest are
 
@@ -92,6 +93,17 @@ def only_in_surge(before: Ledger, after: Ledger, held: frozenset[str]) -> bool:
     known = {record.key: _essence(record) for record in before.records}
     news = [r for r in after.records if known.get(r.key) != _essence(r)]
     return bool(news) and all(record.fault_id in held for record in news)
+
+
+def told(surge: Surge) -> str:
+    """A surge in a few words; names come from Nodes' labels."""
+    name = printable(surge.name, 63)
+    where = {
+        Scope.FLEET: "",
+        Scope.POOL: f" of pool {name}",
+        Scope.DRIVER: f" with driver {name}",
+    }[surge.scope]
+    return f"{printable(surge.fault_id, 80)} on {surge.nodes} nodes{where}"
 
 
 def _essence(record: Record) -> tuple[object, ...]:
