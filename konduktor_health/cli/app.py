@@ -21,6 +21,7 @@ from konduktor_health.cli import (
     inject_command,
     policy,
     reset,
+    resume,
     run,
     scan_command,
     status,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("reset")(reset.command)
+app.command("resume")(resume.command)
 app.command("inject")(inject_command.command)
 app.command("status")(status.command)
 app.command("scan")(scan_command.command)

@@ -76,15 +76,14 @@ class Allowance:
     def _full(self) -> Refusal | None:
         if not self.policy.budget_enabled:
             return None
-        if self.tainted >= self.share:
+        if self.tainted >= self.limit:
             counted = f"{self.tainted} nodes are tainted"
             if self.unavailable:
                 counted += f" or unavailable ({self.unavailable})"
             sentence = f"budget{self._where()} exhausted: {counted}, {self.limit} may be"
             return (HoldReason.BUDGET, sentence, None)
         if self.common.taken >= self.common.max_nodes:
-            name = family(self.pool)
-            together = f" in all pools of {name} together" if self.pool.label else self._where()
+            together = f" in all pools of {family(self.pool)} together"
             sentence = f"budget exhausted: {self.common.taken} nodes are tainted{together}, "
             return (HoldReason.BUDGET, f"{sentence}{self.common.max_nodes} may be", None)
         return None

@@ -25,7 +25,7 @@ from konduktor_health.core.standing import Taken, standing_of
 from konduktor_health.core.wording import describe
 from konduktor_health.model import EditKind, EditNode, NodeEdit, NodeView, Policy, Snapshot
 
-RETRY_S = 5.0  # after so long a node that waits for a place is looked at again
+RETRY_S = 5.0  # after so long a node that was given a place is looked at again, if nothing came
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ def _candidates(
     """Of the node's own pool; of all that spend with it where that is what is exhausted."""
     pool = pool_of(view, policy)
     own = displaceable.get(pool.name, ())
-    if not pool.label or allowance.tainted >= allowance.share:
+    if not pool.label or allowance.tainted >= allowance.limit:
         return own
     others = (
         nodes
