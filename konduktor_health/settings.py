@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -262,16 +263,16 @@ class Settings(BaseSettings):
 
         Raises ConfigError for a fault id in ``policy.observe`` that is none.
         """
+        return replace(self.limits(), observe=observed(self.policy.observe, read))
+
+    def limits(self) -> Policy:
+        """As ``core_policy``, but for the faults in observation: no rules are read."""
         graces = {"start_up_grace_s", "after_boot_grace_s"}
         values = self.policy.model_dump(exclude={"observe", *graces})
-        return Policy(
-            keys=self.keys(),
-            observe=observed(self.policy.observe, read),
-            pauses=Pauses(
-                start_up_s=self.policy.start_up_grace_s, after_boot_s=self.policy.after_boot_grace_s
-            ),
-            **values,
+        pauses = Pauses(
+            start_up_s=self.policy.start_up_grace_s, after_boot_s=self.policy.after_boot_grace_s
         )
+        return Policy(keys=self.keys(), pauses=pauses, **values)
 
 
 def load(

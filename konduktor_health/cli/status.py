@@ -21,8 +21,6 @@ from konduktor_health.cli.status_show import print_fleet
 from konduktor_health.cli.status_watch import JsonLines, Lines, Look, Painted, follow
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.errors import ConfigError
-from konduktor_health.model import Policy
-from konduktor_health.settings import Settings
 
 EVERY_S = 5.0
 
@@ -61,7 +59,7 @@ def command(
 
     clock = SystemClock()
     _, cluster = build_cluster(settings, clock)
-    policy = _policy(settings)
+    policy = settings.limits()
 
     def look() -> Fleet:
         return survey(cluster.list_nodes(), policy, clock.now_ns())
@@ -98,9 +96,3 @@ def _watch(
             follow(look, Painted(choice, live).show, clock, every_s, first)
     else:
         follow(look, Lines(choice).show, clock, every_s, first)
-
-
-def _policy(settings: Settings) -> Policy:
-    """What the sums need of it. Not what is observed: that may want the site's rules file."""
-    limits = settings.policy.model_dump(exclude={"observe"})
-    return Policy(keys=settings.keys(), **limits)

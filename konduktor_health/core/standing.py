@@ -48,6 +48,9 @@ class Standing:
     weakness: tuple[int, int] = (0, 0)
 
 
+_NOTHING, _AWAY = Standing(), Standing(Taken.UNAVAILABLE)  # those of most nodes, kept once
+
+
 def standing_of(view: NodeView, pool: Pool, policy: Policy, *, in_repair: bool = False) -> Standing:
     """How the node counts in its pool. ``in_repair``: a repair of the node is under way."""
     present = {taint.effect for taint in our_taints(view, policy.keys)}
@@ -57,7 +60,7 @@ def standing_of(view: NodeView, pool: Pool, policy: Policy, *, in_repair: bool =
             or (pool.count_unready and not view.ready)
             or (pool.count_cordoned and view.unschedulable)
         )
-        return Standing(Taken.UNAVAILABLE if away else Taken.NOTHING)
+        return _AWAY if away else _NOTHING
     ledger, _ = read_ledger(view)
     if not ledger.owned:
         return Standing(Taken.ADOPTED)

@@ -71,10 +71,11 @@ class Situation:
         return decide(snapshot, self.policy, now_ns)
 
     def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
-        known = self.feed.nodes()
+        by_pool = self.fleet.displaceable()
+        known = self.feed.nodes() if by_pool else {}
         return {
             pool: tuple(known[name] for name in names if name in known)
-            for pool, names in self.fleet.displaceable().items()
+            for pool, names in by_pool.items()
         }
 
     def _can_decide(self, view: NodeView) -> bool:

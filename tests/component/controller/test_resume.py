@@ -48,7 +48,7 @@ def test_held_surge_is_listed_let_act_and_taken_up_by_the_running_leader(
     with cluster.controller(policy={"budget_percent": 100}) as controller:
         controller.leading()
         cluster.loki.push(STREAM, [otel(name) for name in NODES])
-        eventually(lambda: held(cluster) == ["xid/79"], lambda: controller.tail())
+        eventually(lambda: held(cluster) == ["xid/79"], controller.tail)
         assert cluster.tainted() == []
 
         listed = resume(cluster, "--all", "--dry-run")
@@ -61,7 +61,7 @@ def test_held_surge_is_listed_let_act_and_taken_up_by_the_running_leader(
 
         done = resume(cluster, "--surge", "xid/79")
         assert (done.returncode, done.stderr) == (0, "")
-        eventually(lambda: cluster.tainted() == sorted(NODES), lambda: controller.tail())
+        eventually(lambda: cluster.tainted() == sorted(NODES), controller.tail)
         again = resume(cluster, "--all")
         assert (again.returncode, again.stdout) == (0, "no surge is held\n")
         reasons = {
