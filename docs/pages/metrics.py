@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.pages.tables import code, table
-from konduktor_health.model import EditKind, HoldReason
+from konduktor_health.model import EditKind, HoldReason, Scope
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
 
@@ -22,6 +22,9 @@ _LABELS = {
     + " (`reset` and `declare` are done by commands, so they are never counted by the controller)",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
+    "scope": "among which nodes: "
+    + ", ".join(code(each.value) for each in Scope)
+    + " (any of the pools, any of the driver versions)",
     "outcome": "`ok`, `failed`",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}

@@ -24,6 +24,7 @@ from konduktor_health.cli import (
     policy,
     release,
     reset,
+    resume,
     run,
     scan_command,
     status,
@@ -48,6 +49,7 @@ app.command("hold")(hold.command)
 app.command("release")(release.command)
 app.command("taint")(taint.command)
 app.add_typer(maintenance.app, name="maintenance")
+app.command("resume")(resume.command)
 app.command("inject")(inject_command.command)
 app.command("status")(status.command)
 app.command("scan")(scan_command.command)

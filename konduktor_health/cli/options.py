@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from konduktor_health import settings
-from konduktor_health.model import Policy
 from parsers import tables
 
 if TYPE_CHECKING:
@@ -79,10 +78,3 @@ def shown(file: Path | None) -> tables.Tables:
     """The tables to look at a log with. Raises ConfigError for a wrong rules file."""
     judged = rules(file)
     return tables.shipped() if judged is None else judged.shown
-
-
-def limits(given: settings.Settings) -> Policy:
-    """What the sums and budgets need of the policy. Not what is observed: that may want the
-    site's rules file."""
-    values = given.policy.model_dump(exclude={"observe"})
-    return Policy(keys=given.keys(), **values)

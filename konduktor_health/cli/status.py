@@ -69,7 +69,7 @@ def command(
 
     clock = SystemClock()
     _, cluster = build_cluster(settings, clock)
-    policy, stored = options.limits(settings), StoredSurges(cluster)
+    policy, stored = settings.limits(), StoredSurges(cluster)
 
     def look() -> Fleet:
         views = cluster.list_nodes()

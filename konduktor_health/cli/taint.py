@@ -87,4 +87,4 @@ def _beyond_budget(
         every = cluster.list_nodes()
     except ClusterForbidden as error:
         return (f"whether the budget has room is not known: {error}",)
-    return overdrawn(every, names, options.limits(settings), clock.now_ns())
+    return overdrawn(every, names, settings.limits(), clock.now_ns())

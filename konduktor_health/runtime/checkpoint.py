@@ -1,6 +1,7 @@
-"""What must survive the controller, and when is it written? Log cursors and remembered nodes.
+"""What must survive the controller, and when is it written? Log cursors, remembered nodes, surges.
 
-Written to the ConfigMap at most every ``interval_s`` and on shutdown. A stored cursor never
+Written to the ConfigMap at most every ``interval_s`` and on shutdown; sooner only for what seldom
+changes and must not be lost (a surge begins or ends). A stored cursor never
 passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from loguru import logger
@@ -19,6 +20,8 @@ from konduktor_health.ports import Cluster
 
 VERSION = 1
 MAX_REMEMBERED = 20_000
+RETRY_S = 5.0  # after a failed write of what is pressing
+_OWN = frozenset({"v", "floor", "sources", "managed"})  # what others keep has other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Stored:
     sources: Mapping[str, Mapping[str, Any]]
     managed: frozenset[str]  # short hashes of Node UIDs
     floor_ns: int  # events before it never act
+    kept: Mapping[str, Any] = field(default_factory=dict)  # what ``keep`` was given, by its key
 
 
 class Checkpoint:
@@ -49,6 +53,8 @@ class Checkpoint:
         self._written_at: float | None = None
         self._content: Mapping[str, Any] = {}
         self._floor_ns = 0
+        self._kept: dict[str, Any] = {}
+        self._pressing = False
 
     def load(self, first_floor_ns: int) -> Stored:
         """What was stored. Damage counts as none; then ``first_floor_ns`` is the floor.
@@ -65,11 +71,24 @@ class Checkpoint:
         stored_floor = floor if type(floor) is int else first_floor_ns
         self._floor_ns = min(stored_floor, first_floor_ns)
         hashes = managed if isinstance(managed, list) else []
-        return Stored(dict(self._sources), frozenset(map(str, hashes)), self._floor_ns)
+        self._kept = {str(key): stored[key] for key in stored if key not in _OWN}
+        return Stored(
+            dict(self._sources), frozenset(map(str, hashes)), self._floor_ns, dict(self._kept)
+        )
 
     def update(self, source: str, state: Mapping[str, Any]) -> None:
         """The newest state of a source whose entries have been taken."""
         self._sources[source] = state
+
+    def keep(self, key: str, value: Any, soon: bool = False) -> None:
+        """Store this JSON value too, from the next write on. ``soon``: it is not put off until
+        the interval is over."""
+        if key in _OWN:
+            raise ValueError(f"{key} is the checkpoint's own")
+        self._kept[key] = value
+        if soon:
+            self._written_at = None
+            self._pressing = True
 
     def write_if_due(
         self,
@@ -81,7 +100,8 @@ class Checkpoint:
         Both are asked only then. Raises LeadershipLost.
         """
         since = self._clock.monotonic() - (self._written_at or 0.0)
-        if self._written_at is not None and since < self._interval_s:
+        interval_s = min(self._interval_s, RETRY_S) if self._pressing else self._interval_s
+        if self._written_at is not None and since < interval_s:
             return
         try:
             self.write(oldest_pending_ns(), managed_uids())
@@ -94,6 +114,7 @@ class Checkpoint:
         """Write the state. Raises LeadershipLost and errors of the cluster port."""
         hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
         content = {
+            **self._kept,
             "v": VERSION,
             "floor": self._floor_ns,
             "sources": {
@@ -107,6 +128,7 @@ class Checkpoint:
             self._assert_leader()
             self._cluster.write_state(content)
             self._content = content
+        self._pressing = False
 
 
 def short_hash(uid: str) -> str:

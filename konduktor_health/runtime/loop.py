@@ -85,12 +85,13 @@ class Loop:
             if self.checkpoint and delivery.checkpoint is not None:
                 self.checkpoint.update(delivery.source, delivery.checkpoint)
         self.agenda.add(self.observer.revisit())
-        names = self.agenda.due(self.fleet.counts())
+        names = self.agenda.due((self.fleet.generation(), self.situation.surges_now()))
         plan, failing = self.situation.decide(names)
         outcome = self.applier.apply(plan) if self.applier else Outcome()
         self.observer.settle(plan.settled - (outcome.unfinished - outcome.edited))
         self.agenda.note(names, plan, outcome.unfinished | failing)
         self.report.plan(plan, outcome, dry_run=self.applier is None)
+        self.report.surges(self.situation.surges.now)
         if self.checkpoint:
             self.checkpoint.write_if_due(self.observer.oldest_pending_ns, self.fleet.uids)
         self.report.cycle(self.clock.monotonic() - started, self.observer, self.fleet)

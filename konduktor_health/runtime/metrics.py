@@ -43,7 +43,9 @@ class Metrics:
         self.tainted = gauge("tainted_nodes", "Managed nodes with our taint, adopted ones too.")
         self.adopted = gauge("adopted_nodes", "Nodes with our taint that we did not put there.")
         self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
-        self.surge = gauge("surge", "1 while a fault id is held as a mass event.", ("fault_id",))
+        self.surge = gauge(
+            "surge", "1 while a fault id is held as a mass event.", ("fault_id", "scope")
+        )
         self.leader = gauge("leader", "1 while this replica leads.")
         self.unknown_lines = gauge(
             "unknown_node_lines", "Log lines of names that are no Node of this cluster."

@@ -36,6 +36,8 @@ MAX_FAULT_KINDS = 2000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
 
+_MASS = frozenset({Severity.FATAL, Severity.DEGRADED})  # severities that can be a mass event
+
 FaultKind = tuple[str, str, str]  # (fault id, severity, source)
 
 
@@ -141,8 +143,9 @@ class Observer:
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
-        """Per fault id the nodes on which it began, as fatal, within the surge window. What
-        counts is when we heard of it: after an outage a mass event arrives late, and at once."""
+        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window:
+        what may act, and what would write a record on each of many nodes. What counts is when we
+        heard of it: after an outage a mass event arrives late, and at once."""
         oldest = now_ns - self._surge_window_ns
         for fault_id, nodes in list(self._fatal.items()):
             for name in [name for name, began_ns in nodes.items() if began_ns < oldest]:
@@ -219,7 +222,7 @@ class Observer:
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
-        if fault.severity is Severity.FATAL and fault.trust is not Trust.POD and acting:
+        if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
             known = any(key[1] == fault.fault_id for key in pending) or any(
                 record.fault_id == fault.fault_id for record in ledger.records
             )

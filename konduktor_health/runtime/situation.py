@@ -6,7 +6,7 @@ costs its own node and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from loguru import logger
@@ -17,6 +17,7 @@ from konduktor_health.model import NodeView, Plan, Policy, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.surges import Key, SurgeWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Situation:
     observer: Observer
     policy: Policy
     clock: Clock
+    surges: SurgeWatch
+
+    def surges_now(self) -> frozenset[Key]:
+        """The surges that hold, brought up to date. Raises LeadershipLost."""
+        now_ns = self.clock.now_ns()
+        fatal = self.observer.fatal_sightings(now_ns)
+        if not fatal and not self.surges.now:
+            return frozenset()
+        return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
 
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
@@ -53,11 +63,20 @@ class Situation:
         snapshot = Snapshot(
             nodes=nodes,
             sightings=self.observer.sightings(nodes),
-            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns)),
+            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns), self.surges.now),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
+            displaceable=self._displaceable(),
         )
         return decide(snapshot, self.policy, now_ns)
+
+    def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
+        by_pool = self.fleet.displaceable()
+        known = self.feed.nodes() if by_pool else {}
+        return {
+            pool: tuple(known[name] for name in names if name in known)
+            for pool, names in by_pool.items()
+        }
 
     def _can_decide(self, view: NodeView) -> bool:
         try:

@@ -11,6 +11,8 @@ from konduktor_health.adapters.kube import build_cluster, build_feed, build_leas
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.model import PublishEvent
+from konduktor_health.ports import Cluster, Leadership
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -23,6 +25,7 @@ from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
+from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -53,7 +56,8 @@ def build(
     read = tables.recorded() if rules is None else rules.tables
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
-    fleet = Fleet(keys, clock.now_ns, wake.set)
+    policy = settings.core_policy(read)
+    fleet = Fleet(keys, clock.now_ns, wake.set, policy=policy)
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
@@ -93,7 +97,9 @@ def build(
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, settings.core_policy(read), clock),
+        situation=Situation(
+            feed, fleet, observer, policy, clock, _surges(clock, cluster, checkpoint, lease)
+        ),
         fleet=fleet,
         observer=observer,
         applier=applier,
@@ -133,12 +139,31 @@ def build(
     return controller
 
 
+def _surges(
+    clock: Clock, cluster: Cluster, checkpoint: Checkpoint, lease: Leadership | None
+) -> SurgeWatch:
+    """In a dry run nothing is told, stored or asked."""
+    if lease is None:
+        return SurgeWatch(clock)
+
+    def tell(event: PublishEvent) -> None:
+        lease.assert_leader()
+        cluster.publish_event(event, clock.now_ns())
+
+    def asked() -> str | None:
+        request = cluster.read_request()
+        return None if request is None else request.text
+
+    return SurgeWatch(clock, tell=tell, store=checkpoint.keep, asked=asked)
+
+
 def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
     """Swap the tables of a running controller: decoders first, so that no line that is read for
     a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
     the settings name a fault that these tables do not have."""
     policy = settings.core_policy(read)
     loop.situation = replace(loop.situation, policy=policy)
+    loop.fleet.use(policy)
     loop.observer.use(read)
     for source in sources:
         source.ask_for(literals_for(source.spec, read))
