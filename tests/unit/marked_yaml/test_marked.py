@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konduktor_health.adapters.rules_file.marked import SIZE_LIMIT, dotted, read_marked
-from konduktor_health.adapters.rules_file.problem import Malformed
+from konduktor_health.adapters.marked_yaml.marked import SIZE_LIMIT, dotted, read_marked
+from konduktor_health.adapters.marked_yaml.problem import Malformed
 
 
 def test_every_value_and_key_knows_its_place() -> None:
