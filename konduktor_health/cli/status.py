@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from konduktor_health.cli import options
+from konduktor_health.cli import options, policy_source
 from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, shown, survey, unknown
 from konduktor_health.cli.status_show import print_fleet
 from konduktor_health.cli.status_watch import JsonLines, Lines, Look, Painted, follow
@@ -101,6 +101,9 @@ def _watch(
 
 
 def _policy(settings: Settings) -> Policy:
-    """What the sums need of it. Not what is observed: that may want the site's rules file."""
+    """What the sums need of it. Not what is observed: that may want the site's rules file, and so
+    may a policy file."""
+    if settings.policy_file is not None:
+        return policy_source.of_settings(settings)
     limits = settings.policy.model_dump(exclude={"observe"})
     return Policy(keys=settings.keys(), **limits)

@@ -32,12 +32,11 @@ def play(policy: Policy, cases: Iterable[CasePart], known: Known) -> tuple[Outco
 
 
 def _play(policy: Policy, number: int, case: CasePart, known: Known) -> Outcome:
-    severity, remedy = known.judged(known.canonical(case.fault) or case.fault) or (
-        Severity.UNKNOWN,
-        Remedy.NONE,
-    )
+    fault_id = known.canonical(case.fault) or case.fault
+    judged = known.judged(fault_id)
+    severity, remedy = judged or (Severity.UNKNOWN, Remedy.NONE)
     facts = FaultFacts(
-        known.canonical(case.fault) or case.fault,
+        fault_id,
         case.severity or severity,
         case.remedy or remedy,
         case.device,
@@ -62,4 +61,6 @@ def _play(policy: Policy, number: int, case: CasePart, known: Known) -> Outcome:
         for name, value in wanted.items()
         if value is not None and value != got[name]
     }
+    if judged is None and case.severity is None:
+        wrong["fault"] = ("one of the fault tables, or a severity", case.fault)
     return Outcome(number, case, facts, got, wrong)

@@ -112,3 +112,9 @@ def acts_on_doubt(policy: Policy, known: Known) -> tuple[tuple[str, str, int], .
                 key = (rule.name, facts.severity.value)
                 counts[key] = counts.get(key, 0) + 1
     return tuple((rule, severity, count) for (rule, severity), count in counts.items())
+
+
+def same_rules(before: Policy, after: Policy) -> bool:
+    """Whether the rules are the same ones in the same order, whatever their names are."""
+    one, other = ([(rule.match, rule.treatment) for rule in each.rules] for each in (before, after))
+    return one == other

@@ -3,19 +3,19 @@
 from konduktor_health.adapters.policy_file.file import (
     Judged,
     Reader,
-    base_policy,
     judge_cases,
     read_content,
     read_policy,
+    reader_for,
     summary,
 )
 
 __all__ = [
     "Judged",
     "Reader",
-    "base_policy",
     "judge_cases",
     "read_content",
     "read_policy",
+    "reader_for",
     "summary",
 ]

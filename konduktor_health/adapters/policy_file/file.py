@@ -101,7 +101,7 @@ def judge_cases(content: bytes) -> tuple[tuple[CasePart, ...], tuple[Problem, ..
     return (document.tests if document and not problems else ()), problems, unsaid
 
 
-def base_policy(settings: Settings, read: Tables | None = None) -> Reader:
+def reader_for(settings: Settings, read: Tables | None = None) -> Reader:
     """A reader that begins with these settings. Raises ConfigError as ``core_policy`` does."""
     return Reader(settings.core_policy(read), settings.policy.model_fields_set, read)
 
