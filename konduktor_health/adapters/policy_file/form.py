@@ -80,8 +80,9 @@ def _complain(form: type[BaseModel], item: dict[str, Any], complaints: Complaint
         complaints.add(path, f"must be {words} {context[name]:g} (got {shown(given)})")
     elif kind in _LENGTHS:
         name, words = _LENGTHS[kind]
-        complaints.add(path, f"too {'short' if 'short' in kind else 'long'} (got {shown(given)})",
-                       f"{words} {context[name]} of them")  # fmt: skip
+        unit = "characters" if kind.startswith("string") else "of them"
+        what = f"too {'short' if 'short' in kind else 'long'} (got {shown(given)})"
+        complaints.add(path, what, f"{words} {context[name]} {unit}")
     else:
         what = _NOT.get(kind, item["msg"])
         hint = _HINTS.get(kind, "") if given is not None else "leave it out, or give it a value"
