@@ -87,7 +87,7 @@ _STRICT = (
         Match(severities=frozenset({Severity.UNKNOWN})),
         Treatment(
             effect=Effect.PREFER_NO_SCHEDULE,
-            clear=replace(_quiet("degraded", DAY_S), repair=Asked.NOTHING),
+            clear=replace(_quiet("degraded", DAY_S), repair=Asked.BOOT),
         ),
     ),
     REST,

@@ -146,6 +146,8 @@ def test_the_engine_is_loaded_only_for_a_condition() -> None:
         "assert 'cel_expr_python' not in sys.modules\n"
         f"assert not Reader().judge({policy_text('code == 79').encode()!r}).problems\n"
         "assert 'cel_expr_python.cel' in sys.modules\n"
+        "assert not [name for name in sys.modules if name.startswith('cel_expr_python.ext')], (\n"
+        "    'images are built without them')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60

@@ -12,6 +12,7 @@ from konduktor_health.policy.presets import NAVARCH_FATAL
 from konduktor_health.policy.samples import samples
 from konduktor_health.treatment import (
     DEFAULT_RULES,
+    Asked,
     Effect,
     FaultFacts,
     Match,
@@ -79,6 +80,7 @@ def test_what_acts_is_never_cleared_by_silence(name: PresetName) -> None:
         clear = rule.treatment.clear
         if rule.treatment.mode is Mode.ACT:
             assert clear.operator or clear.probes, rule.name
+            assert not clear.log_only or clear.repair is not Asked.NOTHING, rule.name
 
 
 def test_conservative_acts_on_fatal_hardware_alone_and_few_nodes() -> None:
