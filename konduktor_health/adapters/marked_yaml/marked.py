@@ -177,7 +177,7 @@ class _Reading:
         quoted = node.style in ("'", '"')
         start = node.start_mark.index + quoted
         line, column = self.places[path]
-        if quoted or node.style is None:
+        if quoted or not node.style:  # of a plain one libyaml says "", the other parser None
             self.places[path] = (line, column + quoted)
             if self.text[start : start + len(node.value)] == node.value:
                 self.verbatim.add(path)

@@ -94,8 +94,11 @@ _MISSING = 'a label may be missing: "KEY" in labels && labels["KEY"] == "VALUE"'
 
 
 def _environment() -> Any:
-    from cel_expr_python import cel  # 17 MiB of machine code
-
+    try:
+        from cel_expr_python import cel  # 14 MiB of machine code
+    except ImportError as error:
+        what = f"conditions cannot be read here: {_shown(error)}"
+        raise ConditionError(what, hint="install cel-expr-python") from error
     types = {
         "string": cel.Type.STRING,
         "int": cel.Type.INT,

@@ -26,6 +26,17 @@ def test_every_value_and_key_knows_its_place() -> None:
     assert marked.problems == ()
 
 
+def test_a_text_with_and_without_quotes_is_verbatim_and_a_folded_one_is_not() -> None:
+    marked = read_marked(b"a: code = 1\nb: 'code'\nc: |\n  code\nd: 'it''s'\n")
+    assert marked.verbatim == {("a",), ("b",)}
+
+
+def test_a_time_without_quotes_is_a_text_only_where_it_may_be() -> None:
+    content = b"a: 2027-01-31T22:00:00Z\n"
+    assert read_marked(content, times_are_texts=True).value == {"a": "2027-01-31T22:00:00Z"}
+    assert "taken for 'timestamp'" in read_marked(content).problems[0].message
+
+
 @pytest.mark.parametrize(
     ("content", "place", "message"),
     [

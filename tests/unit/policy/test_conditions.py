@@ -84,6 +84,15 @@ def test_a_wrong_condition_is_found_when_it_is_loaded(when: str, said: str, hint
     assert hint in hinted
 
 
+def test_a_condition_without_quotes_has_its_place_too() -> None:
+    (problem,) = (
+        Reader()
+        .judge(b"version: 1\nrules:\n  - {name: x, match: {when: code = 1}, mode: act}\n")
+        .problems
+    )
+    assert (problem.line, problem.column) == (3, 34)
+
+
 def test_a_condition_over_several_lines_tells_where_it_is_wrong() -> None:
     text = (
         "version: 1\nrules:\n  - name: x\n    match:\n      when: |\n        code == 79\n"
@@ -136,6 +145,16 @@ LOOPING = Reader().judge(
 )  # fmt: skip
 def test_the_code_of_a_fault(fault_id: str, code: int) -> None:
     assert code_of(fault_id) == code
+
+
+def test_without_the_engine_a_condition_is_a_problem_and_other_files_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    message, hint = mistake("code == 79")
+    assert "4:20: rules[0].match.when: conditions cannot be read here" in message
+    assert hint == "install cel-expr-python"
+    assert Reader().judge(b"version: 1\npreset: strict\n").problems == ()
 
 
 def test_the_engine_is_loaded_only_for_a_condition() -> None:
