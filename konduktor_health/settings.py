@@ -235,6 +235,12 @@ class Settings(BaseSettings):
             "Rules of this site over the shipped tables (YAML); read again when they change."
         ),
     )
+    policy_file: Path | None = Field(
+        None,
+        description=(
+            "What is done about which fault, and how much of it (YAML); read again when it changes."
+        ),
+    )
     reading: ReadingSettings = ReadingSettings()
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()

@@ -23,6 +23,7 @@ _EXIT_MEANINGS = {
     "the others were. `hold`, `release`, `taint`, `maintenance`: the same, or --selector takes no "
     "node. `status`: a named node does not exist or is not managed; the others were "
     "shown. `explain`: no such node. `uninstall`: not all could be cleared; the rest was. "
+    "`policy diff`: the policies differ. `policy test`: a case failed. "
     "Any command: its output could not be written (closed pipe, full disk).",
     2: "Wrong usage, settings, selector or kubeconfig: mend it and try again. A question that was "
     "answered with no, or could not be asked.",

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from konduktor_health.cli import options
+from konduktor_health.cli import options, policy_source
 from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, shown, survey, unknown
 from konduktor_health.cli.status_show import print_fleet
 from konduktor_health.cli.status_watch import (
@@ -69,7 +69,7 @@ def command(
 
     clock = SystemClock()
     _, cluster = build_cluster(settings, clock)
-    policy, stored = settings.limits(), StoredSurges(cluster)
+    policy, stored = policy_source.limits(settings), StoredSurges(cluster)
 
     def look() -> Fleet:
         views = cluster.list_nodes()

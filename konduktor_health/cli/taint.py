@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from konduktor_health.cli import chosen, options
+from konduktor_health.cli import chosen, options, policy_source
 from konduktor_health.cli.operate import Ways, operate
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.core.operator import OperatorEvent, plan_taint
@@ -87,4 +87,4 @@ def _beyond_budget(
         every = cluster.list_nodes()
     except ClusterForbidden as error:
         return (f"whether the budget has room is not known: {error}",)
-    return overdrawn(every, names, settings.limits(), clock.now_ns())
+    return overdrawn(every, names, policy_source.limits(settings), clock.now_ns())

@@ -79,6 +79,11 @@ class Observer:
         for decoder in self._decoders.values():
             decoder.use(read)
 
+    def count_surges_within(self, window_s: float) -> None:
+        """A surge is looked for within so many seconds from now on. What a shorter window has
+        forgotten does not come back."""
+        self._surge_window_ns = int(window_s * NS)
+
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
         nodes = self._feed.nodes()

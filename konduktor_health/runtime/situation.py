@@ -13,6 +13,7 @@ from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.decide import decide
+from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.fleet import Fleet
@@ -38,6 +39,16 @@ class Situation:
         if not fatal and not self.surges.now:
             return frozenset()
         return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
+
+    def recorded(self) -> set[str]:
+        """Nodes that carry a ledger or our taint: what is done about them is decided again when
+        the policy changes."""
+        keys = self.policy.keys
+        return {
+            name
+            for name, view in self.feed.nodes().items()
+            if view.ledger is not None or our_taints(view, keys)
+        }
 
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""

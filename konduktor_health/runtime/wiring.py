@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
-from konduktor_health.model import PublishEvent
+from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
@@ -30,6 +31,9 @@ from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
 from parsers.tables import Tables
+
+if TYPE_CHECKING:
+    from konduktor_health.runtime.policy import PolicyWatch
 
 STANDSTILL_S = 120.0  # a loop that has not turned for so long is not alive
 
@@ -54,9 +58,9 @@ def build(
 
         rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
     read = tables.recorded() if rules is None else rules.tables
+    watch, policy = _policy(settings, read, clock, metrics)
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
-    policy = settings.core_policy(read)
     fleet = Fleet(keys, clock.now_ns, wake.set, policy=policy)
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
@@ -73,7 +77,7 @@ def build(
         clock=clock,
         opted_out=fleet.is_opted_out,
         decoder=lambda: Decoder(read),
-        surge_window_s=settings.policy.surge_window_s,
+        surge_window_s=policy.surge_window_s,
     )
     applier = None
     if lease is not None:
@@ -109,7 +113,10 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         rules=rules,
+        policy=watch,
     )
+    if watch is not None:
+        watch.on_change(partial(_decide_by, loop))
     if rules is not None:
         rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(
@@ -157,11 +164,37 @@ def _surges(
     return SurgeWatch(clock, tell=tell, store=checkpoint.keep, asked=asked)
 
 
+def _policy(
+    settings: Settings, read: Tables, clock: Clock, metrics: Metrics
+) -> tuple[PolicyWatch | None, Policy]:
+    """Who looks at the policy file, if there is one, and the policy to begin with. Raises
+    ConfigError for a wrong file."""
+    if settings.policy_file is None:
+        return None, settings.core_policy(read)
+    from konduktor_health.adapters.policy_file import reader_for
+    from konduktor_health.runtime.policy import PolicyWatch
+
+    watch = PolicyWatch(
+        settings.policy_file, reader_for(settings, read), clock=clock, metrics=metrics
+    )
+    return watch, watch.said
+
+
+def _decide_by(loop: Loop, policy: Policy) -> None:
+    """Swap the policy of a running controller; what is on the Nodes is decided again."""
+    loop.situation = replace(loop.situation, policy=policy)
+    loop.observer.count_surges_within(policy.surge_window_s)
+    loop.fleet.use(policy)
+    loop.agenda.add(loop.situation.recorded())
+
+
 def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
     """Swap the tables of a running controller: decoders first, so that no line that is read for
     a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
-    the settings name a fault that these tables do not have."""
+    the settings or the policy file name a fault that these tables do not have."""
     policy = settings.core_policy(read)
+    if loop.policy is not None:
+        policy = loop.policy.remade(policy, read)
     loop.situation = replace(loop.situation, policy=policy)
     loop.fleet.use(policy)
     loop.observer.use(read)

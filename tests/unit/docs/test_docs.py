@@ -22,6 +22,7 @@ from docs.pages.commands import commands
 from konduktor_health import errors, settings
 from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
+from konduktor_health.adapters.policy_file import Reader
 from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
 from konduktor_health.core.operator import OperatorEvent
@@ -302,6 +303,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
         assert content
         if block.startswith("# rules.yaml"):  # of a site
             assert judge(block.encode()).problems == ()
+            continue
+        if block.startswith("# policy.yaml"):  # tests/unit/docs/test_policy_guide.py plays it
+            assert Reader().judge(block.encode()).problems == ()
             continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()
