@@ -57,6 +57,17 @@ class Relations:
         at = Instant(time_ns) if time_ns else None
         return [found for node in self._nodes.values() for found in node.events.settle(at)]
 
+    def settle_node(self, name: str, time_ns: int) -> list[Finding]:
+        """The same for one node: its cost does not grow with the number of nodes."""
+        at = Instant(time_ns)
+        nodes = (self._nodes.get((name, injected)) for injected in (False, True))
+        return [found for node in nodes if node is not None for found in node.events.settle(at)]
+
+    def forget(self, name: str) -> None:
+        """The node is another one, or somebody has vouched for it: what was seen is history."""
+        for injected in (False, True):
+            self._nodes.drop((name, injected))
+
 
 class _Node:
     """What was seen of one node."""

@@ -7,6 +7,7 @@ Invariants:
 - Memory is bounded: per node by core.fold, over nodes by the cluster's size; kernel lines of
   names that are no managed Node wait for a while (``WaitingRoom``) and are counted per name.
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
+- Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.fold import SightingKey, add, already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
-from konduktor_health.model import Fault, NodeView, Severity, Sighting, Trust
+from konduktor_health.model import Fault, NodeView, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.fleet import Change
+from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
 from parsers import tables
@@ -49,15 +51,19 @@ class Observer:
         clock: Clock,
         opted_out: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
+        read: tables.Tables | None = None,
         surge_window_s: float = 600.0,
     ) -> None:
+        """``read``: the tables that ``decoder`` reads; default: those that are shipped."""
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
         self._new_decoder = decoder
+        self._read = read or tables.recorded()
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
+        self._repairs = Repairs()
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
@@ -73,6 +79,7 @@ class Observer:
 
     def use(self, read: tables.Tables) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
+        self._read = read
         self._new_decoder = lambda: Decoder(read)
         for decoder in self._decoders.values():
             decoder.use(read)
@@ -111,6 +118,11 @@ class Observer:
             name: tuple(self._pending[name].values()) for name in names if name in self._pending
         }
 
+    def repairs(self, names: Iterable[str]) -> dict[str, tuple[RepairSeen, ...]]:
+        """Repairs that the kernels of these nodes have told of lately, settled or not: a line of
+        before a repair may be read after it."""
+        return self._repairs.of(names, self._clock.now_ns())
+
     def pending_nodes(self) -> int:
         """How many nodes have sightings that are not on the Node yet."""
         return len(self._pending)
@@ -128,7 +140,9 @@ class Observer:
             if new is None:
                 self.settle([name])
                 self._ledgers.pop(name, None)
+                self._repairs.forget(name)
             elif old is not None and old.uid != new.uid:
+                self._repairs.forget(name)
                 self._forget_until(name, new.created_ns)
             elif old is not None and old.reset_at != new.reset_at:
                 reset = parse_reset_at(new.reset_at)
@@ -165,7 +179,8 @@ class Observer:
             if shown in self.unknown_names or len(self.unknown_names) < MAX_UNKNOWN_NAMES:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
-            self.unmanaged_faults += len(self._faults_of("unmanaged", entry, name))
+            found = self._faults_of("unmanaged", entry, name)
+            self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
             self._waiting.add(entry, self._clock.monotonic())
@@ -193,8 +208,27 @@ class Observer:
             )
             for fault in decoded
         ]
-        kept = [self._keep(fault, view) for fault in faults]
-        return any(kept)
+        repaired = [self._keep_repair(fault, view) for fault in faults]
+        kept = [self._keep(fault, view) for fault in faults if not self._is_marker(fault)]
+        return any(kept) or any(repaired)
+
+    def _is_marker(self, fault: Fault) -> bool:
+        """A rule's line that opens no record, whoever wrote it."""
+        rule = self._read.kernel.rule(fault.fault_id)
+        return rule is not None and fault.trust is not Trust.POD and not tables.concerns_node(rule)
+
+    def _keep_repair(self, fault: Fault, view: NodeView) -> bool:
+        """True when a repair was told of that there is something to do about."""
+        seen = repair_of(fault, self._read)
+        if seen is None or not self._repairs.note(view.name, seen, self._clock.now_ns()):
+            return False
+        concerned = view.ledger is not None or view.name in self._pending
+        if concerned:
+            self._note_time(view.name, fault)
+        return concerned
+
+    def _note_time(self, name: str, fault: Fault) -> None:
+        self._since[name] = min(fault.time_ns, self._since.get(name, fault.time_ns))
 
     def _faults_of(self, decoder_name: str, entry: LogEntry, name: str) -> list[Fault]:
         decoder = self._decoders.get(decoder_name)
@@ -227,7 +261,7 @@ class Observer:
                 began = self._fatal.setdefault(fault.fault_id, {})
                 began.setdefault(view.name, self._clock.now_ns())
         add(pending, fault, acting)
-        self._since[view.name] = min(fault.time_ns, self._since.get(view.name, fault.time_ns))
+        self._note_time(view.name, fault)
         return True
 
     def _forget_until(self, name: str, until_ns: int) -> None:

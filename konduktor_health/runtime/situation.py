@@ -56,6 +56,7 @@ class Situation:
             fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns)),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
+            repairs=self.observer.repairs(nodes),
         )
         return decide(snapshot, self.policy, now_ns)
 

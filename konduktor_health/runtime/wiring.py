@@ -69,6 +69,7 @@ def build(
         clock=clock,
         opted_out=fleet.is_opted_out,
         decoder=lambda: Decoder(read),
+        read=read,
         surge_window_s=settings.policy.surge_window_s,
     )
     applier = None
