@@ -20,13 +20,23 @@ from __future__ import annotations
 from parsers.fault import Fault, Trust
 from parsers.finding import Finding, Kind
 from parsers.instant import Instant, Recent
-from parsers.relate_events import Events
-from parsers.relate_memory import MemoryFaults
+from parsers.relate_events import FOLLOW_ANY, Events
+from parsers.relate_memory import ABOUT_MEMORY, MemoryFaults
 from parsers.relate_repeats import Repeats
 from parsers.relate_states import Repairs, States
 from parsers.tables import Tables
 
-__all__ = ["Finding", "Kind", "Relations"]
+__all__ = ["Finding", "Kind", "Relations", "follows_any", "is_about_memory"]
+
+
+def follows_any(fault: Fault) -> bool:
+    """Should this Fault follow another one of its GPU, whichever that is?"""
+    return fault.fault_id in FOLLOW_ANY
+
+
+def is_about_memory(fault_id: str) -> bool:
+    """Does this fault count together with other memory faults of its GPU?"""
+    return fault_id in ABOUT_MEMORY
 
 
 class Relations:

@@ -6,6 +6,7 @@ from docs.pages.tables import code, table
 from konduktor_health.model import EditKind, HoldReason
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
+from parsers.finding import Kind
 
 _METRICS_TEXT = f"""
 # Metrics
@@ -19,7 +20,9 @@ _LABELS = {
     "severity": ", ".join(code(each.value) for each in Severity),
     "source": "name of a log source in the settings",
     "kind": ", ".join(code(each.value) for each in EditKind)
-    + " (`reset` is done by the command, so it is never counted by the controller)",
+    + " (`reset` is done by the command, so it is never counted by the controller); of relations: "
+    + ", ".join(code(each.value) for each in Kind)
+    + " ([Correlation](../design/correlation.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "outcome": "`ok`, `failed`",

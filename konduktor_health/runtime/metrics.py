@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from parsers.finding import Kind
+
 NAMESPACE = "konduktor_health"
 MAX_FAULT_IDS = 1000
 
@@ -25,6 +27,9 @@ class Metrics:
             return Gauge(name, text, labels, namespace=NAMESPACE, registry=self.registry)
 
         self.faults = counter("faults_total", "Faults decoded.", ("fault_id", "severity", "source"))
+        self.relations = counter(
+            "relations_total", "Relations found between faults of a node.", ("kind",)
+        )
         self.edits = counter("node_edits_total", "Edits of Nodes applied.", ("kind",))
         self.holds = counter("holds_total", "Actions held back.", ("reason",))
         self.conflicts = counter("conflicts_total", "Edits refused because the Node had changed.")
@@ -67,6 +72,8 @@ class Metrics:
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
         )
+        for kind in Kind:
+            self.relations.labels(kind.value)
         for outcome in ("ok", "failed"):
             self.cycles.labels(outcome)
             self.rules_loads.labels(outcome)

@@ -7,26 +7,29 @@ Invariants:
 - Memory is bounded: per node by core.fold, over nodes by the cluster's size; kernel lines of
   names that are no managed Node wait for a while (``WaitingRoom``) and are counted per name.
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
+- Related faults are told as such (``Kin``); a fault that may act never waits for that.
 - Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, add, already_counted
+from konduktor_health.core.fold import SightingKey, already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
+from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.fleet import Change
+from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
@@ -52,9 +55,11 @@ class Observer:
         opted_out: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
         read: tables.Tables | None = None,
+        observed: Collection[str] = (),
         surge_window_s: float = 600.0,
     ) -> None:
-        """``read``: the tables that ``decoder`` reads; default: those that are shipped."""
+        """``read``: the tables that ``decoder`` reads; default: those that are shipped.
+        ``observed``: fault ids in observation."""
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
@@ -64,6 +69,7 @@ class Observer:
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
         self._repairs = Repairs()
+        self._kin = Kin(self._read, observed)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
@@ -77,9 +83,10 @@ class Observer:
         self.missed_records = 0
         self.undecodable = 0
 
-    def use(self, read: tables.Tables) -> None:
+    def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
         self._read = read
+        self._kin.use(read, observed)
         self._new_decoder = lambda: Decoder(read)
         for decoder in self._decoders.values():
             decoder.use(read)
@@ -100,8 +107,8 @@ class Observer:
         return {name for name, view, entry in at_home if self._take_one(name, view, entry)}
 
     def revisit(self) -> set[str]:
-        """Take lines whose name has become a managed Node since; returns as ``take``."""
-
+        """Take lines whose name has become a managed Node since, and faults that have waited for
+        another one long enough; returns as ``take``."""
         nodes = self._feed.nodes()
 
         def known(name: str) -> bool:
@@ -110,7 +117,13 @@ class Observer:
         def unwanted(name: str) -> bool:
             return self._opted_out(self._feed.resolve(name) or "")
 
-        return self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        alone = [
+            fault.node
+            for fault in self._kin.overdue(self._clock.now_ns())
+            if fault.node in nodes and self._keep(fault, nodes[fault.node])
+        ]
+        due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        return due.union(alone)
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
@@ -141,17 +154,21 @@ class Observer:
                 self.settle([name])
                 self._ledgers.pop(name, None)
                 self._repairs.forget(name)
+                self._kin.forget(name)
             elif old is not None and old.uid != new.uid:
                 self._repairs.forget(name)
+                self._kin.forget(name)
                 self._forget_until(name, new.created_ns)
             elif old is not None and old.reset_at != new.reset_at:
                 reset = parse_reset_at(new.reset_at)
+                self._kin.forget(name)
                 self._forget_until(name, reset.time_ns if reset else 0)
 
     def oldest_pending_ns(self) -> int | None:
         """Log time from which the log must be read again after a crash; None: nothing pending."""
         waiting_ns = self._waiting.oldest_ns()
-        times = [*self._since.values(), *([] if waiting_ns is None else [waiting_ns])]
+        others = [waiting_ns, self._kin.oldest_ns()]
+        times = [*self._since.values(), *(each for each in others if each is not None)]
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
@@ -169,6 +186,10 @@ class Observer:
         """Faults counted since the last call."""
         drained, self._faults = self._faults, Counter()
         return drained
+
+    def drain_relations(self) -> Counter[str]:
+        """Relations between faults found since the last call, by kind."""
+        return self._kin.drain_found()
 
     def _not_managed(self, name: str | None, entry: LogEntry) -> None:
         tidings = entry.record.heartbeat or bool(entry.record.missed)
@@ -209,8 +230,15 @@ class Observer:
             for fault in decoded
         ]
         repaired = [self._keep_repair(fault, view) for fault in faults]
-        kept = [self._keep(fault, view) for fault in faults if not self._is_marker(fault)]
+        kept = [self._keep_heard(self._kin.hear(fault), view) for fault in faults]
         return any(kept) or any(repaired)
+
+    def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
+        """Keep what is no marker; attach what was kept before. True when there is news."""
+        kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
+        pending = self._pending.get(view.name, {})
+        changed = [attach_earlier(pending, earlier, root) for earlier, root in heard.followers]
+        return any(kept) or any(changed)
 
     def _is_marker(self, fault: Fault) -> bool:
         """A rule's line that opens no record, whoever wrote it."""
@@ -260,7 +288,7 @@ class Observer:
             if not known:
                 began = self._fatal.setdefault(fault.fault_id, {})
                 began.setdefault(view.name, self._clock.now_ns())
-        add(pending, fault, acting)
+        add_related(pending, fault, acting)
         self._note_time(view.name, fault)
         return True
 

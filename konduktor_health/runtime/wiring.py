@@ -64,12 +64,14 @@ def build(
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
     )
+    policy = settings.core_policy(read)
     observer = Observer(
         feed,
         clock=clock,
         opted_out=fleet.is_opted_out,
         decoder=lambda: Decoder(read),
         read=read,
+        observed=policy.observe.keys(),
         surge_window_s=settings.policy.surge_window_s,
     )
     applier = None
@@ -94,7 +96,7 @@ def build(
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, settings.core_policy(read), clock),
+        situation=Situation(feed, fleet, observer, policy, clock),
         fleet=fleet,
         observer=observer,
         applier=applier,
@@ -140,6 +142,6 @@ def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Ta
     the settings name a fault that these tables do not have."""
     policy = settings.core_policy(read)
     loop.situation = replace(loop.situation, policy=policy)
-    loop.observer.use(read)
+    loop.observer.use(read, policy.observe.keys())
     for source in sources:
         source.ask_for(literals_for(source.spec, read))
