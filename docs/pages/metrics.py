@@ -25,7 +25,7 @@ _LABELS = {
     + " ([Correlation](../design/correlation.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
-    "outcome": "`ok`, `failed`",
+    "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 

@@ -35,6 +35,9 @@ class Metrics:
         self.conflicts = counter("conflicts_total", "Edits refused because the Node had changed.")
         self.write_errors = counter("write_errors_total", "Writes to the API server that failed.")
         self.events = counter("events_published_total", "Events published on Nodes.")
+        self.pod_events = counter(
+            "pod_events_total", "Events on pods that use a node's GPUs.", ("outcome",)
+        )
         self.conditions = counter("conditions_written_total", "Node conditions written.")
         self.cycles = counter("cycles_total", "Control cycles.", ("outcome",))
         self.cycle_seconds = Histogram(
@@ -72,6 +75,8 @@ class Metrics:
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
         )
+        for outcome in ("published", "failed", "dropped"):
+            self.pod_events.labels(outcome)
         for kind in Kind:
             self.relations.labels(kind.value)
         for outcome in ("ok", "failed"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
+from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease, build_pods
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
@@ -20,6 +20,7 @@ from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pod_news import PodTeller
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
@@ -74,14 +75,23 @@ def build(
         observed=policy.observe.keys(),
         surge_window_s=settings.policy.surge_window_s,
     )
-    applier = None
+    applier, teller = None, None
     if lease is not None:
+        if settings.pod_events.enabled:
+            teller = PodTeller(
+                build_pods(settings, http),
+                keys,
+                clock=clock,
+                metrics=metrics,
+                assert_leader=lease.assert_leader,
+            )
         applier = Applier(
             cluster,
             feed,
             clock=clock,
             stop=stop,
             on_write=fleet.wrote,
+            on_edit=teller.take if teller else lambda _action: None,
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
@@ -124,6 +134,7 @@ def build(
         report=report,
         loop=loop,
         lease=lease,
+        teller=teller,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
