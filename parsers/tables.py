@@ -50,8 +50,10 @@ def concerns_node(rule: Rule) -> bool:
 
 
 def is_recorded(rule: Rule) -> bool:
-    """What the controller has to read: records of nodes, and the markers of their repair."""
-    return concerns_node(rule) or bool(rule.proves)
+    """What the controller has to read: records of nodes, the markers of their repair, and lines
+    that name another node as the one to blame."""
+    accuses_peer = rule.severity is not Severity.INFO and rule.accuses == "peer"
+    return concerns_node(rule) or bool(rule.proves) or accuses_peer
 
 
 @dataclass(frozen=True)

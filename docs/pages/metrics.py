@@ -25,6 +25,8 @@ _LABELS = {
     + " ([Correlation](../design/correlation.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
+    "label": "a label of `policy.domains`",
+    "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}

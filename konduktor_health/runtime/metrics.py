@@ -52,6 +52,12 @@ class Metrics:
         self.adopted = gauge("adopted_nodes", "Nodes with our taint that we did not put there.")
         self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
         self.surge = gauge("surge", "1 while a fault id is held as a mass event.", ("fault_id",))
+        self.domains = gauge(
+            "domain_suspects", "Domains whose nodes show one kind of fault, by label.", ("label",)
+        )
+        self.accusations = counter(
+            "peer_accusations_total", "Lines of pods that name a peer as failed.", ("peer",)
+        )
         self.leader = gauge("leader", "1 while this replica leads.")
         self.unknown_lines = gauge(
             "unknown_node_lines", "Log lines of names that are no Node of this cluster."
@@ -77,6 +83,8 @@ class Metrics:
         )
         for outcome in ("published", "failed", "dropped"):
             self.pod_events.labels(outcome)
+        for peer in ("node", "unknown"):
+            self.accusations.labels(peer)
         for kind in Kind:
             self.relations.labels(kind.value)
         for outcome in ("ok", "failed"):

@@ -28,8 +28,10 @@ from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed
 from konduktor_health.runtime.boots import BootTimes
+from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.kin import Heard, Kin
+from konduktor_health.runtime.peers import PeerNotes
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
@@ -70,6 +72,9 @@ class Observer:
         self._waiting = WaitingRoom()
         self._repairs = Repairs()
         self._kin = Kin(self._read, observed)
+        self._peers = PeerNotes()
+        self._accusations: Counter[str] = Counter()
+        self.kinds = RecentKinds(surge_window_s)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
@@ -136,6 +141,10 @@ class Observer:
         before a repair may be read after it."""
         return self._repairs.of(names, self._clock.now_ns())
 
+    def remarks(self, name: str) -> tuple[str, ...]:
+        """What others say about a node: it supports records, and opens none."""
+        return self._peers.remarks(name, self._clock.now_ns())
+
     def pending_nodes(self) -> int:
         """How many nodes have sightings that are not on the Node yet."""
         return len(self._pending)
@@ -158,10 +167,12 @@ class Observer:
             elif old is not None and old.uid != new.uid:
                 self._repairs.forget(name)
                 self._kin.forget(name)
+                self._peers.forget(name)
                 self._forget_until(name, new.created_ns)
             elif old is not None and old.reset_at != new.reset_at:
                 reset = parse_reset_at(new.reset_at)
                 self._kin.forget(name)
+                self._peers.forget(name)
                 self._forget_until(name, reset.time_ns if reset else 0)
 
     def oldest_pending_ns(self) -> int | None:
@@ -185,6 +196,11 @@ class Observer:
     def drain_faults(self) -> Counter[FaultKind]:
         """Faults counted since the last call."""
         drained, self._faults = self._faults, Counter()
+        return drained
+
+    def drain_accusations(self) -> Counter[str]:
+        """Pods' lines that named a peer since the last call: ``node`` or ``unknown``."""
+        drained, self._accusations = self._accusations, Counter()
         return drained
 
     def drain_relations(self) -> Counter[str]:
@@ -229,6 +245,8 @@ class Observer:
             )
             for fault in decoded
         ]
+        for fault in faults:
+            self._note_peer(fault)
         repaired = [self._keep_repair(fault, view) for fault in faults]
         kept = [self._keep_heard(self._kin.hear(fault), view) for fault in faults]
         return any(kept) or any(repaired)
@@ -242,8 +260,18 @@ class Observer:
 
     def _is_marker(self, fault: Fault) -> bool:
         """A rule's line that opens no record, whoever wrote it."""
-        rule = self._read.kernel.rule(fault.fault_id)
-        return rule is not None and fault.trust is not Trust.POD and not tables.concerns_node(rule)
+        rules = self._read.pod if fault.trust is Trust.POD else self._read.kernel
+        rule = rules.rule(fault.fault_id)
+        return rule is not None and not tables.concerns_node(rule)
+
+    def _note_peer(self, fault: Fault) -> None:
+        """A pod's line that blames another node is noted there, as far as the node is known."""
+        peer = fault.detail.get("peer", "") if fault.trust is Trust.POD else ""
+        if peer and self._is_marker(fault):
+            accused = self._feed.resolve(peer.partition("%")[0])
+            self._accusations["unknown" if accused is None else "node"] += 1
+            if accused is not None:
+                self._peers.note(accused, fault.node, fault.time_ns)
 
     def _keep_repair(self, fault: Fault, view: NodeView) -> bool:
         """True when a repair was told of that there is something to do about."""
@@ -288,6 +316,8 @@ class Observer:
             if not known:
                 began = self._fatal.setdefault(fault.fault_id, {})
                 began.setdefault(view.name, self._clock.now_ns())
+        if acting:
+            self.kinds.note(fault, view.name, self._clock.now_ns())
         add_related(pending, fault, acting)
         self._note_time(view.name, fault)
         return True

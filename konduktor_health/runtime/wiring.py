@@ -15,6 +15,7 @@ from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
+from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
@@ -106,7 +107,7 @@ def build(
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, policy, clock),
+        situation=Situation(feed, fleet, observer, policy, clock, DomainWatch(metrics)),
         fleet=fleet,
         observer=observer,
         applier=applier,
