@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from konduktor_health.model import NodeView
 
@@ -66,6 +67,7 @@ class DomainSuspect:
         return shown + (f" and {len(self.nodes) - MOST_NAMED} more" if self.nodes[5:] else "")
 
 
+@lru_cache(maxsize=1024)  # ids are hostile: a cache without an end would grow
 def kind_of(fault_id: str) -> str | None:
     """The kind of a fault that may come from what nodes share; None: of the node alone."""
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(fault_id)), None)

@@ -49,7 +49,7 @@ class Kin:
 
     def __init__(self, read: Tables, observed: Collection[str] = ()) -> None:
         """``observed``: fault ids that are in observation."""
-        self._relations = Relations()
+        self._relations = Relations(read=read)
         self._waiting: dict[str, dict[SightingKey, list[Fault]]] = {}
         self._found: Counter[str] = Counter()
         self.use(read, observed)

@@ -245,11 +245,14 @@ class Observer:
             )
             for fault in decoded
         ]
-        for fault in faults:
-            self._note_peer(fault)
-        repaired = [self._keep_repair(fault, view) for fault in faults]
-        kept = [self._keep_heard(self._kin.hear(fault), view) for fault in faults]
-        return any(kept) or any(repaired)
+        news = [self._take_fault(fault, view) for fault in faults]
+        return any(news)
+
+    def _take_fault(self, fault: Fault, view: NodeView) -> bool:
+        """What one fault says: about a peer, a repair, its node. True when there is news."""
+        self._note_peer(fault)
+        repaired = self._keep_repair(fault, view)
+        return self._keep_heard(self._kin.hear(fault), view) or repaired
 
     def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
         """Keep what is no marker; attach what was kept before. True when there is news."""
