@@ -25,7 +25,7 @@ _LABELS = {
     + " ([Correlation](../design/correlation.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
-    "label": "a label of `policy.domains`",
+    "label": "a label of `domains` of the policy file",
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
 }

@@ -36,7 +36,7 @@ def command(
         bool,
         typer.Option(
             "--autopilot-labels",
-            help="The label autopilot.ibm.com/gpuhealth too: policy.autopilot_labels was true.",
+            help="The label autopilot.ibm.com/gpuhealth too: the policy had autopilot_labels.",
         ),
     ] = False,
     config: options.Config = None,
