@@ -518,6 +518,8 @@ class Snapshot:
     # and when the new one was noticed; the reboot lies between the two
     boot_noticed_ns: Mapping[str, int] = field(default_factory=dict)
     repairs: Mapping[str, tuple[RepairSeen, ...]] = field(default_factory=dict)
+    # what others say about a node (its domain, its peers): evidence beside records, never a reason
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     probes: Mapping[str, tuple[ProbeResult, ...]] = field(default_factory=dict)
     agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
     # since when a node's log has been read without a gap and has said anything at all; a node

@@ -180,6 +180,38 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PodOnNode:
+    """A pod that runs on a node, or ran there until now."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """An Event on a pod. ``dedupe`` names what happened: the same one is published once."""
+
+    pod: PodOnNode
+    reason: str
+    message: str
+    dedupe: str
+
+
+class PodsOnNode(Protocol):
+    """Who uses the GPUs of a node. Raises errors of konduktor_health.errors."""
+
+    def using_gpus(self, node: str, now_ns: int) -> tuple[PodOnNode, ...]:
+        """Pods of the node that ask for GPUs and run, or ended within the last minutes; those
+        that run first, at most 64."""
+        ...
+
+    def publish(self, event: PodEvent, now_ns: int) -> None:
+        """Create the Event (type Warning); one that exists already is left as it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class OwnObject:
     """An object of ours beside the Nodes, as it was read. Equal means: not written since."""
 

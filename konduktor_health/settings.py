@@ -203,6 +203,18 @@ class LeaseSettings(_Group):
     retry_s: float = Field(2.0, gt=0, description="Seconds between tries.")
 
 
+class PodEventSettings(_Group):
+    """Events on the pods that use the GPUs of a node that is tainted."""
+
+    enabled: bool = Field(
+        True,
+        description=(
+            "Tell the pods. Needs list on pods and create on events in all namespaces; the chart"
+            " leaves these rights out when this is false."
+        ),
+    )
+
+
 class HttpSettings(_Group):
     """The controller's own HTTP port: /metrics, /healthz, /readyz."""
 
@@ -245,6 +257,7 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()
     lease: LeaseSettings = LeaseSettings()
+    pod_events: PodEventSettings = PodEventSettings()
     http: HttpSettings = HttpSettings()
     debug: bool = Field(False, description="Log at level DEBUG.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on stderr.")

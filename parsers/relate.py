@@ -20,13 +20,23 @@ from __future__ import annotations
 from parsers.fault import Fault, Trust
 from parsers.finding import Finding, Kind
 from parsers.instant import Instant, Recent
-from parsers.relate_events import Events
-from parsers.relate_memory import MemoryFaults
+from parsers.relate_events import FOLLOW_ANY, Events
+from parsers.relate_memory import ABOUT_MEMORY, MemoryFaults
 from parsers.relate_repeats import Repeats
 from parsers.relate_states import Repairs, States
 from parsers.tables import Tables
 
-__all__ = ["Finding", "Kind", "Relations"]
+__all__ = ["Finding", "Kind", "Relations", "follows_any", "is_about_memory"]
+
+
+def follows_any(fault: Fault) -> bool:
+    """Should this Fault follow another one of its GPU, whichever that is?"""
+    return fault.fault_id in FOLLOW_ANY
+
+
+def is_about_memory(fault_id: str) -> bool:
+    """Does this fault count together with other memory faults of its GPU?"""
+    return fault_id in ABOUT_MEMORY
 
 
 class Relations:
@@ -56,6 +66,17 @@ class Relations:
         end of everything): the faults that should have followed another one and stand alone."""
         at = Instant(time_ns) if time_ns else None
         return [found for node in self._nodes.values() for found in node.events.settle(at)]
+
+    def settle_node(self, name: str, time_ns: int) -> list[Finding]:
+        """The same for one node: its cost does not grow with the number of nodes."""
+        at = Instant(time_ns)
+        nodes = (self._nodes.get((name, injected)) for injected in (False, True))
+        return [found for node in nodes if node is not None for found in node.events.settle(at)]
+
+    def forget(self, name: str) -> None:
+        """The node is another one, or somebody has vouched for it: what was seen is history."""
+        for injected in (False, True):
+            self._nodes.drop((name, injected))
 
 
 class _Node:

@@ -27,9 +27,10 @@ from parsers.instant import Instant, Recent
 EVENT_S = 30.0
 _KEPT = 64  # kinds of fault on devices of one node that are remembered
 
-_FOLLOW_ANY = frozenset({"xid/45", "xid/159"})
+#: They follow any other Xid of their GPU.
+FOLLOW_ANY = frozenset({"xid/45", "xid/159"})
 #: Never what another one follows: an order, and the followers themselves.
-_NO_ROOT = _FOLLOW_ANY | {"xid/154", "xid/162"}
+_NO_ROOT = FOLLOW_ANY | {"xid/154", "xid/162"}
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class _Seen:
     @property
     def waits(self) -> bool:
         """Should it follow another fault, and does not yet?"""
-        return self.lines > 0 and self.fault.fault_id in _FOLLOW_ANY
+        return self.lines > 0 and self.fault.fault_id in FOLLOW_ANY
 
 
 class Events:
@@ -61,7 +62,7 @@ class Events:
         found = self._expire(at)
         parent = _parent(fault, at, self._seen.values()) if _may_follow(fault.fault_id) else None
         root = None if parent is None else parent.root or parent.fault
-        named = root is None and fault.fault_id in _FOLLOW_ANY and "root" in fault.detail
+        named = root is None and fault.fault_id in FOLLOW_ANY and "root" in fault.detail
         if root is not None:
             found.append(_belongs(fault, root, fault.count))
         elif named:
@@ -124,7 +125,7 @@ def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None
     those the latest. A repair that waits is no cause beside the error that it repairs."""
     best: tuple[int, int, int] | None = None
     parent = None
-    follows_any = fault.fault_id in _FOLLOW_ANY
+    follows_any = fault.fault_id in FOLLOW_ANY
     wanted = frozenset().union(*_relations(fault.fault_id))
     for position, seen in enumerate(seen_lately):
         related = follows_any and seen.fault.device == fault.device
@@ -139,7 +140,7 @@ def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None
 
 
 def _may_follow(fault_id: str) -> bool:
-    return fault_id in _FOLLOW_ANY or any(_relations(fault_id))
+    return fault_id in FOLLOW_ANY or any(_relations(fault_id))
 
 
 def _explains(fault: Fault, earlier: Fault) -> bool:
@@ -149,7 +150,7 @@ def _explains(fault: Fault, earlier: Fault) -> bool:
 
 def _fit(child: Fault, parent: Fault) -> int:
     """How well a fault follows another one, whichever was seen first; 0: not at all."""
-    if child.fault_id in _FOLLOW_ANY:
+    if child.fault_id in FOLLOW_ANY:
         xid = parent.fault_id.startswith("xid/") and parent.fault_id not in _NO_ROOT
         if not xid or parent.device != child.device:
             return 0
@@ -188,7 +189,7 @@ def _relations(fault_id: str) -> tuple[frozenset[str], frozenset[str], frozenset
 
 def _belongs(fault: Fault, root: Fault, count: int) -> Finding:
     worst = min((root, fault), key=_badness)
-    secondary = fault.fault_id in _FOLLOW_ANY or root.fault_id in _relations(fault.fault_id)[0]
+    secondary = fault.fault_id in FOLLOW_ANY or root.fault_id in _relations(fault.fault_id)[0]
     kind, how = (Kind.CAUSED, "follows") if secondary else (Kind.SAME, "is the same event as")
     why = f"{fault.fault_id} {how} {root.fault_id}"
     return Finding(kind, fault, worst.severity, worst.remedy, why, root, count)

@@ -105,6 +105,7 @@ class RuleSet:
         compile_pattern: Compile = re.compile,
     ) -> None:
         self.rules = tuple(rules)
+        self._by_id = {rule.fault_id: rule for rule in reversed(self.rules)}
         self.source = source
         self._anchored = source == "kernel"
         self._limit = HEAD_LIMIT if self._anchored else POD_LIMIT
@@ -128,7 +129,7 @@ class RuleSet:
 
     def rule(self, fault_id: str) -> Rule | None:
         """The rule of a fault id, or None."""
-        return next((rule for rule in self.rules if rule.fault_id == fault_id), None)
+        return self._by_id.get(fault_id)
 
     def where(self, keep: Callable[[Rule], bool]) -> RuleSet:
         """Some of the rules, in their order: fewer literals make a cheaper filter."""

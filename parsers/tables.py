@@ -1,8 +1,9 @@
 """Which tables does a decoder read, and which of their rules give Faults?
 
 The shipped tables, or those with a user's file over them. Two choices of rules: ``shipped`` gives
-all that says something, for whoever looks at a log; ``recorded`` only what may stand on a Node, for
-the controller: its filter is asked of Loki at every poll, and costs by the number of literals.
+all that says something, for whoever looks at a log; ``recorded``, for the controller, only what may
+stand on a Node, and markers of a repair: its filter is asked of Loki at every poll, and costs by
+the number of literals.
 Rules that give no Fault are matched all the same, so that a line keeps its meaning.
 """
 
@@ -48,6 +49,13 @@ def concerns_node(rule: Rule) -> bool:
     return rule.severity is not Severity.INFO and rule.accuses == "node"
 
 
+def is_recorded(rule: Rule) -> bool:
+    """What the controller has to read: records of nodes, the markers of their repair, and lines
+    that name another node as the one to blame."""
+    accuses_peer = rule.severity is not Severity.INFO and rule.accuses == "peer"
+    return concerns_node(rule) or bool(rule.proves) or accuses_peer
+
+
 @dataclass(frozen=True)
 class Tables:
     """The tables of one decoder. ``keep``: rules whose lines give Faults."""
@@ -90,6 +98,7 @@ def shipped() -> Tables:
 
 @cache
 def recorded() -> Tables:
-    """The shipped tables; only what may stand on a Node. Raises as ``shipped``."""
+    """The shipped tables; only what may stand on a Node, or close what does. Raises as
+    ``shipped``."""
     whole = shipped()
-    return Tables(whole.xids, whole.sxids, whole.kernel, whole.pod, concerns_node)
+    return Tables(whole.xids, whole.sxids, whole.kernel, whole.pod, is_recorded)

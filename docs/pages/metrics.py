@@ -6,6 +6,7 @@ from docs.pages.tables import code, table
 from konduktor_health.model import EditKind, HoldReason, Scope
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
+from parsers.finding import Kind
 
 _METRICS_TEXT = f"""
 # Metrics
@@ -19,13 +20,18 @@ _LABELS = {
     "severity": ", ".join(code(each.value) for each in Severity),
     "source": "name of a log source in the settings",
     "kind": ", ".join(code(each.value) for each in EditKind)
-    + " (`reset` and `declare` are done by commands, so they are never counted by the controller)",
+    + " (`reset` and `declare` are done by commands, so they are never counted by the controller);"
+    + " of relations: "
+    + ", ".join(code(each.value) for each in Kind)
+    + " ([Correlation](../design/correlation.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "scope": "among which nodes: "
     + ", ".join(code(each.value) for each in Scope)
     + " (any of the pools, any of the driver versions)",
-    "outcome": "`ok`, `failed`",
+    "label": "a label of `domains` of the policy file",
+    "peer": "`node`: the peer is a Node of this cluster; `unknown`",
+    "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 

@@ -32,6 +32,13 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Even while a controller holds the Lease.")
     ] = False,
+    autopilot_labels: Annotated[
+        bool,
+        typer.Option(
+            "--autopilot-labels",
+            help="The label autopilot.ibm.com/gpuhealth too: the policy had autopilot_labels.",
+        ),
+    ] = False,
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
@@ -63,7 +70,7 @@ def command(
     else:
         vacancy = Vacancy(settings.lease.duration_s, settings.lease.retry_s, clock, _waits)
         lease = vacancy.judge(belongings)
-    found = survey(cluster, belongings, keys, lease)
+    found = survey(cluster, belongings, keys, lease, autopilot=autopilot_labels)
     _show(found, keys, kube.namespace(settings))
     if found.nodes and not found.objects:
         _say(

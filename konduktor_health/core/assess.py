@@ -17,11 +17,13 @@ from konduktor_health.core.clearing import Watch
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
 from konduktor_health.core.ledger import CorruptLedger, fitted, parse
-from konduktor_health.core.lifecycle import reopened, tended
+from konduktor_health.core.lifecycle import facts_of, reopened, tended
 from konduktor_health.core.record import Ledger, Record, merge, open_record
 from konduktor_health.core.reset import parse_reset_at
+from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe
 from konduktor_health.model import (
+    Fault,
     Hold,
     HoldReason,
     NodeView,
@@ -32,6 +34,7 @@ from konduktor_health.model import (
     Snapshot,
     Tombstone,
 )
+from konduktor_health.treatment import Mode, choose
 
 Judged = tuple[Sighting, Judgement]
 
@@ -123,11 +126,16 @@ def _folded(
     view, before = history.view, history.ledger
     holds: list[Hold] = []
     judged: dict[tuple[str, str], list[Judged]] = {}
-    for sighting in snapshot.sightings.get(view.name, ()):
+    fresh = [  # else the write went through although its answer was lost
+        (sighting, judge(sighting, history, policy, now_ns))
+        for sighting in snapshot.sightings.get(view.name, ())
+        if not already_counted(before, sighting.fault, view.boot_id)
+    ]
+    roots = _roots(view, before, fresh, policy)
+    for sighting, first in fresh:
         fault = sighting.fault
-        if already_counted(before, fault, view.boot_id):
-            continue  # the write went through although its answer was lost
-        judgement = judge(sighting, history, policy, now_ns)
+        follows = first.outcome is Outcome.ACT and speaks_for(fault, roots)
+        judgement = _secondary(fault) if follows else first
         if judgement.reason and fault.severity is Severity.FATAL:
             evidence = (describe(fault.fault_id, fault.device),)
             holds.append(Hold(view.name, judgement.reason, judgement.why, evidence=evidence))
@@ -140,6 +148,27 @@ def _folded(
         opened = reopened(record, past) if known is None else merge(known, record)
         after = after.with_record(opened)
     return after, tuple(holds)
+
+
+def _secondary(fault: Fault) -> Judgement:
+    """Another fault of the node decides."""
+    return Judgement(Outcome.SHOW, HoldReason.SECONDARY, f"follows {fault.detail[ROOT]}")
+
+
+def _roots(
+    view: NodeView, before: Ledger, fresh: list[Judged], policy: Policy
+) -> frozenset[tuple[str, str]]:
+    """Keys of what may speak for its followers: what asks for an effect, and not what the policy
+    only observes, or wants to see more often first."""
+    labels = dict(view.labels)
+    acting = []
+    for sighting, judgement in fresh:
+        fault = sighting.fault
+        if judgement.outcome is Outcome.ACT:
+            treatment = choose(policy.rules, facts_of(fault, labels)).treatment
+            if treatment.mode is Mode.ACT and treatment.repeat is None:
+                acting.append(fault)
+    return acting_roots((record for record in before.records if record.asks), acting)
 
 
 def _reboot(view: NodeView, ledger: Ledger, snapshot: Snapshot, now_ns: int) -> tuple[int, int]:

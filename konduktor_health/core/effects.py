@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from konduktor_health.core.lifecycle import facts_of
 from konduktor_health.core.operators_record import asked_effect
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import Keys, NodeView, Policy, Taint
-from konduktor_health.treatment import Effect, FaultFacts, Mode, choose
+from konduktor_health.treatment import Effect, Mode, choose
 
 _BY_NAME = {effect.value: effect for effect in Effect}
 
@@ -37,6 +38,11 @@ class Standing:
         known = [_BY_NAME[each] for each in self.present if each in _BY_NAME]
         return max(known, key=lambda each: each.rank, default=Effect.LABEL)
 
+    @property
+    def strongest_taint(self) -> Effect | None:
+        """As ``strongest``; None where there is no taint."""
+        return self.strongest if self.present else None
+
 
 @dataclass(frozen=True, slots=True)
 class TaintChange:
@@ -58,15 +64,7 @@ def effect_of(record: Record, view: NodeView, policy: Policy) -> Effect:
     an operator asked for."""
     if (asked := asked_effect(record)) is not None:
         return asked
-    facts = FaultFacts(
-        record.fault_id,
-        record.severity,
-        record.remedy,
-        record.device,
-        record.trust,
-        record.injected,
-        dict(view.labels),
-    )
+    facts = facts_of(record, dict(view.labels))
     treatment = choose(policy.rules, facts).treatment
     if treatment.mode is Mode.OBSERVE and record.effect in _BY_NAME:
         return _BY_NAME[record.effect]

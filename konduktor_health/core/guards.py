@@ -82,7 +82,6 @@ def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int)
         or _before_node(sighting, history)
         or _no_identity(sighting, history, policy)
         or _observed(sighting, policy)
-        or _secondary(sighting)
         or _never_acts(sighting)
         or ACT
     )
@@ -199,14 +198,6 @@ def _observed(sighting: Sighting, policy: Policy) -> Judgement | None:
     if doubt is None:
         return None
     return Judgement(Outcome.SHOW, HoldReason.OBSERVED, f"in observation: {doubt}")
-
-
-def _secondary(sighting: Sighting) -> Judgement | None:
-    """Sympathetic to another fault of the node: that one decides."""
-    root = sighting.fault.detail.get("root")
-    if not root:
-        return None
-    return Judgement(Outcome.SHOW, HoldReason.SECONDARY, "follows another fault")
 
 
 def _never_acts(sighting: Sighting) -> Judgement | None:

@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from konduktor_health.core.clearing import (
@@ -24,7 +24,7 @@ from konduktor_health.core.clearing import (
     with_repairs,
 )
 from konduktor_health.core.record import Ledger, Past, Record
-from konduktor_health.model import NodeView, Policy, ProbeResult, RepairSeen
+from konduktor_health.model import Fault, NodeView, Policy, ProbeResult, RepairSeen
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
 
@@ -58,7 +58,7 @@ def tended(
     again: list[int] = []
     ledger = replace(ledger, history=_young(ledger.history, policy, now_ns))
     for record in ledger.records:
-        rule = choose(policy.rules, _facts(record, labels))
+        rule = choose(policy.rules, facts_of(record, labels))
         current = judged(with_repairs(record, seen), rule, owned=bool(ledger.owned))
         treatment = rule.treatment
         if current.asks:
@@ -103,14 +103,15 @@ def reopened(record: Record, past: Past | None) -> Record:
     return replace(record, flaps=past.times, attempts=attempts)
 
 
-def _facts(record: Record, labels: dict[str, str]) -> FaultFacts:
+def facts_of(seen: Record | Fault, labels: Mapping[str, str]) -> FaultFacts:
+    """What a rule looks at: of a record, or of a fault that is none yet."""
     return FaultFacts(
-        record.fault_id,
-        record.severity,
-        record.remedy,
-        record.device,
-        record.trust,
-        record.injected,
+        seen.fault_id,
+        seen.severity,
+        seen.remedy,
+        seen.device,
+        seen.trust,
+        seen.injected,
         labels,
     )
 

@@ -194,7 +194,7 @@ def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Rec
         text=fault.text[:TEXT_LIMIT],
         episodes=sighting.episodes,
         places=() if sighting.places == ((),) else sighting.places,
-        root=fault.detail.get("root", "")[:TEXT_LIMIT],
+        root=root if "|" in (root := fault.detail.get("root", "")[:TEXT_LIMIT]) else "",
     )
 
 

@@ -1,7 +1,8 @@
 """What of ours is on a Node, and which changes take all of it away?
 
 Every taint with our key goes (adopted ones too), our annotations, the health label and the
-condition. The label ``managed`` is the user's own and stays. Nothing else is touched.
+condition. The label ``managed`` is the user's own and stays; Autopilot's stays unless it is said to
+be ours. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from konduktor_health.core.labels import AUTOPILOT
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import Keys, NodeEdit, NodeView
 
@@ -23,8 +25,9 @@ class Removal:
     names: tuple[str, ...]  # in words, as it is found
 
 
-def plan_removal(view: NodeView, keys: Keys) -> Removal | None:
-    """What takes everything of ours off a Node; None when there is nothing."""
+def plan_removal(view: NodeView, keys: Keys, *, autopilot: bool = False) -> Removal | None:
+    """What takes everything of ours off a Node; None when there is nothing. ``autopilot``:
+    Autopilot's label too, for a cluster in which it was ours (``policy.autopilot_labels``)."""
     taints = our_taints(view, keys)
     annotations = [
         key
@@ -37,11 +40,12 @@ def plan_removal(view: NodeView, keys: Keys) -> Removal | None:
         )
         if there
     ]
-    labelled, condition = view.health_label is not None, view.condition is not None
+    labels = [(keys.health, view.health_label)] if view.health_label is not None else []
+    labels += [pair for pair in view.labels if autopilot and pair[0] == AUTOPILOT]
+    condition = view.condition is not None
     names = [f"taint {taint.key}={taint.value}:{taint.effect}" for taint in taints]
     names += [f"annotation {key}" for key in annotations]
-    if labelled:
-        names.append(f"label {keys.health}={view.health_label}")
+    names += [f"label {key}={value}" for key, value in labels]
     if condition:
         names.append(f"condition {keys.condition}")
     if not names:
@@ -49,9 +53,9 @@ def plan_removal(view: NodeView, keys: Keys) -> Removal | None:
     edit = NodeEdit(
         remove_taints=taints,
         annotations=dict.fromkeys(annotations),
-        labels={keys.health: None} if labelled else {},
+        labels={key: None for key, _ in labels},
     )
-    changes = taints or annotations or labelled
+    changes = taints or annotations or labels
     return Removal(view.name, edit if changes else None, condition, tuple(names))
 
 

@@ -66,14 +66,18 @@ class Applier:
         clock: Clock,
         stop: threading.Event | None = None,
         on_write: Callable[[NodeView], None] = lambda _view: None,
+        on_edit: Callable[[EditNode], None] = lambda _action: None,
         assert_leader: Callable[[], None] = lambda: None,
         writers: int = 8,
     ) -> None:
+        """``on_write``: a Node as our write left it; ``on_edit``: an edit that was applied. Both
+        are called from several threads, and must not block."""
         self._cluster = cluster
         self._feed = feed
         self._clock = clock
         self._stop = stop or threading.Event()
         self._on_write = on_write
+        self.on_edit = on_edit
         self._assert_leader = assert_leader
         self._writers = Writers(writers)
 
@@ -174,6 +178,7 @@ class _Work:
         if isinstance(action, EditNode):
             self._views[action.node] = self._applier.edit(action)
             self.outcome.applied.append(action)
+            self._applier.on_edit(action)
         elif isinstance(action, PublishEvent):
             self._applier.publish(action)
             with self._lock:

@@ -30,6 +30,7 @@ from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pod_news import PodTeller
 from konduktor_health.runtime.report import Report, Trouble
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import STATE_KEY
@@ -60,6 +61,7 @@ class Controller:
     report: Report
     loop: Loop
     lease: Leadership | None  # None: dry run
+    teller: PodTeller | None = None  # None: pods are told nothing
     status: StatusServer | None = None
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
@@ -122,6 +124,8 @@ class Controller:
 
     def _start(self) -> None:
         self.feed.start(self.stop)
+        if self.teller:
+            self.teller.start()
         if self.status:
             self.status.start()
 
@@ -221,6 +225,8 @@ class Controller:
         steps: list[Callable[[], object]] = []
         if self.applier:
             steps.append(self.applier.close)
+        if self.teller:
+            steps.append(self.teller.close)
         if self.lease is not None:
             steps += [self._save, self.lease.release]
         if self.status:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from parsers.finding import Kind
+
 NAMESPACE = "konduktor_health"
 MAX_FAULT_IDS = 1000
 
@@ -25,11 +27,17 @@ class Metrics:
             return Gauge(name, text, labels, namespace=NAMESPACE, registry=self.registry)
 
         self.faults = counter("faults_total", "Faults decoded.", ("fault_id", "severity", "source"))
+        self.relations = counter(
+            "relations_total", "Relations found between faults of a node.", ("kind",)
+        )
         self.edits = counter("node_edits_total", "Edits of Nodes applied.", ("kind",))
         self.holds = counter("holds_total", "Actions held back.", ("reason",))
         self.conflicts = counter("conflicts_total", "Edits refused because the Node had changed.")
         self.write_errors = counter("write_errors_total", "Writes to the API server that failed.")
         self.events = counter("events_published_total", "Events published on Nodes.")
+        self.pod_events = counter(
+            "pod_events_total", "Events on pods that use a node's GPUs.", ("outcome",)
+        )
         self.conditions = counter("conditions_written_total", "Node conditions written.")
         self.cycles = counter("cycles_total", "Control cycles.", ("outcome",))
         self.cycle_seconds = Histogram(
@@ -45,6 +53,12 @@ class Metrics:
         self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
         self.surge = gauge(
             "surge", "1 while a fault id is held as a mass event.", ("fault_id", "scope")
+        )
+        self.domains = gauge(
+            "domain_suspects", "Domains whose nodes show one kind of fault, by label.", ("label",)
+        )
+        self.accusations = counter(
+            "peer_accusations_total", "Lines of pods that name a peer as failed.", ("peer",)
         )
         self.leader = gauge("leader", "1 while this replica leads.")
         self.unknown_lines = gauge(
@@ -81,6 +95,12 @@ class Metrics:
             "policy_condition_errors_total",
             "Times that a condition of the policy file failed and counted as not met.",
         )
+        for outcome in ("published", "failed", "dropped"):
+            self.pod_events.labels(outcome)
+        for peer in ("node", "unknown"):
+            self.accusations.labels(peer)
+        for kind in Kind:
+            self.relations.labels(kind.value)
         for outcome in ("ok", "failed"):
             self.cycles.labels(outcome)
             self.rules_loads.labels(outcome)

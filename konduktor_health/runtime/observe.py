@@ -7,25 +7,32 @@ Invariants:
 - Memory is bounded: per node by core.fold, over nodes by the cluster's size; kernel lines of
   names that are no managed Node wait for a while (``WaitingRoom``) and are counted per name.
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
+- Related faults are told as such (``Kin``); a fault that may act never waits for that.
+- Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, add, already_counted
+from konduktor_health.core.fold import SightingKey, already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
-from konduktor_health.model import Fault, NodeView, Severity, Sighting, Trust
+from konduktor_health.core.roots import add_related, attach_earlier
+from konduktor_health.model import Fault, NodeView, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed
 from konduktor_health.runtime.boots import BootTimes
+from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
+from konduktor_health.runtime.kin import Heard, Kin
+from konduktor_health.runtime.peers import PeerNotes
+from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
 from parsers import tables
@@ -51,15 +58,25 @@ class Observer:
         clock: Clock,
         opted_out: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
+        read: tables.Tables | None = None,
+        observed: Collection[str] = (),
         surge_window_s: float = 600.0,
     ) -> None:
+        """``read``: the tables that ``decoder`` reads; default: those that are shipped.
+        ``observed``: fault ids in observation."""
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
         self._new_decoder = decoder
+        self._read = read or tables.recorded()
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
+        self._repairs = Repairs()
+        self._kin = Kin(self._read, observed)
+        self._peers = PeerNotes()
+        self._accusations: Counter[str] = Counter()
+        self.kinds = RecentKinds(surge_window_s)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
@@ -73,8 +90,10 @@ class Observer:
         self.missed_records = 0
         self.undecodable = 0
 
-    def use(self, read: tables.Tables) -> None:
+    def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
+        self._read = read
+        self._kin.use(read, observed)
         self._new_decoder = lambda: Decoder(read)
         for decoder in self._decoders.values():
             decoder.use(read)
@@ -100,8 +119,8 @@ class Observer:
         return {name for name, view, entry in at_home if self._take_one(name, view, entry)}
 
     def revisit(self) -> set[str]:
-        """Take lines whose name has become a managed Node since; returns as ``take``."""
-
+        """Take lines whose name has become a managed Node since, and faults that have waited for
+        another one long enough; returns as ``take``."""
         nodes = self._feed.nodes()
 
         def known(name: str) -> bool:
@@ -110,13 +129,28 @@ class Observer:
         def unwanted(name: str) -> bool:
             return self._opted_out(self._feed.resolve(name) or "")
 
-        return self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        alone = [
+            fault.node
+            for fault in self._kin.overdue(self._clock.now_ns())
+            if fault.node in nodes and self._keep(fault, nodes[fault.node])
+        ]
+        due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        return due.union(alone)
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
         return {
             name: tuple(self._pending[name].values()) for name in names if name in self._pending
         }
+
+    def repairs(self, names: Iterable[str]) -> dict[str, tuple[RepairSeen, ...]]:
+        """Repairs that the kernels of these nodes have told of lately, settled or not: a line of
+        before a repair may be read after it."""
+        return self._repairs.of(names, self._clock.now_ns())
+
+    def remarks(self, name: str) -> tuple[str, ...]:
+        """What others say about a node: it supports records, and opens none."""
+        return self._peers.remarks(name, self._clock.now_ns())
 
     def pending_nodes(self) -> int:
         """How many nodes have sightings that are not on the Node yet."""
@@ -135,16 +169,24 @@ class Observer:
             if new is None:
                 self.settle([name])
                 self._ledgers.pop(name, None)
+                self._repairs.forget(name)
+                self._kin.forget(name)
             elif old is not None and old.uid != new.uid:
+                self._repairs.forget(name)
+                self._kin.forget(name)
+                self._peers.forget(name)
                 self._forget_until(name, new.created_ns)
             elif old is not None and old.reset_at != new.reset_at:
                 reset = parse_reset_at(new.reset_at)
+                self._kin.forget(name)
+                self._peers.forget(name)
                 self._forget_until(name, reset.time_ns if reset else 0)
 
     def oldest_pending_ns(self) -> int | None:
         """Log time from which the log must be read again after a crash; None: nothing pending."""
         waiting_ns = self._waiting.oldest_ns()
-        times = [*self._since.values(), *([] if waiting_ns is None else [waiting_ns])]
+        others = [waiting_ns, self._kin.oldest_ns()]
+        times = [*self._since.values(), *(each for each in others if each is not None)]
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
@@ -164,6 +206,15 @@ class Observer:
         drained, self._faults = self._faults, Counter()
         return drained
 
+    def drain_accusations(self) -> Counter[str]:
+        """Pods' lines that named a peer since the last call: ``node`` or ``unknown``."""
+        drained, self._accusations = self._accusations, Counter()
+        return drained
+
+    def drain_relations(self) -> Counter[str]:
+        """Relations between faults found since the last call, by kind."""
+        return self._kin.drain_found()
+
     def _not_managed(self, name: str | None, entry: LogEntry) -> None:
         tidings = entry.record.heartbeat or bool(entry.record.missed)
         kernel = not (entry.pod or entry.trust is Trust.POD or tidings)
@@ -173,7 +224,8 @@ class Observer:
             if shown in self.unknown_names or len(self.unknown_names) < MAX_UNKNOWN_NAMES:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
-            self.unmanaged_faults += len(self._faults_of("unmanaged", entry, name))
+            found = self._faults_of("unmanaged", entry, name)
+            self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
             self._waiting.add(entry, self._clock.monotonic())
@@ -201,8 +253,49 @@ class Observer:
             )
             for fault in decoded
         ]
-        kept = [self._keep(fault, view) for fault in faults]
-        return any(kept)
+        news = [self._take_fault(fault, view) for fault in faults]
+        return any(news)
+
+    def _take_fault(self, fault: Fault, view: NodeView) -> bool:
+        """What one fault says: about a peer, a repair, its node. True when there is news."""
+        self._note_peer(fault)
+        repaired = self._keep_repair(fault, view)
+        return self._keep_heard(self._kin.hear(fault), view) or repaired
+
+    def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
+        """Keep what is no marker; attach what was kept before. True when there is news."""
+        kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
+        pending = self._pending.get(view.name, {})
+        changed = [attach_earlier(pending, earlier, root) for earlier, root in heard.followers]
+        return any(kept) or any(changed)
+
+    def _is_marker(self, fault: Fault) -> bool:
+        """A rule's line that opens no record, whoever wrote it."""
+        rules = self._read.pod if fault.trust is Trust.POD else self._read.kernel
+        rule = rules.rule(fault.fault_id)
+        return rule is not None and not tables.concerns_node(rule)
+
+    def _note_peer(self, fault: Fault) -> None:
+        """A pod's line that blames another node is noted there, as far as the node is known."""
+        peer = fault.detail.get("peer", "") if fault.trust is Trust.POD else ""
+        if peer and self._is_marker(fault):
+            accused = self._feed.resolve(peer.partition("%")[0])
+            self._accusations["unknown" if accused is None else "node"] += 1
+            if accused is not None:
+                self._peers.note(accused, fault.node, fault.time_ns)
+
+    def _keep_repair(self, fault: Fault, view: NodeView) -> bool:
+        """True when a repair was told of that there is something to do about."""
+        seen = repair_of(fault, self._read)
+        if seen is None or not self._repairs.note(view.name, seen, self._clock.now_ns()):
+            return False
+        concerned = view.ledger is not None or view.name in self._pending
+        if concerned:
+            self._note_time(view.name, fault)
+        return concerned
+
+    def _note_time(self, name: str, fault: Fault) -> None:
+        self._since[name] = min(fault.time_ns, self._since.get(name, fault.time_ns))
 
     def _faults_of(self, decoder_name: str, entry: LogEntry, name: str) -> list[Fault]:
         decoder = self._decoders.get(decoder_name)
@@ -234,8 +327,10 @@ class Observer:
             if not known:
                 began = self._fatal.setdefault(fault.fault_id, {})
                 began.setdefault(view.name, self._clock.now_ns())
-        add(pending, fault, acting)
-        self._since[view.name] = min(fault.time_ns, self._since.get(view.name, fault.time_ns))
+        if acting:
+            self.kinds.note(fault, view.name, self._clock.now_ns())
+        add_related(pending, fault, acting)
+        self._note_time(view.name, fault)
         return True
 
     def _forget_until(self, name: str, until_ns: int) -> None:

@@ -140,6 +140,10 @@ class Report:
         metrics.missed.set(observer.missed_records)
         metrics.undecodable.set(observer.undecodable)
         self._count_faults(observer)
+        for peer, lines in observer.drain_accusations().items():
+            metrics.accusations.labels(peer).inc(lines)
+        for kind, found in observer.drain_relations().items():
+            metrics.relations.labels(kind).inc(found)
         if len(observer.unknown_names) > len(self._unknown_shown):
             for name in observer.unknown_names.keys() - self._unknown_shown:
                 self._unknown_shown.add(name)

@@ -7,15 +7,16 @@ costs its own node and no other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
-from konduktor_health.model import NodeView, Plan, Policy, Snapshot
+from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
+from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.surges import Key, SurgeWatch
@@ -31,6 +32,7 @@ class Situation:
     policy: Policy
     clock: Clock
     surges: SurgeWatch
+    domains: DomainWatch | None = None  # None: domains are not looked at
 
     def surges_now(self) -> frozenset[Key]:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
@@ -53,6 +55,23 @@ class Situation:
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
         known = self.feed.nodes()
+        begun = self._look_at_domains(known)
+        plan, failing = self._decide_known(names, known)
+        return (replace(plan, actions=(*plan.actions, *begun)) if begun else plan), failing
+
+    def _look_at_domains(self, known: Mapping[str, NodeView]) -> tuple[PublishEvent, ...]:
+        if self.domains is None:
+            return ()
+        seen = self.observer.kinds.now(self.clock.now_ns())
+        return self.domains.look(seen, known, self.policy.domains)
+
+    def _remarks(self, name: str) -> tuple[str, ...]:
+        domains = self.domains.remarks(name) if self.domains else ()
+        return (*domains, *self.observer.remarks(name))
+
+    def _decide_known(
+        self, names: Iterable[str], known: Mapping[str, NodeView]
+    ) -> tuple[Plan, set[str]]:
         nodes = {name: known[name] for name in names if name in known}
         if not nodes:
             return Plan(), set()
@@ -78,6 +97,8 @@ class Situation:
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
             displaceable=self._displaceable(),
+            repairs=self.observer.repairs(nodes),
+            remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
         return decide(snapshot, self.policy, now_ns)
 

@@ -32,6 +32,7 @@ class Survey:
     lease: OwnObject | None
     opted: tuple[str, ...]  # Nodes with the user's own label
     other_prefixes: tuple[str, ...]  # domains of taints that look like ours
+    autopilot: bool = False  # Autopilot's label is ours as well
 
     @property
     def objects(self) -> tuple[OwnObject, ...]:
@@ -48,28 +49,37 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)  # Node or object: why
 
 
-def survey(cluster: Cluster, belongings: Belongings, keys: Keys, lease: OwnObject | None) -> Survey:
-    """Look for everything of ours; writes nothing. ``lease``: as it was judged."""
+def survey(
+    cluster: Cluster,
+    belongings: Belongings,
+    keys: Keys,
+    lease: OwnObject | None,
+    *,
+    autopilot: bool = False,
+) -> Survey:
+    """Look for everything of ours; writes nothing. ``lease``: as it was judged. ``autopilot``:
+    Autopilot's label is ours as well."""
     views = cluster.list_nodes()
     views.sort(key=lambda view: view.name)
-    planned = ((view, plan_removal(view, keys)) for view in views)
+    planned = ((view, plan_removal(view, keys, autopilot=autopilot)) for view in views)
     return Survey(
         nodes=tuple((view, removal) for view, removal in planned if removal is not None),
         state=belongings.state(),
         lease=lease,
         opted=opted(views),
         other_prefixes=other_prefixes(views, keys),
+        autopilot=autopilot,
     )
 
 
-def clear_node(cluster: Cluster, view: NodeView, keys: Keys) -> None:
+def clear_node(cluster: Cluster, view: NodeView, keys: Keys, *, autopilot: bool = False) -> None:
     """Take everything of ours off one Node. Conflicts are read again; a Node that is gone is
     done. Raises what Cluster raises."""
     for attempt in range(ATTEMPTS):
         try:
             if attempt:
                 view = cluster.get_node(view.name)
-            _clear_version(cluster, view, keys)
+            _clear_version(cluster, view, keys, autopilot)
         except Conflict:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -79,8 +89,8 @@ def clear_node(cluster: Cluster, view: NodeView, keys: Keys) -> None:
             return
 
 
-def _clear_version(cluster: Cluster, view: NodeView, keys: Keys) -> None:
-    removal = plan_removal(view, keys)
+def _clear_version(cluster: Cluster, view: NodeView, keys: Keys, autopilot: bool) -> None:
+    removal = plan_removal(view, keys, autopilot=autopilot)
     if removal is None:
         return
     if removal.edit is not None:
@@ -122,19 +132,19 @@ class Uninstallation:
 
     def _clear_nodes(self, found: Survey) -> None:
         writers = Writers(self._writers)
-        jobs = [partial(self._clear, view) for view, _ in found.nodes]
+        jobs = [partial(self._clear, view, found.autopilot) for view, _ in found.nodes]
         try:
             writers.run(jobs, lambda: False)
         finally:
             writers.close()
 
-    def _clear(self, view: NodeView) -> None:
+    def _clear(self, view: NodeView, autopilot: bool) -> None:
         with self._lock:
             if self._in_a_row >= GIVE_UP:
                 self._outcome.failed[view.name] = "not tried: the API server does not answer"
                 return
         try:
-            clear_node(self._cluster, view, self._keys)
+            clear_node(self._cluster, view, self._keys, autopilot=autopilot)
         except HealthError as error:
             with self._lock:
                 self._outcome.failed[view.name] = str(error)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
+from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease, build_pods
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
@@ -18,11 +18,13 @@ from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
+from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pod_news import PodTeller
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
@@ -72,21 +74,33 @@ def build(
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
     )
+    policy = settings.core_policy(read)
     observer = Observer(
         feed,
         clock=clock,
         opted_out=fleet.is_opted_out,
         decoder=lambda: Decoder(read),
+        read=read,
+        observed=policy.observe.keys(),
         surge_window_s=policy.surge_window_s,
     )
-    applier = None
+    applier, teller = None, None
     if lease is not None:
+        if settings.pod_events.enabled:
+            teller = PodTeller(
+                build_pods(settings, http),
+                keys,
+                clock=clock,
+                metrics=metrics,
+                assert_leader=lease.assert_leader,
+            )
         applier = Applier(
             cluster,
             feed,
             clock=clock,
             stop=stop,
             on_write=fleet.wrote,
+            on_edit=teller.take if teller else lambda _action: None,
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
@@ -102,7 +116,13 @@ def build(
     loop = Loop(
         sources=sources,
         situation=Situation(
-            feed, fleet, observer, policy, clock, _surges(clock, cluster, checkpoint, lease)
+            feed,
+            fleet,
+            observer,
+            policy,
+            clock,
+            _surges(clock, cluster, checkpoint, lease),
+            DomainWatch(metrics),
         ),
         fleet=fleet,
         observer=observer,
@@ -134,6 +154,7 @@ def build(
         report=report,
         loop=loop,
         lease=lease,
+        teller=teller,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -197,6 +218,6 @@ def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Ta
         policy = loop.policy.remade(policy, read)
     loop.situation = replace(loop.situation, policy=policy)
     loop.fleet.use(policy)
-    loop.observer.use(read)
+    loop.observer.use(read, policy.observe.keys())
     for source in sources:
         source.ask_for(literals_for(source.spec, read))

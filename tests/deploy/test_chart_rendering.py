@@ -35,6 +35,7 @@ from tests.support.chart import (
 from tests.support.chart_programs import settings_of
 from tests.support.chart_values import EVERYTHING
 from tests.support.processes import binary
+from tests.support.rbac import rights
 
 pytestmark = pytest.mark.e2e
 
@@ -327,3 +328,14 @@ def test_rights_follow_the_settings_that_name_lease_and_namespace(helm: Helm) ->
         if "resourceNames" in rule
     }
     assert named == {"leases": ["our-lease"], "configmaps": [STATE_NAME]}
+
+
+def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
+    def rights_of(found: list[Object]) -> set[tuple[str, str, str]]:
+        account = rights.Account(NAME, NAME)
+        return {(g.verb, g.resource, g.namespace) for g in rights.grants(found, account)}
+
+    told = rights_of(helm.template())
+    silent = rights_of(helm.template({"settings": {"pod_events": {"enabled": False}}}))
+    assert told - silent == {("list", "pods", ""), ("create", "events", "")}
+    assert silent - told == {("create", "events", "default")}

@@ -56,9 +56,11 @@ def live(scene: Scene) -> None:
     """A whole life: start, fault, second replica, Loki trouble, takeover, reset, one pass, end."""
     for name in ("gpu-a", "gpu-b", "gpu-c"):
         scene.kube.create_node(name)
+    pod = scene.gpu_pod("gpu-a")
     first = scene.controller(policy={"budget_percent": 100}).leading()
     scene.push(otel("gpu-a"))
     shown(scene, "gpu-a")
+    eventually(lambda: scene.told(pod) == ["GpuFault"], lambda: f"pod told: {scene.logs()[-2000:]}")
     version = eventually(lambda: version_of_state(scene), "the state is stored")
     scene.push(otel("gpu-c", "nvidia: loading"))
     eventually(lambda: version_of_state(scene) != version, "the state is stored again")
@@ -143,6 +145,7 @@ MISSED = {
         tainted=True,
         says="Event not published: not allowed to create events",
     ),
+    ("list", "pods"): Missed(tainted=True),
     ("get", "leases"): Missed(not_ready=True),
     ("create", "leases"): Missed(not_ready=True),
     ("update", "leases"): Missed(not_ready=True, left="lease"),

@@ -82,10 +82,11 @@ def test_controller_can_do_nothing_else(scene: Scene) -> None:
         *(attempt for attempt in attempts() if attempt[:2] not in CONTROLLERS_OWN)
     }
     pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    assert controller.status("GET", pods) == 403  # exec into the kmsg pod is a person's
+    # exec into the kmsg pod is a person's
     assert controller.status("POST", f"{pods}/konduktor-health-probe-x/exec?command=sh") == 403
-    event = named("x", NAMESPACE, involvedObject={"kind": "Node", "name": "gpu-a"})
-    assert controller.status("POST", f"/api/v1/namespaces/{NAMESPACE}/events", event) == 403
+    assert controller.status("GET", f"{pods}?watch=true") == 403
+    events = f"/api/v1/namespaces/{NAMESPACE}/events"
+    assert controller.status("GET", events) == 403  # it makes them, and reads none
 
 
 def test_what_the_server_lists_for_the_controller_is_what_the_manifest_grants(
@@ -118,6 +119,8 @@ CONTROLLERS_OWN = {
     ("PATCH", "/api/v1/nodes/gpu-a"),
     ("PATCH", "/api/v1/nodes/gpu-a/status"),
     ("POST", "/api/v1/namespaces/default/events"),
+    ("GET", "/api/v1/pods"),
+    ("GET", f"/api/v1/namespaces/{NAMESPACE}/pods"),
 }
 
 

@@ -23,6 +23,7 @@ from konduktor_health.ports import LogEntry, Poll, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
+from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
@@ -209,7 +210,13 @@ class World:
         self.loop = Loop(
             sources=Sources([], clock=self.clock, poll_interval_s=1.0, wake=wake),
             situation=Situation(
-                self.feed, self.fleet, self.observer, policy(**rules), self.clock, self.surges
+                self.feed,
+                self.fleet,
+                self.observer,
+                policy(**rules),
+                self.clock,
+                self.surges,
+                DomainWatch(self.report.metrics),
             ),
             fleet=self.fleet,
             observer=self.observer,

@@ -2,7 +2,7 @@
 
 ``client`` moves bytes, ``status`` names errors, ``config`` finds server and credentials,
 ``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``belongings`` deletes what is ours,
-``exec`` runs a command in a pod.
+``exec`` runs a command in a pod, ``pods`` tells pods what became of their GPU.
 Leader election is ``konduktor_health.adapters.lease``, on ``leases``.
 """
 
@@ -17,6 +17,7 @@ from konduktor_health.adapters.kube.config import load, namespace_of_pod
 from konduktor_health.adapters.kube.feed import WatchFeed
 from konduktor_health.adapters.kube.leases import KubeLease
 from konduktor_health.adapters.kube.nodes import NodeDecoder
+from konduktor_health.adapters.kube.pods import KubePods
 from konduktor_health.adapters.lease import LeaseElector, LeaseTimes
 from konduktor_health.clock import Clock
 from konduktor_health.model import NodeView
@@ -26,11 +27,13 @@ __all__ = [
     "KubeBelongings",
     "KubeCluster",
     "KubeHttp",
+    "KubePods",
     "WatchFeed",
     "build_belongings",
     "build_cluster",
     "build_feed",
     "build_lease",
+    "build_pods",
     "namespace",
 ]
 
@@ -58,6 +61,11 @@ def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeClust
 def build_belongings(settings: Settings, http: KubeHttp) -> KubeBelongings:
     """What of ours lies beside the Nodes."""
     return KubeBelongings(http, namespace(settings), settings.lease.name)
+
+
+def build_pods(settings: Settings, http: KubeHttp) -> KubePods:
+    """Who uses the GPUs of a node."""
+    return KubePods(http, settings.cluster.gpu_resource)
 
 
 def build_feed(

@@ -156,7 +156,7 @@ class KubeCluster:
             "involvedObject": self._about(event),
             "type": event.type,
             "reason": printable(event.reason, 128),
-            "message": _cut(printable(event.message, MAX_MESSAGE + 1)),
+            "message": bounded_message(event.message),
             "count": 1,
             "firstTimestamp": now,
             "lastTimestamp": now,
@@ -329,7 +329,9 @@ def _event_name(event: PublishEvent, about: str) -> str:
     return f"{about[:230].rstrip('.-')}.{digest}"
 
 
-def _cut(text: str) -> str:
+def bounded_message(message: str) -> str:
+    """An Event's message as the API takes it: printable, at most MAX_MESSAGE bytes."""
+    text = printable(message, MAX_MESSAGE + 1)
     data = text.encode("utf-8", "replace")
     if len(data) <= MAX_MESSAGE:
         return text

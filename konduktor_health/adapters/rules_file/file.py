@@ -26,7 +26,7 @@ from parsers import catalog, tables
 from parsers.catalog import Entry
 from parsers.catalog.ruled import entry_of
 from parsers.rules import RuleSet
-from parsers.tables import Tables, concerns_node
+from parsers.tables import Tables, is_recorded
 from parsers.user_rules import UserRules, merged, overridden
 
 #: Most texts that Loki is asked for, shipped ones included: its filter costs by their number.
@@ -74,7 +74,7 @@ def judge(content: bytes) -> Judged:
     complaints = Complaints(marked)
     own = read_document(shipped, complaints)
     whole = merged(shipped, own, compile_pattern)
-    recorded = replace(whole, keep=concerns_node)
+    recorded = replace(whole, keep=is_recorded)
     if not complaints.problems:
         _examples(own, whole, complaints)
         _literals(recorded, whole, complaints)

@@ -116,7 +116,7 @@ class Side:
 def sandbox_api() -> Iterator[KubeApi]:
     api = KubeApi(tokens={"admin-token": "admin", "nobody-token": "nobody"})
     for verb in ("get", "list", "watch", "patch", "create", "update"):
-        for resource in ("nodes", "nodes/status", "events", "leases", "configmaps"):
+        for resource in ("nodes", "nodes/status", "events", "leases", "configmaps", "pods"):
             api.deny.setdefault("nobody", set()).add((verb, resource))
     api.start()
     yield api

@@ -20,6 +20,8 @@ CONTROLLER = Account(NAMESPACE, "konduktor-health")
 PROBE = Account(NAMESPACE, "konduktor-health-probe")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 STATE = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+EVENTS = "/api/v1/namespaces/default/events"
 LEASE_TIMES = {"duration_s": 15.0, "renew_deadline_s": 10.0}  # a busy machine loses no Lease
 LEASE_NAME, STATE_NAME = "konduktor-health", "konduktor-health-state"
 
@@ -74,6 +76,18 @@ class Scene:
     def tainted(self, name: str) -> bool:
         """Whether the node carries our taint."""
         return any(taint["key"] == OUR_KEY for taint in self.kube.taints(name))
+
+    def gpu_pod(self, node: str, name: str = "job") -> str:
+        """A pod in namespace default that asks for a GPU of the node; its UID."""
+        container = {"name": "c", "image": "i", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+        body = {"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [container]}}
+        made = self.kube.request("POST", PODS, body)
+        return str(made["metadata"]["uid"])
+
+    def told(self, uid: str) -> list[str]:
+        """Reasons of the Events about a pod of namespace default."""
+        found = self.kube.request("GET", EVENTS)["items"]
+        return [str(each["reason"]) for each in found if each["involvedObject"].get("uid") == uid]
 
     def condition(self, name: str) -> str:
         """Reason of our condition; "" when there is none."""

@@ -88,3 +88,13 @@ def test_taints_that_look_like_ours_name_their_domain() -> None:
     views = [node(taints=(OUR_TAINT, OTHERS)), node("gpu-2", taints=(FOREIGN_TAINT, OTHERS))]
     assert other_prefixes(views, KEYS) == ("example.com",)
     assert other_prefixes(views, Keys(prefix="example.com")) == ("trainy.konduktor.ai",)
+
+
+def test_autopilots_label_goes_only_where_it_is_said_to_be_ours() -> None:
+    view = node(labels=(("autopilot.ibm.com/gpuhealth", "EVICT"), ("zone", "a")))
+    assert plan_removal(view, KEYS) is None
+    removal = plan_removal(view, KEYS, autopilot=True)
+    assert removal is not None
+    assert removal.edit is not None
+    assert removal.edit.labels == {"autopilot.ibm.com/gpuhealth": None}
+    assert removal.names == ("label autopilot.ibm.com/gpuhealth=EVICT",)

@@ -208,7 +208,7 @@ def test_decoders_change_before_what_is_read_does(monkeypatch: pytest.MonkeyPatc
     )
     order.clear()  # a source asks for its first literals when it is made
     world = World()
-    monkeypatch.setattr(Observer, "use", lambda _self, _read: order.append("observer"))
+    monkeypatch.setattr(Observer, "use", lambda _self, *_args: order.append("observer"))
     _use(settings, world.loop, [source], tables.recorded())
     assert order == ["observer", "source"]
 

@@ -29,6 +29,11 @@
 {{- dig "lease" "name" "" (.Values.settings | default dict) | default "konduktor-health" -}}
 {{- end -}}
 
+{{/* Not empty where the controller tells pods (settings.pod_events.enabled, true by default). */}}
+{{- define "konduktor-health.podEvents" -}}
+{{- if ne (dig "pod_events" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
+{{- end -}}
+
 {{/* Selectors are immutable: of the values, only nameOverride changes these two. */}}
 {{- define "konduktor-health.selector" -}}
 app.kubernetes.io/name: {{ include "konduktor-health.name" . | quote }}

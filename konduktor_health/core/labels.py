@@ -1,0 +1,67 @@
+"""Which labels say how a node is? Ours, and, where the policy asks for it, Autopilot's.
+
+``autopilot.ibm.com/gpuhealth`` is read by schedulers and operators made for IBM's Autopilot
+(AppWrapper: WARN is to be avoided, TESTING keeps new pods out, EVICT ends those that run). With
+``policy.autopilot_labels`` it is kept beside our own label, in the same patch.
+
+Invariants: a node that never had a record gets no label; a node that is not observed keeps what
+it has: no data neither heals nor accuses. One writer: not to be used beside Autopilot itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from konduktor_health.model import NodeView, Policy, Verdict
+from konduktor_health.treatment import Effect
+
+#: Autopilot's label, a name of theirs; it does not follow our prefix.
+AUTOPILOT = "autopilot.ibm.com/gpuhealth"
+PASS, WARN, EVICT, TESTING = "PASS", "WARN", "EVICT", "TESTING"
+_AS_IT_IS = ""  # leave the label alone
+_KEEPS_PODS_OUT = frozenset({Effect.NO_SCHEDULE, Effect.NO_EXECUTE})
+
+
+def labels_for(
+    verdict: Verdict | None, effect: Effect | None, policy: Policy
+) -> Mapping[str, str | None]:
+    """Labels of a node that has, or had, a record; None as a value removes the label.
+
+    ``effect``: of our taint that is on the node, or is put there by the same patch. ``verdict``
+    None: nothing of ours is to be left on the node.
+    """
+    told = None if verdict is None or verdict is Verdict.HEALTHY else verdict.value
+    labels: dict[str, str | None] = {policy.keys.health: told}
+    if policy.autopilot_labels and (value := _autopilot(verdict, effect)) != _AS_IT_IS:
+        labels[AUTOPILOT] = value
+    return labels
+
+
+def labels_due(view: NodeView, wanted: Mapping[str, str | None], policy: Policy) -> bool:
+    """Whether the Node does not carry these labels yet."""
+    carried = {**dict(view.labels), policy.keys.health: view.health_label}
+    return any(carried.get(key) != value for key, value in wanted.items())
+
+
+def labels_after_reset(view: NodeView, policy: Policy) -> Mapping[str, str | None]:
+    """What is left to say on a node without a ledger that an operator has vouched for.
+
+    ``reset`` does not know the policy: the controller takes back what it had told Autopilot's
+    readers. Empty: nothing."""
+    told = dict(view.labels).get(AUTOPILOT)
+    vouched = view.reset_at is not None and view.ledger is None
+    if policy.autopilot_labels and vouched and told in (WARN, EVICT, TESTING):
+        return {AUTOPILOT: PASS}
+    return {}
+
+
+def _autopilot(verdict: Verdict | None, effect: Effect | None) -> str | None:
+    if verdict is None:
+        return None
+    if verdict is Verdict.RECOVERING:
+        return TESTING
+    if effect in _KEEPS_PODS_OUT:
+        return EVICT
+    if verdict is Verdict.UNOBSERVED:
+        return _AS_IT_IS
+    return PASS if verdict is Verdict.HEALTHY and effect is None else WARN
