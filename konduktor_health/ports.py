@@ -157,7 +157,8 @@ class Cluster(Protocol):
         ...
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Create or replace the controller's ConfigMap."""
+        """Create the controller's ConfigMap, or replace the version that was read or written
+        last; Conflict otherwise. The call after a Conflict writes over what is there then."""
         ...
 
 
@@ -204,6 +205,11 @@ class Leadership(Protocol):
 
     def assert_leader(self) -> None:
         """Raise LeadershipLost unless we lead; called before each effect."""
+        ...
+
+    def assert_not_lost(self) -> None:
+        """Raise LeadershipLost once somebody else may have led since we did: this process never
+        leads again."""
         ...
 
     def wait_leader(self, timeout: float) -> bool:

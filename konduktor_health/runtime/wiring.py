@@ -57,6 +57,8 @@ def build(
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
+    if lease is not None:
+        metrics.follow(lease.is_leader)
     from_loki = build_sources(settings, clock, stop, read)
     sources = Sources(
         from_loki,
@@ -104,6 +106,8 @@ def build(
         agenda=Agenda(clock),
         rules=rules,
     )
+    if lease is not None:
+        loop.not_lost = lease.assert_not_lost
     if rules is not None:
         rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(

@@ -185,15 +185,13 @@ class KubeCluster:
         return state
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Create or replace the ConfigMap. Conflict when two others write at once, ValueError
-        when the state is larger than an object may be."""
+        """Create the ConfigMap, or replace the version that was read or written last. Conflict
+        when somebody has written it since; the next call reads it again. ValueError when the state
+        is larger than an object may be."""
         data = {key: json.dumps(value, separators=(",", ":")) for key, value in state.items()}
         if sum(len(text) for text in data.values()) > _MAX_STATE:
             raise ValueError(f"state of more than {_MAX_STATE} bytes does not fit a ConfigMap")
-        try:
-            self._put_state(data)
-        except Conflict:
-            self._put_state(data)
+        self._put_state(data)
 
     def _put_state(self, data: dict[str, str]) -> None:
         if self._state_meta is None:
