@@ -179,6 +179,11 @@ class OwnObject:
 class Belongings(Protocol):
     """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
 
+    @property
+    def shard(self) -> str:
+        """Whose these are: the shard's value, empty for the one without."""
+        ...
+
     def state(self) -> OwnObject | None:
         """The controller's ConfigMap, or None."""
         ...

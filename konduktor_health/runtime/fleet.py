@@ -15,11 +15,13 @@ from loguru import logger
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.managed import is_managed, odd_label, opted_out
 from konduktor_health.core.reset import needs_reset, our_taints
+from konduktor_health.core.shard import Shard
 from konduktor_health.model import FleetView, Keys, NodeView
 from konduktor_health.runtime.checkpoint import RememberedUids
 from konduktor_health.timestamps import NS
 
 MAX_OPTED_OUT = 20_000
+MAX_ELSEWHERE = 200_000  # names, deleted ones too; beyond, a line is one of an unmanaged node
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,11 @@ class Fleet:
     """Counts over the managed nodes and the queue of changed ones. Thread-safe."""
 
     def __init__(
-        self, keys: Keys, now_ns: Callable[[], int], wake: Callable[[], None] = lambda: None
+        self,
+        keys: Keys,
+        now_ns: Callable[[], int],
+        wake: Callable[[], None] = lambda: None,
+        shard: Shard | None = None,
     ) -> None:
         self._keys = keys
         self._now_ns = now_ns
@@ -47,6 +53,8 @@ class Fleet:
         self._taint_times: dict[str, int] = {}
         self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
         self._opted_out: set[str] = set()
+        self._shard = shard or Shard()
+        self._elsewhere: set[str] = set()  # names of other shards' nodes
         self._seen_at: dict[str, int] = {}
         self.remembered = RememberedUids()
 
@@ -55,7 +63,12 @@ class Fleet:
         self.remembered.hashes = frozenset(hashes)
 
     def keep(self, view: NodeView) -> bool:
-        """The feed's predicate: managed nodes are kept, and remembered by UID."""
+        """The feed's predicate: managed nodes of our shard are kept, and remembered by UID."""
+        if not self._shard.has(view):
+            if len(self._elsewhere) < MAX_ELSEWHERE:
+                self._elsewhere.add(view.name)
+            return False
+        self._elsewhere.discard(view.name)
         if opted_out(view):
             if len(self._opted_out) < MAX_OPTED_OUT:
                 self._opted_out.add(view.name)
@@ -69,6 +82,10 @@ class Fleet:
     def is_opted_out(self, name: str) -> bool:
         """The node of this name was last seen with the opt-out label."""
         return name in self._opted_out
+
+    def is_elsewhere(self, name: str) -> bool:
+        """The node of this name was last seen in another shard."""
+        return name in self._elsewhere
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""

@@ -48,12 +48,14 @@ class Observer:
         *,
         clock: Clock,
         opted_out: Callable[[str], bool] = lambda _name: False,
+        elsewhere: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
         surge_window_s: float = 600.0,
     ) -> None:
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
+        self._elsewhere = elsewhere  # another shard's: its controller hears the line too
         self._new_decoder = decoder
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
@@ -101,7 +103,8 @@ class Observer:
             return (self._feed.resolve(name) or "") in nodes
 
         def unwanted(name: str) -> bool:
-            return self._opted_out(self._feed.resolve(name) or "")
+            node = self._feed.resolve(name) or ""
+            return self._opted_out(node) or self._elsewhere(node)
 
         return self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
 
@@ -157,6 +160,8 @@ class Observer:
         return drained
 
     def _not_managed(self, name: str | None, entry: LogEntry) -> None:
+        if name is not None and self._elsewhere(name):
+            return
         tidings = entry.record.heartbeat or bool(entry.record.missed)
         kernel = not (entry.pod or entry.trust is Trust.POD or tidings)
         if name is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
+from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease, shard
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
@@ -53,7 +53,7 @@ def build(
     read = tables.recorded() if rules is None else rules.tables
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
-    fleet = Fleet(keys, clock.now_ns, wake.set)
+    fleet = Fleet(keys, clock.now_ns, wake.set, shard(settings))
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
@@ -70,6 +70,7 @@ def build(
         feed,
         clock=clock,
         opted_out=fleet.is_opted_out,
+        elsewhere=fleet.is_elsewhere,
         decoder=lambda: Decoder(read),
         surge_window_s=settings.policy.surge_window_s,
     )

@@ -322,3 +322,21 @@ def test_rights_follow_the_settings_that_name_lease_and_namespace(helm: Helm) ->
         if "resourceNames" in rule
     }
     assert named == {"leases": ["our-lease"], "configmaps": [STATE_NAME]}
+
+
+def test_rights_follow_the_shard(helm: Helm) -> None:
+    shard = {"label": "example.com/shard", "value": "a"}
+    found = helm.template(
+        {"settings": {"shard": shard}, "rbac": {"operatorRole": {"create": True}}}
+    )
+    roles = [each for each in found if each["kind"] == "Role"]
+    for name in (NAME, f"{NAME}-operator"):
+        named = {
+            rule["resources"][0]: rule["resourceNames"]
+            for role in roles
+            for rule in role["rules"]
+            if role["metadata"]["name"] == name and "resourceNames" in rule
+        }
+        assert named == {"leases": ["konduktor-health-a"], "configmaps": [f"{STATE_NAME}-a"]}
+    settings = one(found, "ConfigMap", "konduktor-health-settings")["data"]["settings.yaml"]
+    assert yaml.safe_load(settings) == {"shard": shard}
