@@ -152,10 +152,13 @@ class LeaseElector:
 
     def release(self) -> None:
         """Give the Lease up if it is ours. Leadership ends before the request is sent, and for
-        good; a failure only means that the others wait for expiry."""
+        good; a failure only means that the others wait for expiry. When our time has run out
+        nothing is sent: somebody else may lead."""
+        with self._state_lock:
+            ours = self._clock.monotonic() < self._until
         self._released = True
         self._stop_leading()
-        if not self._step_lock.acquire(timeout=_RELEASE_TIMEOUT_S):
+        if not ours or not self._step_lock.acquire(timeout=_RELEASE_TIMEOUT_S):
             return  # a request hangs
         try:
             if self._lease is None or self.holder() != self.identity:
