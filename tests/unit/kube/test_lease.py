@@ -379,6 +379,31 @@ def test_whose_lease_ran_out_leads_again_when_nobody_came_between(world: World) 
     assert world.spec()["leaseTransitions"] == 0
 
 
+def test_whose_lease_was_deleted_ends_and_takes_no_new_one(world: World) -> None:
+    """Somebody may have led, and released it, meanwhile."""
+    a = world.replica("a")
+    a.step()
+    world.lease = None
+    elector = a.elector
+    elector.step()
+    elector.step()
+    assert not elector.is_leader()
+    with pytest.raises(LeadershipLost):
+        elector.assert_not_lost()
+    assert world.lease is None
+
+
+def test_whose_time_is_over_releases_nothing(world: World) -> None:
+    """Woken after a pause: another may lead, and a request would be one that begins too late."""
+    a = world.replica("a")
+    a.step()
+    a.running = False
+    world.advance(11)
+    writes = world.writes
+    a.release()
+    assert world.writes == writes
+
+
 def test_a_standby_tries_at_the_moment_the_holders_time_is_over(world: World) -> None:
     a, b = world.replica("a"), world.replica("b")
     world.advance(4)
