@@ -139,6 +139,11 @@ class Keys:
         return f"{self.prefix}/health"
 
     @property
+    def shard(self) -> str:
+        """Label on the Lease and the state of a shard: its value."""
+        return f"{self.prefix}/shard"
+
+    @property
     def reset_at(self) -> str:
         """Annotation: faults older than this never act again."""
         return f"{self.prefix}/reset-at"

@@ -166,7 +166,9 @@ class Cluster(Protocol):
         ...
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Create or replace the controller's ConfigMap; its annotations stay."""
+        """Create the controller's ConfigMap, or replace the version that was read or written
+        last; its annotations stay. Conflict otherwise. The call after a Conflict writes over what
+        is there then."""
         ...
 
     def read_request(self) -> Request | None:
@@ -228,6 +230,11 @@ class OwnObject:
 class Belongings(Protocol):
     """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
 
+    @property
+    def shard(self) -> str:
+        """Whose these are: the shard's value, empty for the one without."""
+        ...
+
     def state(self) -> OwnObject | None:
         """The controller's ConfigMap, or None."""
         ...
@@ -254,6 +261,11 @@ class Leadership(Protocol):
 
     def assert_leader(self) -> None:
         """Raise LeadershipLost unless we lead; called before each effect."""
+        ...
+
+    def assert_not_lost(self) -> None:
+        """Raise LeadershipLost once somebody else may have led since we did: this process never
+        leads again."""
         ...
 
     def wait_leader(self, timeout: float) -> bool:

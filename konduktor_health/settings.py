@@ -10,13 +10,22 @@ An unknown key is an error. docs/reference/settings.md is generated from this fi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,6 +43,10 @@ from parsers.tables import Tables
 ENV_PREFIX = "KONDUKTOR_HEALTH_"
 CONFIG_VARIABLE = "KONDUKTOR_HEALTH_CONFIG"
 CACHE_VARIABLE = "KONDUKTOR_HEALTH_CACHE"  # read by tests/servers/build.py only
+_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+SHARD_VALUE = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*)?"
+_MAX_LABEL_VALUE = 63  # characters, as Kubernetes has it
 DEFAULT_LOKI = "http://loki.loki.svc.cluster.local:3100"
 
 
@@ -215,6 +228,45 @@ class PodEventSettings(_Group):
     )
 
 
+class ShardSettings(_Group):
+    """Several controllers that share the nodes of one cluster out among them."""
+
+    label: str = Field(
+        "",
+        description="Node label whose value says which shard a node is of; empty: no shards.",
+    )
+    value: str = Field(
+        "",
+        description=(
+            "Value of the nodes that this controller manages: lower case letters, digits, - and .,"
+            " since it ends the names of Lease and state. Empty: nodes without the label."
+        ),
+    )
+
+    @field_validator("label")
+    @classmethod
+    def _is_label_key(cls, value: str) -> str:
+        if not re.fullmatch(SHARD_LABEL, value):
+            raise ValueError("the key of a Node label is expected")
+        return value
+
+    @field_validator("value")
+    @classmethod
+    def _is_part_of_a_name(cls, value: str) -> str:
+        if not re.fullmatch(SHARD_VALUE, value) or len(value) > _MAX_LABEL_VALUE:
+            raise ValueError(
+                "the value ends the name of a Lease: lower case letters, digits, - and ., at most"
+                f" {_MAX_LABEL_VALUE} characters; give the nodes a label with such values"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_label(self) -> ShardSettings:
+        if self.value and not self.label:
+            raise ValueError(f"value {self.value!r} is of no label: set shard.label too")
+        return self
+
+
 class HttpSettings(_Group):
     """The controller's own HTTP port: /metrics, /healthz, /readyz."""
 
@@ -258,6 +310,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     lease: LeaseSettings = LeaseSettings()
     pod_events: PodEventSettings = PodEventSettings()
+    shard: ShardSettings = ShardSettings()
     http: HttpSettings = HttpSettings()
     debug: bool = Field(False, description="Log at level DEBUG.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on stderr.")

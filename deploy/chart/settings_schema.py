@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from konduktor_health.settings import Settings
+from konduktor_health.settings import SHARD_LABEL, SHARD_VALUE, Settings
 
 _ELSEWHERE = {
     ("LokiSettings", "password"): "Refused here: see lokiAccess.passwordSecret.",
@@ -32,6 +32,8 @@ _PATTERNS = {
     ("ClusterSettings", "namespace"): "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
     ("ClusterSettings", "key_prefix"): f"^{_NAME}$",
     ("LeaseSettings", "name"): f"^{_NAME}$",
+    ("ShardSettings", "label"): f"^{SHARD_LABEL}$",
+    ("ShardSettings", "value"): f"^{SHARD_VALUE}$",
 }
 
 

@@ -14,6 +14,12 @@ _METRICS_TEXT = f"""
 The controller answers `/metrics` on its own port ([HTTP](http.md)). All names begin with
 `{NAMESPACE}_`. Label values are bounded: text from logs, probes or Kubernetes is never one.
 
+Of several replicas each exports the metrics marked `each`, and those of its process, as
+prometheus_client names them: `process_cpu_seconds_total`, `process_resident_memory_bytes`,
+`process_virtual_memory_bytes`, `process_start_time_seconds`, `process_open_fds`,
+`process_max_fds`. The others only the leader has: they are absent on a standby, and on a replica
+whose Lease has run out, so that a sum over the replicas counts nothing twice.
+
 """
 _LABELS = {
     "fault_id": f"a [fault id](faults.md); after {MAX_FAULT_IDS} different ones `other`",
@@ -39,7 +45,9 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 def metrics_page() -> str:
     """Every metric, and what its labels may be."""
     rows, used = [], set()
-    for collector in vars(Metrics()).values():
+    metrics = Metrics()
+    own = {family.name for family in metrics.own.collect()}
+    for collector in vars(metrics).values():
         if not hasattr(collector, "_labelnames"):
             continue  # the registry itself
         labels = list(collector._labelnames)
@@ -47,11 +55,13 @@ def metrics_page() -> str:
         for metric in collector.describe():
             names = [metric.name + suffix for suffix in _SUFFIXES.get(metric.type, ("",))]
             shown = ", ".join(code(name) for name in names)
-            rows.append((shown, metric.type, ", ".join(map(code, labels)), metric.documentation))
+            of = "each" if metric.name in own else "leader"
+            marked = ", ".join(map(code, labels))
+            rows.append((shown, metric.type, marked, of, metric.documentation))
     meanings = [(code(name), _LABELS[name]) for name in sorted(used)]
     return (
         _METRICS_TEXT.lstrip()
-        + table(("metric", "type", "labels", "meaning"), rows)
+        + table(("metric", "type", "labels", "replica", "meaning"), rows)
         + "\n## Labels\n\n"
         + table(("label", "values"), meanings)
     )

@@ -4,13 +4,17 @@ Why not the official client's elector: it cannot be stopped, does not release, j
 wall clock and does not tell the workers when it has lost.
 
 Safety. Let R be the renew deadline, D the lease duration, T the time-out of one API call.
-- We lead for R seconds from *before* the request that renewed was sent, by the monotonic clock.
+- We lead for R seconds from *before* the request that renewed was sent, by the boot-time clock.
   Another replica counts D seconds (the holder's own figure) from when it *saw* the Lease
   change, which is later. R + T <= D (checked), so a call that began while we led has
   ended before anybody else leads. Offsets between clocks do not matter, only rates do.
-- The wall clock can only take leadership away: a suspended machine's monotonic clock stands
-  still, its wall clock does not.
+- The wall clock can only take leadership away: the boot-time clock counts a suspended machine's
+  time, and not that of a virtual machine that was paused; its wall clock is set right after it.
+  A jump of the wall clock so costs one try to renew, and never gives anything.
 - A write that may or may not have arrived counts as not arrived, for us.
+- Who has led and may have been followed by somebody never leads again (``lost``): what it has in
+  memory is older than the cluster. Its process ends, and starts again as a standby.
+- Whose time has run out reads the Lease before it writes it: after a pause nothing is written.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from konduktor_health.errors import (
 )
 
 _RELEASE_TIMEOUT_S = 2.0  # shutdown is not held up longer
+_LEAST_PAUSE_S = 0.05  # between two tries of a standby
 
 
 def new_identity() -> str:
@@ -92,9 +97,11 @@ class LeaseElector:
         self._step_lock = threading.Lock()  # one request at a time
         self._state_lock = threading.Lock()  # _until, _wall_until_ns, _leading
         self._lease: dict[str, Any] | None = None  # as last seen
-        self._seen_at = 0.0  # monotonic time at which that version was first seen
+        self._seen_at = 0.0  # boot time at which that version was first seen
         self._certain = False  # the version that we hold is on the server, as far as we know
-        self._until = float("-inf")  # monotonic
+        self._until = float("-inf")  # boot time
+        self._led = False
+        self._lost = False
         self._wall_until_ns = 0
         self._leading = threading.Event()
         self._released = False
@@ -110,7 +117,9 @@ class LeaseElector:
         """True while our lease has not expired."""
         with self._state_lock:
             leads = (
-                self._clock.monotonic() < self._until and self._clock.now_ns() < self._wall_until_ns
+                not self._lost
+                and self._clock.monotonic() < self._until
+                and self._clock.now_ns() < self._wall_until_ns
             )
             if not leads:
                 self._leading.clear()
@@ -123,6 +132,11 @@ class LeaseElector:
             raise LeadershipLost(
                 f"{holder} leads" if holder not in ("", self.identity) else "no lease is held"
             )
+
+    def assert_not_lost(self) -> None:
+        """Raise LeadershipLost when somebody else may have led since we did."""
+        if self._lost:
+            raise LeadershipLost(f"{self.holder() or 'nobody'} leads, and we did before")
 
     def wait_leader(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds to become leader."""
@@ -138,10 +152,13 @@ class LeaseElector:
 
     def release(self) -> None:
         """Give the Lease up if it is ours. Leadership ends before the request is sent, and for
-        good; a failure only means that the others wait for expiry."""
+        good; a failure only means that the others wait for expiry. When our time has run out
+        nothing is sent: somebody else may lead."""
+        with self._state_lock:
+            ours = self._clock.monotonic() < self._until
         self._released = True
         self._stop_leading()
-        if not self._step_lock.acquire(timeout=_RELEASE_TIMEOUT_S):
+        if not ours or not self._step_lock.acquire(timeout=_RELEASE_TIMEOUT_S):
             return  # a request hangs
         try:
             if self._lease is None or self.holder() != self.identity:
@@ -178,10 +195,19 @@ class LeaseElector:
             except Exception as error:  # never a dead elector beside a living loop
                 logger.opt(exception=error).error("lease: unexpected error")
                 self._error = error
-            self._clock.wait(stop, self._times.retry)
+            self._clock.wait(stop, self.seconds_until_due())
+
+    def seconds_until_due(self) -> float:
+        """How long the next try may wait. A standby looks twice as often as a leader renews, and
+        at the moment at which the holder's time is over."""
+        retry = self._times.retry
+        if self._error is not None or self.holder() == self.identity:
+            return retry
+        left = self._ends_at() - self._clock.monotonic()
+        return min(retry / 2, max(left, _LEAST_PAUSE_S))
 
     def _try(self) -> None:
-        mine = self._certain and self.holder() == self.identity
+        mine = self._certain and self.holder() == self.identity and self.is_leader()
         if not mine:
             self._look()
         if self._released:
@@ -193,7 +219,9 @@ class LeaseElector:
             "leaseDurationSeconds": int(self._times.duration),
             "renewTime": now,
         }
-        if self._lease is None:
+        if self._led and self.holder() != self.identity:
+            self._lose()
+        elif self._lease is None:
             spec |= {"acquireTime": now, "leaseTransitions": 0}
             self._see(self._api.create(spec, self._timeout()))
         elif self.holder() == self.identity:
@@ -219,7 +247,7 @@ class LeaseElector:
         else:
             self._see(lease)
         if self.holder() != self.identity:
-            self._stop_leading()
+            self._lose() if self._led else self._stop_leading()
 
     def _see(self, lease: dict[str, Any]) -> None:
         if self._lease is None or _version(lease) != _version(self._lease):
@@ -227,12 +255,14 @@ class LeaseElector:
         self._lease = lease
 
     def _expired(self) -> bool:
-        if not self.holder():
-            return True
+        return not self.holder() or self._clock.monotonic() >= self._ends_at()
+
+    def _ends_at(self) -> float:
+        """Boot time at which the holder's time is over, counted from what we saw."""
         duration = _spec(self._lease).get("leaseDurationSeconds")
         known = isinstance(duration, int) and not isinstance(duration, bool) and duration > 0
         seconds = duration if known else self._times.duration
-        return self._clock.monotonic() >= self._seen_at + float(seconds or 0)
+        return self._seen_at + float(seconds or 0)
 
     def _with(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         lease = dict(self._lease or {})
@@ -251,11 +281,18 @@ class LeaseElector:
         with self._state_lock:
             if self._released:
                 return
+            self._led = True
             self._until = sent + self._times.renew_deadline
             self._wall_until_ns = sent_wall + int(self._times.renew_deadline * NS)
             self._leading.set()
         if self.is_leader() and not was:  # false where the answer came too late
             logger.info("lease acquired as {}", self.identity)
+
+    def _lose(self) -> None:
+        if not self._lost:
+            logger.warning("lease lost: {} holds it", self.holder() or "nobody")
+        self._lost = True
+        self._stop_leading()
 
     def _stop_leading(self) -> None:
         with self._state_lock:

@@ -7,19 +7,23 @@ Lease. Exit code 1 when not all could be cleared: what could be is, and the comm
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from konduktor_health.cli import options
 from konduktor_health.clock import SystemClock
-from konduktor_health.errors import ConfigError
+from konduktor_health.errors import ClusterForbidden, ConfigError
 from konduktor_health.model import Keys
-from konduktor_health.ports import OwnObject
+from konduktor_health.ports import Belongings, OwnObject
 from konduktor_health.runtime.log import printable
 from konduktor_health.runtime.uninstall import Outcome, Survey, Uninstallation, survey
 from konduktor_health.runtime.vacancy import Vacancy
+
+if TYPE_CHECKING:
+    from konduktor_health.adapters.kube import KubeBelongings
 
 SHOWN_NAMES = 20  # of nodes that are left as they are
 
@@ -47,7 +51,8 @@ def command(
     """List everything of ours on the cluster, then clear it.
 
     On every Node: our taint, annotations, health label and condition. In cluster.namespace: state
-    and Lease. Refused while a controller runs: it would taint again. A dry run is never refused.
+    and Lease, of every shard. Refused while a controller runs: it would taint again. A dry run is
+    never refused.
     """
     if not (dry_run or yes or (sys.stdin is not None and sys.stdin.isatty())):
         raise ConfigError(
@@ -59,18 +64,15 @@ def command(
 
     clock, keys = SystemClock(), settings.keys()
     http, cluster = kube.build_cluster(settings, clock)
-    belongings = kube.build_belongings(settings, http)
+    shards = _every_shard(kube.build_belongings(settings, http))
     if dry_run or force:
-        lease = belongings.lease()
-        if force and lease is not None and lease.holder:
-            _say(
-                f"a controller may run ({lease.holder}): it may write to the Nodes again",
-                error=True,
-            )
+        judged = [(each, each.lease()) for each in shards]
+        if force:
+            _warn_of_holders(judged)
     else:
         vacancy = Vacancy(settings.lease.duration_s, settings.lease.retry_s, clock, _waits)
-        lease = vacancy.judge(belongings)
-    found = survey(cluster, belongings, keys, lease, autopilot=autopilot_labels)
+        judged = [(each, vacancy.judge(each)) for each in shards]
+    found = survey(cluster, keys, judged, autopilot=autopilot_labels)
     _show(found, keys, kube.namespace(settings))
     if found.nodes and not found.objects:
         _say(
@@ -81,16 +83,34 @@ def command(
     if not (found.nodes or found.objects):
         return
     if dry_run:
-        if lease is not None and lease.holder:
+        if any(place.lease is not None and place.lease.holder for place in found.places):
             typer.echo("a controller may hold the Lease: stop it before you clear")
         typer.echo("nothing was written (--dry-run)")
         return
     if not yes:
         _ask(found)
-    work = Uninstallation(cluster, belongings, keys, writers=settings.cluster.writers, force=force)
+    work = Uninstallation(cluster, keys, writers=settings.cluster.writers, force=force)
     outcome = work.run(found)
     _report(outcome)
     raise typer.Exit(1 if outcome.failed else 0)
+
+
+def _every_shard(own: KubeBelongings) -> tuple[KubeBelongings, ...]:
+    """Those of all shards. Who may not list them clears what the settings name, and is told."""
+    try:
+        return own.every_shard()
+    except ClusterForbidden as error:
+        _say(f"shards are not looked for, only what the settings name: {error}", error=True)
+        return (own,)
+
+
+def _warn_of_holders(judged: Iterable[tuple[Belongings, OwnObject | None]]) -> None:
+    for _, lease in judged:
+        if lease is not None and lease.holder:
+            _say(
+                f"a controller may run ({lease.holder}): it may write to the Nodes again",
+                error=True,
+            )
 
 
 def _waits(lease: OwnObject, seconds: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from loguru import logger
 
 from konduktor_health.clock import Clock
-from konduktor_health.errors import HealthError, LeadershipLost
+from konduktor_health.errors import Conflict, HealthError, LeadershipLost
 from konduktor_health.ports import Cluster
 
 VERSION = 1
@@ -125,10 +125,19 @@ class Checkpoint:
         }
         self._written_at = self._clock.monotonic()
         if content != self._content:
-            self._assert_leader()
-            self._cluster.write_state(content)
+            self._write(content)
             self._content = content
         self._pressing = False
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        """A conflict is somebody else's write: a person's, or that of a leader after us. Only the
+        leader may write over it, so that is asked again."""
+        self._assert_leader()
+        try:
+            self._cluster.write_state(content)
+        except Conflict:
+            self._assert_leader()
+            self._cluster.write_state(content)
 
 
 def short_hash(uid: str) -> str:

@@ -150,7 +150,6 @@ class Controller:
         lease = self.lease
         if lease is None:
             return True
-        self.report.metrics.leader.set_function(lambda: float(lease.is_leader()))
         lease.start(self.stop)
         if not lease.wait_leader(1.0) and lease.last_error() is None:
             logger.info("waiting for the Lease: another replica leads")

@@ -14,11 +14,13 @@ from loguru import logger
 
 from konduktor_health.core.managed import is_managed, odd_label, opted_out
 from konduktor_health.core.reset import needs_reset
+from konduktor_health.core.shard import Shard
 from konduktor_health.model import FleetView, Keys, NodeView, Policy, Surge
 from konduktor_health.runtime.census import Census, Repairing
 from konduktor_health.runtime.checkpoint import RememberedUids
 
 MAX_OPTED_OUT = 20_000
+MAX_ELSEWHERE = 200_000  # names, deleted ones too; beyond, a line is one of an unmanaged node
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Fleet:
         keys: Keys,
         now_ns: Callable[[], int],
         wake: Callable[[], None] = lambda: None,
+        shard: Shard | None = None,
         *,
         policy: Policy | None = None,
         in_repair: Repairing = lambda _view: False,
@@ -49,6 +52,8 @@ class Fleet:
         self._census = Census(policy or Policy(keys=keys), in_repair)
         self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
         self._opted_out: set[str] = set()
+        self._shard = shard or Shard()
+        self._elsewhere: set[str] = set()  # names of other shards' nodes
         self._seen_at: dict[str, int] = {}
         self.remembered = RememberedUids()
 
@@ -62,7 +67,12 @@ class Fleet:
         self.remembered.hashes = frozenset(hashes)
 
     def keep(self, view: NodeView) -> bool:
-        """The feed's predicate: managed nodes are kept, and remembered by UID."""
+        """The feed's predicate: managed nodes of our shard are kept, and remembered by UID."""
+        if not self._shard.has(view):
+            if len(self._elsewhere) < MAX_ELSEWHERE:
+                self._elsewhere.add(view.name)
+            return False
+        self._elsewhere.discard(view.name)
         if opted_out(view):
             if len(self._opted_out) < MAX_OPTED_OUT:
                 self._opted_out.add(view.name)
@@ -76,6 +86,10 @@ class Fleet:
     def is_opted_out(self, name: str) -> bool:
         """The node of this name was last seen with the opt-out label."""
         return name in self._opted_out
+
+    def is_elsewhere(self, name: str) -> bool:
+        """The node of this name was last seen in another shard."""
+        return name in self._elsewhere
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""

@@ -8,7 +8,7 @@ exception is reported as a bug and the loop backs off; it never ends silently.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Loop:
     agenda: Agenda
     rules: RulesWatch | None = None  # None: the shipped rules only
     policy: PolicyWatch | None = None  # None: the preset default
+    not_lost: Callable[[], None] = lambda: None  # raises LeadershipLost once it is lost for good
     turned_at: float | None = None  # monotonic time of the last cycle
 
     def alive(self, standstill_s: float) -> bool:
@@ -74,7 +75,11 @@ class Loop:
             self.clock.wait(self.wake, self.agenda.seconds_until_due())
 
     def cycle(self, deliveries: Iterable[Delivery]) -> Plan:
-        """One cycle over what was delivered and what has changed; returns what was decided."""
+        """One cycle over what was delivered and what has changed; returns what was decided.
+
+        Raises LeadershipLost, even when there is nothing to do: what this process remembers is
+        older than what another leader has stored."""
+        self.not_lost()
         started = self.turned_at = self.clock.monotonic()
         if self.rules is not None:
             self.rules.look()

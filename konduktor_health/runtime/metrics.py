@@ -1,4 +1,7 @@
-"""Which metrics are there? All of them, in one registry of our own; an interface.
+"""Which metrics are there? All of them, in registries of our own; an interface.
+
+Two registries: what every replica has, and what only the leader knows and exports. A
+standby's zeros, or what one that led once remembers, would be added up with the leader's.
 
 docs/reference/metrics.md lists each; a test compares. Labels are bounded: fault ids come from
 the catalog (others are counted as "other"), never text from logs, probes or Kubernetes.
@@ -6,7 +9,16 @@ the catalog (others are counted as "other"), never text from logs, probes or Kub
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from parsers.finding import Kind
 
@@ -18,13 +30,26 @@ class Metrics:
     """The controller's metrics. Counters that matter exist at 0 from the start."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()  # the leader's
+        self.own = CollectorRegistry()  # of every replica
+        self._leads: Callable[[], bool] = lambda: True
+        ProcessCollector(registry=self.own)
 
-        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-            return Counter(name, text, labels, namespace=NAMESPACE, registry=self.registry)
+        def counter(
+            name: str,
+            text: str,
+            labels: tuple[str, ...] = (),
+            of: CollectorRegistry = self.registry,
+        ) -> Counter:
+            return Counter(name, text, labels, namespace=NAMESPACE, registry=of)
 
-        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(name, text, labels, namespace=NAMESPACE, registry=self.registry)
+        def gauge(
+            name: str,
+            text: str,
+            labels: tuple[str, ...] = (),
+            of: CollectorRegistry = self.registry,
+        ) -> Gauge:
+            return Gauge(name, text, labels, namespace=NAMESPACE, registry=of)
 
         self.faults = counter("faults_total", "Faults decoded.", ("fault_id", "severity", "source"))
         self.relations = counter(
@@ -39,12 +64,12 @@ class Metrics:
             "pod_events_total", "Events on pods that use a node's GPUs.", ("outcome",)
         )
         self.conditions = counter("conditions_written_total", "Node conditions written.")
-        self.cycles = counter("cycles_total", "Control cycles.", ("outcome",))
+        self.cycles = counter("cycles_total", "Control cycles.", ("outcome",), self.own)
         self.cycle_seconds = Histogram(
             "cycle_seconds",
             "Duration of a control cycle.",
             namespace=NAMESPACE,
-            registry=self.registry,
+            registry=self.own,
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
         )
         self.managed = gauge("managed_nodes", "Managed nodes.")
@@ -60,7 +85,7 @@ class Metrics:
         self.accusations = counter(
             "peer_accusations_total", "Lines of pods that name a peer as failed.", ("peer",)
         )
-        self.leader = gauge("leader", "1 while this replica leads.")
+        self.leader = gauge("leader", "1 while this replica leads.", of=self.own)
         self.unknown_lines = gauge(
             "unknown_node_lines", "Log lines of names that are no Node of this cluster."
         )
@@ -106,6 +131,13 @@ class Metrics:
             self.rules_loads.labels(outcome)
             self.policy_loads.labels(outcome)
 
+    def follow(self, leads: Callable[[], bool]) -> None:
+        """Export the leader's metrics only while ``leads`` says so. Without it, always: a dry run
+        has no Lease."""
+        self._leads = leads
+        self.leader.set_function(lambda: float(leads()))
+
     def render(self) -> bytes:
         """The text that /metrics answers."""
-        return generate_latest(self.registry)
+        fleet = generate_latest(self.registry) if self._leads() else b""
+        return generate_latest(self.own) + fleet

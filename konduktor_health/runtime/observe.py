@@ -57,6 +57,7 @@ class Observer:
         *,
         clock: Clock,
         opted_out: Callable[[str], bool] = lambda _name: False,
+        elsewhere: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
         read: tables.Tables | None = None,
         observed: Collection[str] = (),
@@ -67,6 +68,7 @@ class Observer:
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
+        self._elsewhere = elsewhere  # another shard's: its controller hears the line too
         self._new_decoder = decoder
         self._read = read or tables.recorded()
         self._decoders: dict[str, Decoder] = {}
@@ -127,7 +129,8 @@ class Observer:
             return (self._feed.resolve(name) or "") in nodes
 
         def unwanted(name: str) -> bool:
-            return self._opted_out(self._feed.resolve(name) or "")
+            node = self._feed.resolve(name) or ""
+            return self._opted_out(node) or self._elsewhere(node)
 
         alone = [
             fault.node
@@ -216,6 +219,8 @@ class Observer:
         return self._kin.drain_found()
 
     def _not_managed(self, name: str | None, entry: LogEntry) -> None:
+        if name is not None and self._elsewhere(name):
+            return
         tidings = entry.record.heartbeat or bool(entry.record.missed)
         kernel = not (entry.pod or entry.trust is Trust.POD or tidings)
         if name is None:

@@ -8,7 +8,7 @@ controller that has started meanwhile is noticed by it, and keeps its state.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,12 +24,25 @@ GIVE_UP = 16  # Nodes in a row that the API server did not answer for: the other
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What lies beside the Nodes of one shard; the Lease as it was judged."""
+
+    belongings: Belongings
+    state: OwnObject | None
+    lease: OwnObject | None
+
+    @property
+    def of(self) -> str:
+        """For messages: whose."""
+        return f" of shard {self.belongings.shard}" if self.belongings.shard else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """Everything of ours on the cluster, and what is left as it is."""
 
     nodes: tuple[tuple[NodeView, Removal], ...]
-    state: OwnObject | None
-    lease: OwnObject | None
+    places: tuple[Place, ...]
     opted: tuple[str, ...]  # Nodes with the user's own label
     other_prefixes: tuple[str, ...]  # domains of taints that look like ours
     autopilot: bool = False  # Autopilot's label is ours as well
@@ -37,7 +50,8 @@ class Survey:
     @property
     def objects(self) -> tuple[OwnObject, ...]:
         """Objects beside the Nodes, in the order in which they go."""
-        return tuple(each for each in (self.state, self.lease) if each is not None)
+        each = (found for place in self.places for found in (place.state, place.lease))
+        return tuple(found for found in each if found is not None)
 
 
 @dataclass(slots=True)
@@ -46,26 +60,24 @@ class Outcome:
 
     nodes: int = 0  # that carry nothing of ours any more
     deleted: list[OwnObject] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # Node or object: why
+    failed: dict[str, str] = field(default_factory=dict)  # Node, or kind of object: why
 
 
 def survey(
     cluster: Cluster,
-    belongings: Belongings,
     keys: Keys,
-    lease: OwnObject | None,
+    judged: Iterable[tuple[Belongings, OwnObject | None]],
     *,
     autopilot: bool = False,
 ) -> Survey:
-    """Look for everything of ours; writes nothing. ``lease``: as it was judged. ``autopilot``:
-    Autopilot's label is ours as well."""
+    """Look for everything of ours; writes nothing. ``judged``: of each shard its Lease as it was
+    judged. ``autopilot``: Autopilot's label is ours as well."""
     views = cluster.list_nodes()
     views.sort(key=lambda view: view.name)
     planned = ((view, plan_removal(view, keys, autopilot=autopilot)) for view in views)
     return Survey(
         nodes=tuple((view, removal) for view, removal in planned if removal is not None),
-        state=belongings.state(),
-        lease=lease,
+        places=tuple(Place(each, each.state(), lease) for each, lease in judged),
         opted=opted(views),
         other_prefixes=other_prefixes(views, keys),
         autopilot=autopilot,
@@ -105,14 +117,12 @@ class Uninstallation:
     def __init__(
         self,
         cluster: Cluster,
-        belongings: Belongings,
         keys: Keys,
         *,
         writers: int,
         force: bool = False,
     ) -> None:
         self._cluster = cluster
-        self._belongings = belongings
         self._keys = keys
         self._writers = writers
         self._force = force
@@ -124,10 +134,12 @@ class Uninstallation:
         """Clear what was found. Raises LeadershipLost, before the first write, when a controller
         has taken the Lease since."""
         if not self._force:
-            still_vacant(self._belongings, found.lease)
+            for place in found.places:
+                still_vacant(place.belongings, place.lease)
         self._clear_nodes(found)
-        self._delete("ConfigMap", partial(self._state, found.lease))
-        self._delete("Lease", partial(self._lease, found.lease))
+        for place in found.places:
+            self._delete("ConfigMap", place, self._state)
+            self._delete("Lease", place, self._lease)
         return self._outcome
 
     def _clear_nodes(self, found: Survey) -> None:
@@ -154,27 +166,27 @@ class Uninstallation:
                 self._outcome.nodes += 1
                 self._in_a_row = 0
 
-    def _state(self, known: OwnObject | None) -> OwnObject | None:
+    def _state(self, place: Place) -> OwnObject | None:
         """Found first, then the Lease: a controller takes that before it writes its state, so what
         it writes later is another version than the one found."""
-        found = self._belongings.state()
+        found = place.belongings.state()
         if found is not None and not self._force:
-            still_vacant(self._belongings, known)
+            still_vacant(place.belongings, place.lease)
         return found
 
-    def _lease(self, known: OwnObject | None) -> OwnObject | None:
+    def _lease(self, place: Place) -> OwnObject | None:
         if self._force:
-            return self._belongings.lease()
-        return still_vacant(self._belongings, known)
+            return place.belongings.lease()
+        return still_vacant(place.belongings, place.lease)
 
-    def _delete(self, kind: str, find: Callable[[], OwnObject | None]) -> None:
+    def _delete(self, kind: str, place: Place, find: Callable[[Place], OwnObject | None]) -> None:
         try:
             for attempt in range(ATTEMPTS):
-                found = find()
+                found = find(place)
                 if found is None:
                     return
                 try:
-                    self._belongings.delete(found)
+                    place.belongings.delete(found)
                 except Conflict:
                     if attempt == ATTEMPTS - 1:
                         raise
@@ -182,4 +194,4 @@ class Uninstallation:
                     self._outcome.deleted.append(found)
                     return
         except HealthError as error:
-            self._outcome.failed[kind] = str(error)
+            self._outcome.failed[kind + place.of] = str(error)

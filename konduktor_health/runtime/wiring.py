@@ -8,7 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease, build_pods
+from konduktor_health.adapters.kube import (
+    build_cluster,
+    build_feed,
+    build_lease,
+    build_pods,
+    shard,
+)
 from konduktor_health.adapters.lease import new_identity
 from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
 from konduktor_health.clock import Clock, SystemClock
@@ -63,10 +69,12 @@ def build(
     watch, policy = _policy(settings, read, clock, metrics)
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
-    fleet = Fleet(keys, clock.now_ns, wake.set, policy=policy)
+    fleet = Fleet(keys, clock.now_ns, wake.set, shard(settings), policy=policy)
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
+    if lease is not None:
+        metrics.follow(lease.is_leader)
     from_loki = build_sources(settings, clock, stop, read)
     sources = Sources(
         from_loki,
@@ -79,6 +87,7 @@ def build(
         feed,
         clock=clock,
         opted_out=fleet.is_opted_out,
+        elsewhere=fleet.is_elsewhere,
         decoder=lambda: Decoder(read),
         read=read,
         observed=policy.observe.keys(),
@@ -137,6 +146,8 @@ def build(
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop))
+    if lease is not None:
+        loop.not_lost = lease.assert_not_lost
     if rules is not None:
         rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(

@@ -339,3 +339,21 @@ def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
     silent = rights_of(helm.template({"settings": {"pod_events": {"enabled": False}}}))
     assert told - silent == {("list", "pods", ""), ("create", "events", "")}
     assert silent - told == {("create", "events", "default")}
+
+
+def test_rights_follow_the_shard(helm: Helm) -> None:
+    shard = {"label": "example.com/shard", "value": "a"}
+    found = helm.template(
+        {"settings": {"shard": shard}, "rbac": {"operatorRole": {"create": True}}}
+    )
+    roles = [each for each in found if each["kind"] == "Role"]
+    for name in (NAME, f"{NAME}-operator"):
+        named = {
+            rule["resources"][0]: rule["resourceNames"]
+            for role in roles
+            for rule in role["rules"]
+            if role["metadata"]["name"] == name and "resourceNames" in rule
+        }
+        assert named == {"leases": ["konduktor-health-a"], "configmaps": [f"{STATE_NAME}-a"]}
+    settings = one(found, "ConfigMap", "konduktor-health-settings")["data"]["settings.yaml"]
+    assert yaml.safe_load(settings) == {"shard": shard}

@@ -74,6 +74,8 @@ def nested(path: str, value: Any) -> dict[str, Any]:
         ("settings.cluster.key_prefix", "a: b", ["/settings/cluster/key_prefix", "'a: b'"]),
         ("settings.reading.cluster_label", "a-b", ["/settings/reading/cluster_label", "'a-b'"]),
         ("settings.reading.cluster_label", "node", ["/settings/reading/cluster_label"]),
+        ("settings.shard", {"label": "a/b", "value": "A100"}, ["/settings/shard/value", "'A100'"]),
+        ("settings.shard", {"value": "a"}, ['"a" is the value of no label', "shard.label"]),
         ("controller.minReadySeconds", 700, ["/controller/minReadySeconds", "want 300"]),
         ("controller.podAnnotations", {"checksum/settings": "x"}, ["checksum~1settings"]),
         ("probe.stateDirectory", "/var/lib/../x", ["/probe/stateDirectory", "'/var/lib/../x'"]),

@@ -53,6 +53,8 @@ MISSED = {
     ("patch", "nodes"): Missed(RESET, 1, "gpu-z: not reset: "),
     ("patch", "nodes/status"): Missed(UNINSTALL, 1, "gpu-z: not cleared: "),
     ("create", "events"): Missed(RESET, 0, "Event not published: "),
+    ("list", "leases"): Missed(LIST, 0, "shards are not looked for"),
+    ("list", "configmaps"): Missed(LIST, 0, "shards are not looked for"),
     ("get", "leases"): Missed(LIST, 4, "error: "),
     ("delete", "leases"): Missed(UNINSTALL, 1, "Lease: not cleared: "),
     ("get", "configmaps"): Missed(LIST, 4, "error: "),

@@ -1,6 +1,7 @@
-"""Which Debian packages does the real node run on, and where do they lie?
+"""Which Debian packages do the tests run on, and where do they lie?
 
-containerd, runc, CNI plug-ins and busybox are taken from Debian's archive and only extracted
+The real node: containerd, runc, CNI plug-ins and busybox. The end-to-end tests: libfaketime, for
+wall clocks that jump. They are taken from Debian's archive and only extracted
 (no maintainer script runs, nothing is installed, /etc/apt stays as it is). They lie in the cache
 beside the built servers. The key is a hash of the table below: suites move on, so what was
 extracted once stays until the table changes, and every program is run once and has to be new
@@ -24,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script too
@@ -36,7 +37,8 @@ class Package:
     """One Debian package: the suites to try in turn, and the program that proves it works.
 
     ``program`` lies in the extracted folder; the first match of ``pattern`` in its output for
-    ``argument`` is the version, of which ``least`` is needed.
+    ``argument`` is the version, of which ``least`` is needed. ``preloads``: the program is this
+    machine's own, with the library of that path (a pattern) loaded before its others.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Package:
     argument: str
     least: tuple[int, int]
     pattern: str = r"\bv?(\d+)\.(\d+)[.\w~+-]*"
+    preloads: str = field(default="", repr=False)  # the key is made of the others
 
 
 # kubelet 1.36 needs the CRI of containerd 2; newer runc packages need a newer libc than bookworm's.
@@ -61,6 +64,21 @@ PACKAGES = (
     ),
     Package("busybox-static", ("forky", "trixie", "sid"), "usr/bin/busybox", "--help", (1, 35)),
 )
+# By tests: "node" (the real kubelet) and "e2e".
+FAKETIME = "usr/lib/*/faketime/libfaketimeMT.so.1"
+SUITES: dict[str, tuple[Package, ...]] = {
+    "node": PACKAGES,
+    "e2e": (
+        Package(
+            "libfaketime",
+            ("bookworm", "trixie", "forky"),
+            "/bin/date",
+            "+%Y.%m",
+            (2031, 1),  # what it says under the library: that is what has to work
+            preloads=FAKETIME,
+        ),
+    ),
+}
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -68,19 +86,31 @@ class DebsError(Exception):
     """A package could not be had; the message says which and why."""
 
 
-def root() -> Path:
-    """Where the extracted packages lie (or would lie)."""
-    digest = hashlib.sha256(repr((PACKAGES, platform.machine())).encode()).hexdigest()
+def root(suite: str = "node") -> Path:
+    """Where the extracted packages of these tests lie (or would lie)."""
+    digest = hashlib.sha256(repr((SUITES[suite], platform.machine())).encode()).hexdigest()
     return cache_root() / f"debs-{digest[:16]}"
 
 
-def find() -> Path | None:
+def find(suite: str = "node") -> Path | None:
     """The folder with the extracted packages, or None when they have to be fetched first."""
-    return root() if root().is_dir() else None
+    return root(suite) if root(suite).is_dir() else None
+
+
+def faketime() -> Path | None:
+    """The library that moves a process's wall clock, or None when it has to be fetched first."""
+    folder = find("e2e")
+    return next(folder.glob(FAKETIME), None) if folder else None
 
 
 def version(package: Package, folder: Path) -> str:
     """What the extracted program says of itself. DebsError: it does not run, or is too old."""
+    environment = dict(os.environ)
+    if package.preloads:
+        library = next(folder.glob(package.preloads), None)
+        if library is None:
+            raise DebsError(f"{package.name} has no {package.preloads}")
+        environment |= {"LD_PRELOAD": str(library), "FAKETIME": "@2031-02-03 04:05:06"}
     try:
         done = subprocess.run(
             [str(folder / package.program), package.argument],
@@ -88,6 +118,7 @@ def version(package: Package, folder: Path) -> str:
             text=True,
             timeout=30,
             check=False,
+            env=environment,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise DebsError(f"{package.name} does not run here: {error}") from error
@@ -100,23 +131,23 @@ def version(package: Package, folder: Path) -> str:
     return found[0]
 
 
-def ensure() -> Path:
+def ensure(suite: str = "node") -> Path:
     """The folder, fetching everything when it is not there. One process at a time (file lock)."""
     cache_root().mkdir(parents=True, exist_ok=True)
     with (cache_root() / "debs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if find() is None:
+        if find(suite) is None:
             if missing := [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]:
                 raise DebsError(f"{' and '.join(missing)} needed: this runs on Debian and Ubuntu")
-            partial = root().with_name(root().name + ".partial")
+            partial = root(suite).with_name(root(suite).name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             with tempfile.TemporaryDirectory(prefix="konduktor-health-debs-") as scratch:
                 archive = _Archive(Path(scratch), _mirror())
-                for package in PACKAGES:
+                for package in SUITES[suite]:
                     _fetch(package, archive, partial)
-            partial.rename(root())
-    return root()
+            partial.rename(root(suite))
+    return root(suite)
 
 
 def _fetch(package: Package, archive: _Archive, folder: Path) -> None:
@@ -212,12 +243,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--list", action="store_true", help="only show what is there")
     parser.add_argument("--check", action="store_true", help="exit 1 when they are missing")
+    parser.add_argument("--suite", choices=[*SUITES], default="node", help="for these tests")
     arguments = parser.parse_args()
+    suite = arguments.suite
     if arguments.check:
-        return 0 if find() else 1
+        return 0 if find(suite) else 1
     try:
-        folder = find() if arguments.list else ensure()
-        for package in PACKAGES:
+        folder = find(suite) if arguments.list else ensure(suite)
+        for package in SUITES[suite]:
             found = f"{version(package, folder):12} {folder / package.program}" if folder else None
             print(f"{package.name:28} {found or 'missing (make debs)'}")
     except (DebsError, OSError) as error:

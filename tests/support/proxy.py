@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import ssl
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -22,27 +25,43 @@ class Refusal:
     body: bytes = b"refused by the test\n"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed says nothing about the proxy."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class Proxy:
     """Passes requests to ``target`` (plain HTTP), watches included.
 
     ``before`` and ``after`` are called with (method, path, write number) around each write that
-    ``counted`` (method, path) says yes to.
+    ``counted`` (method, path) says yes to; where ``before`` answers False the write never arrives.
+    ``delay_s``: so long each request is on its way. ``seen`` has every write that began, counted
+    or not. ``ca``: of a target that speaks TLS.
     """
 
     def __init__(
-        self, target: str, counted: Callable[[str, str], bool] = lambda _method, _path: True
+        self,
+        target: str,
+        counted: Callable[[str, str], bool] = lambda _method, _path: True,
+        ca: Path | None = None,
     ) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._tls = ssl.create_default_context(cafile=str(ca)) if ca else None
+        self.delay_s = 0.0
+        self.seen: list[tuple[str, str]] = []
         self._counted = counted
         self.refusal: Refusal | None = None
         self.writes = 0
         self.refused = 0
-        self.before: Callable[[str, str, int], None] = lambda *_: None
-        self.after: Callable[[str, str, int], None] = lambda *_: None
+        self.before: Callable[[str, str, int], object] = lambda *_: None
+        self.after: Callable[[str, str, int], object] = lambda *_: None
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Proxy:
@@ -66,13 +85,18 @@ class Proxy:
                 self.close_connection = True
                 if proxy._refuses(self):
                     return
+                if self.command in WRITES:
+                    proxy.seen.append((self.command, self.path))
+                if proxy.delay_s:
+                    threading.Event().wait(proxy.delay_s)
                 number = 0
                 if self.command in WRITES and proxy._counted(self.command, self.path):
                     with proxy._lock:
                         proxy.writes += 1
                         number = proxy.writes
-                    proxy.before(self.command, self.path, number)
-                upstream = http.client.HTTPConnection(*proxy._target, timeout=600)
+                    if proxy.before(self.command, self.path, number) is False:
+                        return
+                upstream = proxy._connection()
                 try:
                     headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
                     upstream.request(self.command, self.path, body, headers)
@@ -103,6 +127,11 @@ class Proxy:
         for method in ("GET", *WRITES):
             setattr(Handler, f"do_{method}", Handler._pass)
         return Handler
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(*self._target, timeout=600)
+        return http.client.HTTPSConnection(*self._target, timeout=600, context=self._tls)
 
     def _refuses(self, handler: BaseHTTPRequestHandler) -> bool:
         with self._lock:

@@ -5,11 +5,13 @@ The admin client here is deliberately another one than the product's: plain requ
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,25 @@ class RealKube:
         patch = {"status": {"nodeInfo": {"bootID": boot_id}}}
         self.patch_node(name, patch, subresource="/status")
 
+    def predate_node(self, name: str, seconds: int) -> None:
+        """Make the Node so much older, as none that a test creates can be: in etcd itself, for
+        the API server sets creationTimestamp. The seconds are a varint of the same length."""
+        stamp = self.node(name)["metadata"]["creationTimestamp"]
+        created_s = int(datetime.fromisoformat(stamp).timestamp())
+        key = base64.b64encode(f"/registry/minions/{name}".encode()).decode()
+        found = self._etcd("range", {"key": key})["kvs"][0]
+        value = base64.b64decode(found["value"])
+        old, new = _varint(created_s), _varint(created_s - seconds)
+        assert value.count(old) > 0
+        assert len(old) == len(new)
+        changed = base64.b64encode(value.replace(old, new)).decode()
+        self._etcd("put", {"key": key, "value": changed})
+
+    def _etcd(self, call: str, body: Mapping[str, str]) -> Any:
+        answer = self._session.post(f"{self.etcd.url}/v3/kv/{call}", json=body, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
     def wait_ready(self, names: Iterable[str], within_s: float = 30) -> None:
         """Wait until kwok has made the Nodes Ready. Raises ServerError after ``within_s``."""
         waiting = set(names)
@@ -280,6 +301,15 @@ class RealKube:
                 if namespace != _ALWAYS_THERE or kind in ("pods", "events"):
                     path = f"{prefix}/namespaces/{namespace}/{kind}"
                     self.request("DELETE", path, now)
+
+
+def _varint(number: int) -> bytes:
+    """As field 1 of a protobuf message: how the API server stores the seconds of a time."""
+    parts = [0x08]
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from konduktor_health.core.resumed import parse_surges
+from konduktor_health.core.shard import Shard
 from konduktor_health.errors import Conflict, HealthError, NotFound
 from konduktor_health.model import (
     Condition,
@@ -163,7 +164,8 @@ class MemoryFeed:
 
 
 class World:
-    """A fleet of healthy GPU nodes and one controller's loop."""
+    """A fleet of healthy GPU nodes and one controller's loop. ``shard``: its share of them;
+    ``labels``: node name to the value of the shard's label."""
 
     def __init__(
         self,
@@ -172,24 +174,33 @@ class World:
         dry_run: bool = False,
         emit: Callable[[str], None] | None = None,
         decoder: Any = None,
+        shard: Shard | None = None,
+        labels: Mapping[str, str] | None = None,
         **rules: Any,
     ) -> None:
+        self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
         self.names = [f"gpu-{n}" for n in range(nodes)]
         for name in self.names:
-            self.cluster.put(node(name))
+            value = (labels or {}).get(name)
+            own = () if value is None else ((self._shard.label, value),)
+            self.cluster.put(node(name, labels=own))
         self.stop = threading.Event()
         self.leading = True
         self._position = 0
         self._build(dry_run=dry_run, emit=emit, decoder=decoder, **rules)
 
     def _build(self, *, dry_run: bool, emit: Any, decoder: Any, **rules: Any) -> None:
-        self.fleet = Fleet(KEYS, self.clock.now_ns, policy=policy(**rules))
+        self.fleet = Fleet(KEYS, self.clock.now_ns, shard=self._shard, policy=policy(**rules))
         self.feed = MemoryFeed(self.cluster, self.fleet)
         more = {"decoder": decoder} if decoder else {}
         self.observer = Observer(
-            self.feed, clock=self.clock, opted_out=self.fleet.is_opted_out, **more
+            self.feed,
+            clock=self.clock,
+            opted_out=self.fleet.is_opted_out,
+            elsewhere=self.fleet.is_elsewhere,
+            **more,
         )
         self.agenda = Agenda(self.clock)
         applier = Applier(

@@ -20,6 +20,7 @@ from konduktor_health.adapters.kube.nodes import NodeDecoder
 from konduktor_health.adapters.kube.pods import KubePods
 from konduktor_health.adapters.lease import LeaseElector, LeaseTimes
 from konduktor_health.clock import Clock
+from konduktor_health.core.shard import Shard
 from konduktor_health.model import NodeView
 from konduktor_health.settings import Settings
 
@@ -35,12 +36,18 @@ __all__ = [
     "build_lease",
     "build_pods",
     "namespace",
+    "shard",
 ]
 
 
 def namespace(settings: Settings) -> str:
     """Namespace of Lease and ConfigMap: as set, else the pod's, else konduktor-health."""
     return settings.cluster.namespace or namespace_of_pod()
+
+
+def shard(settings: Settings) -> Shard:
+    """Which nodes are this controller's, and how its Lease and ConfigMap are called."""
+    return Shard(settings.shard.label, settings.shard.value)
 
 
 def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeCluster]:
@@ -54,13 +61,16 @@ def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeClust
         _decoder(settings),
         settings.keys(),
         namespace=namespace(settings),
+        shard=shard(settings),
     )
     return http, cluster
 
 
 def build_belongings(settings: Settings, http: KubeHttp) -> KubeBelongings:
     """What of ours lies beside the Nodes."""
-    return KubeBelongings(http, namespace(settings), settings.lease.name)
+    return KubeBelongings(
+        http, namespace(settings), settings.lease.name, shard(settings), settings.keys()
+    )
 
 
 def build_pods(settings: Settings, http: KubeHttp) -> KubePods:
@@ -85,7 +95,10 @@ def build_lease(settings: Settings, http: KubeHttp, clock: Clock, identity: str)
         retry=lease.retry_s,
         call=settings.cluster.timeout_s,
     )
-    return LeaseElector(KubeLease(http, namespace(settings), lease.name), identity, times, clock)
+    own = shard(settings)
+    labels = {settings.keys().shard: own.value} if own.value else {}
+    api = KubeLease(http, namespace(settings), own.name(lease.name), labels)
+    return LeaseElector(api, identity, times, clock)
 
 
 def _decoder(settings: Settings) -> NodeDecoder:

@@ -12,7 +12,9 @@ from urllib.parse import quote
 from konduktor_health.adapters.kube.client import KubeHttp
 from konduktor_health.adapters.kube.cluster import STATE_NAME
 from konduktor_health.adapters.kube.nodes import printable
+from konduktor_health.core.shard import Shard
 from konduktor_health.errors import NotFound
+from konduktor_health.model import Keys
 from konduktor_health.ports import OwnObject
 
 _COLLECTIONS = {
@@ -24,18 +26,45 @@ _COLLECTIONS = {
 class KubeBelongings:
     """Belongings of ports on a real API server. Thread-safe."""
 
-    def __init__(self, http: KubeHttp, namespace: str, lease: str) -> None:
+    def __init__(
+        self, http: KubeHttp, namespace: str, lease: str, shard: Shard, keys: Keys
+    ) -> None:
         self._http = http
         self._namespace = namespace
         self._lease = lease
+        self._shard = shard
+        self._keys = keys
+
+    @property
+    def shard(self) -> str:
+        """Whose they are: the shard's value, empty for the one without."""
+        return self._shard.value
+
+    def every_shard(self) -> tuple[KubeBelongings, ...]:
+        """These, and those of each other shard that has a Lease or a state here, by its value.
+
+        A shard marks its objects with a label; a name that merely looks like it is not taken.
+        Raises what the port raises, ClusterForbidden where Leases or ConfigMaps may not be listed.
+        """
+        values = self._marked("Lease", self._lease) | self._marked("ConfigMap", STATE_NAME)
+        others = sorted((values | {""}) - {self._shard.value})
+        return (
+            self,
+            *(
+                KubeBelongings(
+                    self._http, self._namespace, self._lease, Shard("", value), self._keys
+                )
+                for value in others
+            ),
+        )
 
     def state(self) -> OwnObject | None:
         """The controller's ConfigMap, or None."""
-        return self._find("ConfigMap", STATE_NAME)
+        return self._find("ConfigMap", self._shard.name(STATE_NAME))
 
     def lease(self) -> OwnObject | None:
         """The Lease with its holder, or None."""
-        return self._find("Lease", self._lease)
+        return self._find("Lease", self._shard.name(self._lease))
 
     def delete(self, found: OwnObject) -> None:
         """Delete exactly the version that was found; Conflict otherwise. Gone is done."""
@@ -48,6 +77,17 @@ class KubeBelongings:
             self._http.request("DELETE", self._path(found.kind, found.name), body=body)
         except NotFound:
             return
+
+    def _marked(self, kind: str, name: str) -> set[str]:
+        """Values of the shards whose object of this kind and base name is there."""
+        path = _COLLECTIONS[kind].format(quote(self._namespace, safe=""))
+        found = set()
+        for item in self._http.get(path, {"labelSelector": self._keys.shard}).get("items") or []:
+            meta = _map(_map(item).get("metadata"))
+            value = _map(meta.get("labels")).get(self._keys.shard)
+            if isinstance(value, str) and value and meta.get("name") == f"{name}-{value}":
+                found.add(value)
+        return found
 
     def _find(self, kind: str, name: str) -> OwnObject | None:
         try:

@@ -28,6 +28,7 @@ from konduktor_health.adapters.kube.listing import NODES, each_node
 from konduktor_health.adapters.kube.nodes import NodeDecoder, printable
 from konduktor_health.adapters.kube.status import AlreadyExists
 from konduktor_health.clock import rfc3339
+from konduktor_health.core.shard import Shard
 from konduktor_health.errors import (
     ClusterRejected,
     ClusterUnavailable,
@@ -71,12 +72,16 @@ class KubeCluster:
         *,
         namespace: str,
         reporter: str = COMPONENT,
+        shard: Shard | None = None,
     ) -> None:
         self._http = http
         self._decoder = decoder
         self._keys = keys
         self._namespace = namespace
         self._reporter = reporter
+        shard = shard or Shard()
+        self._state_name = shard.name(STATE_NAME)
+        self._state_labels = {keys.shard: shard.value} if shard.value else {}
         self._lock = threading.Lock()
         self._raw_taints: OrderedDict[str, tuple[str, RawTaints]] = OrderedDict()
         self._state_meta: dict[str, Any] | None = None
@@ -180,19 +185,19 @@ class KubeCluster:
             try:
                 state[key] = json.loads(text)
             except (ValueError, TypeError, RecursionError):
-                logger.warning("ConfigMap {}: value of {} is damaged, ignored", STATE_NAME, key)
+                logger.warning(
+                    "ConfigMap {}: value of {} is damaged, ignored", self._state_name, key
+                )
         return state
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Create or replace the ConfigMap. Conflict when two others write at once, ValueError
-        when the state is larger than an object may be."""
+        """Create the ConfigMap, or replace the version that was read or written last. Conflict
+        when somebody has written it since; the next call reads it again. ValueError when the state
+        is larger than an object may be."""
         data = {key: json.dumps(value, separators=(",", ":")) for key, value in state.items()}
         if sum(len(text) for text in data.values()) > _MAX_STATE:
             raise ValueError(f"state of more than {_MAX_STATE} bytes does not fit a ConfigMap")
-        try:
-            self._put_state(data)
-        except Conflict:
-            self._put_state(data)
+        self._put_state(data)
 
     def read_request(self) -> Request | None:
         """The annotation of the ConfigMap, and the version that it was read at."""
@@ -233,7 +238,9 @@ class KubeCluster:
         collection = f"/api/v1/namespaces/{quote(self._namespace, safe='')}/configmaps"
         known, self._state_meta = self._state_meta, None  # None again should the write fail
         if known is None:
-            body["metadata"] = {"name": STATE_NAME, "namespace": self._namespace}
+            body["metadata"] = {"name": self._state_name, "namespace": self._namespace}
+            if self._state_labels:
+                body["metadata"]["labels"] = self._state_labels
             try:
                 answer = self._http.request("POST", collection, body=body)
             except NotFound as error:
@@ -244,7 +251,7 @@ class KubeCluster:
         else:
             body["metadata"] = known
             try:
-                answer = self._http.request("PUT", f"{collection}/{STATE_NAME}", body=body)
+                answer = self._http.request("PUT", f"{collection}/{self._state_name}", body=body)
             except NotFound as error:  # deleted under us: the next try creates it
                 raise Conflict(str(error)) from error
         self._state_meta = _meta(json.loads(answer))
@@ -252,7 +259,7 @@ class KubeCluster:
     def _get_state(self) -> dict[str, Any] | None:
         namespace = quote(self._namespace, safe="")
         try:
-            raw = self._http.get(f"/api/v1/namespaces/{namespace}/configmaps/{STATE_NAME}")
+            raw = self._http.get(f"/api/v1/namespaces/{namespace}/configmaps/{self._state_name}")
         except NotFound:
             self._state_meta = None
             return None

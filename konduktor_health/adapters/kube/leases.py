@@ -14,11 +14,14 @@ from konduktor_health.errors import ClusterRejected, NotFound
 class KubeLease:
     """The Lease by REST."""
 
-    def __init__(self, http: KubeHttp, namespace: str, name: str) -> None:
+    def __init__(
+        self, http: KubeHttp, namespace: str, name: str, labels: Mapping[str, str] | None = None
+    ) -> None:
         space = quote(namespace, safe="")
         self._http = http
         self._namespace = namespace
         self._name = name
+        self._labels = dict(labels or {})  # of a Lease that is created here
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases"
         self._path = f"{self._collection}/{quote(name, safe='')}"
 
@@ -35,7 +38,11 @@ class KubeLease:
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self._name, "namespace": self._namespace},
+            "metadata": {
+                "name": self._name,
+                "namespace": self._namespace,
+                **({"labels": self._labels} if self._labels else {}),
+            },
             "spec": dict(spec),
         }
         try:

@@ -131,8 +131,10 @@ def test_nodes_are_as_before_the_controller_ever_ran(cluster: Cluster) -> None:
         ("get", "nodes"),
         ("patch", "nodes"),
         ("patch", "nodes/status"),
+        ("list", "leases"),
         ("get", "leases"),
         ("delete", "leases"),
+        ("list", "configmaps"),
         ("get", "configmaps"),
         ("delete", "configmaps"),
     }

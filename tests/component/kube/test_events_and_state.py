@@ -89,11 +89,15 @@ def test_state_is_created_replaced_and_read(side: Side) -> None:
     assert side.cluster().read_state() == {"cursors": {"kmsg": 18}}
 
 
-def test_state_written_by_another_meanwhile_is_replaced_labels_stay(side: Side) -> None:
+def test_state_written_by_another_meanwhile_is_replaced_when_told_again(side: Side) -> None:
+    """By whom, the caller has to ask first: it may be a leader that came after."""
     first, second = side.cluster(), side.cluster()
     first.write_state({"a": 1})
     second.write_state({"a": 2})
     side.rest.patch(STATE, {"metadata": {"labels": {"team": "gpu"}}})
+    with pytest.raises(Conflict):
+        first.write_state({"a": 3})
+    assert second.read_state() == {"a": 2}
     first.write_state({"a": 3})
     assert second.read_state() == {"a": 3}
     assert side.rest.ok("GET", STATE)["metadata"]["labels"] == {"team": "gpu"}
@@ -103,6 +107,8 @@ def test_state_deleted_under_us_is_created_again(side: Side) -> None:
     cluster = side.cluster()
     cluster.write_state({"a": 1})
     side.delete(STATE)
+    with pytest.raises(Conflict):
+        cluster.write_state({"a": 2})
     cluster.write_state({"a": 2})
     assert cluster.read_state() == {"a": 2}
 

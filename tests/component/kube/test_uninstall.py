@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from konduktor_health.adapters.kube import KubeCluster, build_belongings
+from konduktor_health.adapters.kube import KubeCluster, build_belongings, build_cluster
+from konduktor_health.clock import SystemClock
 from konduktor_health.errors import Conflict
 from konduktor_health.model import Condition, Keys, NodeEdit, Taint
+from konduktor_health.settings import ShardSettings
 from tests.component.kube.conftest import Side
 from tests.support.controller import cli
 from tests.support.kube_rest import LEASES, Json, nonce
@@ -148,6 +150,54 @@ def test_every_node_is_what_it_was_before_and_the_namespace_holds_nothing_of_our
     assert (again.returncode, again.stderr) == (0, "")
     assert f"nothing of ours is there (keys {keys.prefix}/..., namespace default)" in again.stdout
     assert [plain(side.get(name)) for name in names] == before
+
+
+def test_every_shards_lease_and_state_go_and_a_name_alike_stays(installed: Installed) -> None:
+    side, name = installed.side, installed.settings["lease"]["name"]
+    installed.leave()
+    for value in ("a", "b.c"):
+        labels = {installed.keys.shard: value}
+        side.rest.call("DELETE", f"{STATE}-{value}")
+        shard = ShardSettings(label="example.com/shard", value=value)
+        settings = side.settings(**installed.settings["cluster"])
+        http, cluster = build_cluster(settings.model_copy(update={"shard": shard}), SystemClock())
+        cluster.write_state({"v": 1})
+        http.close()
+        assert side.rest.ok("GET", f"{STATE}-{value}")["metadata"]["labels"] == labels
+        meta = {"name": f"{name}-{value}", "labels": labels}
+        side.rest.ok("POST", LEASES, {"metadata": meta, "spec": {"holderIdentity": ""}})
+    side.rest.ok("POST", LEASES, {"metadata": {"name": f"{name}-else"}})
+    strange = {"name": f"{name}-x", "labels": {installed.keys.shard: "y"}}
+    side.rest.ok("POST", LEASES, {"metadata": strange})
+
+    listed = installed.run("--dry-run")
+    assert listed.returncode == 0, listed.stderr
+    done = installed.run("--yes")
+    assert done.returncode == 0, done.stderr
+    for value in ("", "-a", "-b.c"):
+        assert f"Lease default/{name}{value}\n" in listed.stdout
+        assert f"ConfigMap default/konduktor-health-state{value}\n" in listed.stdout
+        for path in (f"{installed.lease}{value}", f"{STATE}{value}"):
+            assert side.rest.call("GET", path).status_code == 404
+    for value in ("else", "x"):
+        assert side.rest.call("GET", f"{installed.lease}-{value}").status_code == 200
+        side.delete(f"{installed.lease}-{value}")
+
+
+def test_one_shard_whose_controller_may_run_stops_everything(installed: Installed) -> None:
+    side, name = installed.side, installed.settings["lease"]["name"]
+    node = side.node()
+    installed.mark(node)
+    installed.leave()
+    meta = {"name": f"{name}-a", "labels": {installed.keys.shard: "a"}}
+    spec = {"holderIdentity": "pod-a", "leaseDurationSeconds": 3600}  # not sat out
+    side.rest.ok("POST", LEASES, {"metadata": meta, "spec": spec})
+    dirty = side.get(node)
+    done = installed.run("--yes")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert f"pod-a holds Lease default/{name}-a" in done.stderr
+    assert side.get(node) == dirty
+    side.delete(f"{installed.lease}-a")
 
 
 def test_other_names_than_the_settings_are_not_ours(installed: Installed) -> None:

@@ -54,6 +54,7 @@ class World:
             for replica in self.replicas:
                 replica.step_if_due()
                 self.check()
+                replica.restart_if_lost()
 
     def check(self) -> None:
         leaders = [replica for replica in self.replicas if replica.elector.is_leader()]
@@ -168,7 +169,14 @@ class Replica:
             self.elector.step()
         finally:
             self.busy = False
-            self.due = self.world.now + TIMES.retry
+            self.due = self.world.now + self.elector.seconds_until_due()
+
+    def restart_if_lost(self) -> None:
+        """What becomes of a process that has lost the Lease."""
+        try:
+            self.elector.assert_not_lost()
+        except LeadershipLost:
+            self.elector = LeaseElector(self, self.name, TIMES, self)
 
     def release(self) -> None:
         self.released = True
@@ -323,6 +331,91 @@ def test_a_wall_clock_set_back_changes_nothing(world: World) -> None:
     a.wall -= 3600
     world.advance(9)
     assert a.elector.is_leader()
+
+
+def test_who_was_paused_past_its_lease_reads_before_it_writes(world: World) -> None:
+    a = world.replica("a")
+    a.step()
+    a.running = False
+    world.advance(20)
+    b = world.replica("b")
+    world.advance(16)
+    assert b.elector.is_leader()
+    writes = world.writes
+    a.elector.step()
+    assert world.writes == writes
+    with pytest.raises(LeadershipLost, match="b leads"):
+        a.elector.assert_not_lost()
+
+
+def test_who_was_followed_never_leads_again_in_this_process(world: World) -> None:
+    """Not even when the one who followed has gone since: what we remember is older."""
+    a = world.replica("a")
+    a.step()
+    a.running = False
+    world.advance(20)
+    b = world.replica("b")
+    world.advance(16)
+    b.release()
+    elector = a.elector
+    elector.step()
+    elector.step()
+    assert not elector.is_leader()
+    with pytest.raises(LeadershipLost):
+        elector.assert_not_lost()
+    assert world.spec()["holderIdentity"] == ""
+
+
+def test_whose_lease_ran_out_leads_again_when_nobody_came_between(world: World) -> None:
+    a = world.replica("a")
+    a.step()
+    a.error = ClusterUnavailable("down")
+    world.advance(60)
+    assert not a.elector.is_leader()
+    a.error = None
+    world.advance(2)
+    a.elector.assert_not_lost()
+    assert a.elector.is_leader()
+    assert world.spec()["leaseTransitions"] == 0
+
+
+def test_whose_lease_was_deleted_ends_and_takes_no_new_one(world: World) -> None:
+    """Somebody may have led, and released it, meanwhile."""
+    a = world.replica("a")
+    a.step()
+    world.lease = None
+    elector = a.elector
+    elector.step()
+    elector.step()
+    assert not elector.is_leader()
+    with pytest.raises(LeadershipLost):
+        elector.assert_not_lost()
+    assert world.lease is None
+
+
+def test_whose_time_is_over_releases_nothing(world: World) -> None:
+    """Woken after a pause: another may lead, and a request would be one that begins too late."""
+    a = world.replica("a")
+    a.step()
+    a.running = False
+    world.advance(11)
+    writes = world.writes
+    a.release()
+    assert world.writes == writes
+
+
+def test_a_standby_tries_at_the_moment_the_holders_time_is_over(world: World) -> None:
+    a, b = world.replica("a"), world.replica("b")
+    world.advance(4)
+    assert a.elector.is_leader()
+    a.running = False  # right after a renewal, the worst moment
+    died = world.now
+    while not b.elector.is_leader():
+        world.advance(0.25)
+    assert world.now - died <= TIMES.duration + TIMES.retry / 2 + 0.5
+    b.error = ClusterUnavailable("down")
+    b.step()
+    assert b.elector.seconds_until_due() == TIMES.retry
 
 
 def test_missing_rights_are_shown(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from konduktor_health.errors import ClusterUnavailable
+from konduktor_health.errors import ClusterUnavailable, Conflict, LeadershipLost
 from konduktor_health.runtime.checkpoint import Checkpoint, RememberedUids, short_hash
 from konduktor_health.timestamps import NS
 from tests.support.builders import NOW
@@ -28,6 +28,39 @@ def test_what_is_written_is_loaded() -> None:
     assert stored.sources == {"kmsg": {"v": 1, "cursor": 7}}
     assert stored.managed == {short_hash("uid-1"), short_hash("uid-2")}
     assert stored.floor_ns == NOW  # that of the first start
+
+
+def test_a_state_that_somebody_wrote_meanwhile_is_written_over_by_the_leader_only() -> None:
+    cluster, leads = MemoryCluster(), [True]
+    refusals = [Conflict("written meanwhile"), Conflict("written meanwhile")]
+
+    def assert_leader() -> None:
+        if not leads[0]:
+            raise LeadershipLost("another leads")
+
+    def before(what: str, _node: str) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    cluster.before = before
+    checkpoint = Checkpoint(
+        cluster, clock=FakeClock(NOW), interval_s=300.0, assert_leader=assert_leader
+    )
+    checkpoint.update("kmsg", {"cursor": 7})
+    refusals.pop()
+    checkpoint.write(None, [])
+    assert cluster.state is not None
+    assert cluster.state["sources"] == {"kmsg": {"cursor": 7}}
+
+    def woken_too_late(what: str, _node: str) -> None:
+        leads[0] = False
+        raise Conflict("the next leader has written")
+
+    cluster.before = woken_too_late
+    checkpoint.update("kmsg", {"cursor": 9})
+    with pytest.raises(LeadershipLost):
+        checkpoint.write(None, [])
+    assert cluster.state["sources"] == {"kmsg": {"cursor": 7}}
 
 
 def test_cursor_is_held_back_and_never_moved_forward() -> None:

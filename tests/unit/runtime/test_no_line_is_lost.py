@@ -196,6 +196,21 @@ def test_leadership_lost_between_two_actions_stops_the_rest() -> None:
     assert world.cluster.writes == ["edit gpu-1", "event gpu-1"]
 
 
+def test_who_was_followed_by_another_leader_ends_even_without_work() -> None:
+    """What it remembers, cursors and all, is older than what the other has stored."""
+    world = World()
+    world.hear(world.line("gpu-1"))
+    writes = list(world.cluster.writes)
+
+    def lost() -> None:
+        raise LeadershipLost("another leads")
+
+    world.loop.not_lost = lost
+    with pytest.raises(LeadershipLost):
+        world.loop.run(world.stop)
+    assert world.cluster.writes == writes
+
+
 def test_who_leads_no_more_writes_no_checkpoint() -> None:
     world = World()
     world.leading = False

@@ -34,6 +34,7 @@ class MemoryBelongings:
 
     look: Callable[[], OwnObject | None]
     there: list[OwnObject] = field(default_factory=list)
+    shard: str = ""
 
     def state(self) -> OwnObject | None:
         return next((each for each in self.there if each.kind == "ConfigMap"), None)
@@ -124,15 +125,15 @@ class World:
         )
 
     def run(self, *, force: bool = False, writers: int = 1) -> Outcome:
-        found = survey(self.cluster, self.belongings, KEYS, self.belongings.lease())
+        found = survey(self.cluster, KEYS, [(self.belongings, self.belongings.lease())])
         return self.carry_out(found, force=force, writers=writers)
 
     def carry_out(self, found: Survey, *, force: bool = False, writers: int = 1) -> Outcome:
-        work = Uninstallation(self.cluster, self.belongings, KEYS, writers=writers, force=force)
+        work = Uninstallation(self.cluster, KEYS, writers=writers, force=force)
         return work.run(found)
 
     def left(self) -> set[str]:
-        found = survey(self.cluster, self.belongings, KEYS, self.belongings.lease())
+        found = survey(self.cluster, KEYS, [(self.belongings, self.belongings.lease())])
         return {removal.node for _, removal in found.nodes} | {o.kind for o in found.objects}
 
 
@@ -169,7 +170,7 @@ def test_a_node_that_never_stands_still_fails_alone() -> None:
 
 def test_a_node_that_is_gone_is_done() -> None:
     world = World("a", "b")
-    found = survey(world.cluster, world.belongings, KEYS, FREE)
+    found = survey(world.cluster, KEYS, [(world.belongings, FREE)])
     del world.cluster.nodes["a"]
     assert (world.carry_out(found).failed, world.left()) == ({}, set())
 
@@ -196,7 +197,7 @@ def test_a_server_that_stays_silent_is_not_asked_for_every_node(
 
 def test_a_controller_that_starts_before_the_first_write_stops_everything() -> None:
     world = World("a")
-    found = survey(world.cluster, world.belongings, KEYS, FREE)
+    found = survey(world.cluster, KEYS, [(world.belongings, FREE)])
     world.belongings.there[1] = NEXT
     with pytest.raises(LeadershipLost, match="pod-b"):
         world.carry_out(found)

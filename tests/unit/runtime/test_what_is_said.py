@@ -219,3 +219,24 @@ def test_client_that_hangs_up_leaves_no_trace_on_stderr(
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
     assert page.get("/healthz")[0] == 200
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_standby_exports_its_own_process_and_nothing_of_the_fleet() -> None:
+    """Zeros of a standby, or what one remembers that led before, would be added to the leader's."""
+    metrics, leads = Metrics(), [True]
+    metrics.follow(lambda: leads[0])
+    metrics.managed.set(20)
+    metrics.faults.labels("xid/79", "fatal", "kmsg").inc()
+    leading = metrics.render().decode()
+    assert "konduktor_health_leader 1.0" in leading
+    assert "konduktor_health_managed_nodes 20.0" in leading
+    assert "konduktor_health_faults_total{" in leading
+    leads[0] = False
+    standing_by = metrics.render().decode()
+    names = {
+        line.split("{")[0].split(" ")[0] for line in standing_by.splitlines() if line[0] != "#"
+    }
+    assert "konduktor_health_leader 0.0" in standing_by
+    assert "process_resident_memory_bytes" in names
+    ours = {name for name in names if name.startswith("konduktor_health_")}
+    assert {name for name in ours if "_cycle" not in name} == {"konduktor_health_leader"}

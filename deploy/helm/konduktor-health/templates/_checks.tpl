@@ -35,6 +35,10 @@
 {{- fail (printf "settings.cluster.node_selector: %q is not an equality term; terms are KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas" (trim $term)) -}}
 {{- end -}}
 {{- end -}}
+{{- $shard := dig "shard" (dict) (.Values.settings | default dict) -}}
+{{- if and (get $shard "value") (not (get $shard "label")) -}}
+{{- fail (printf "settings.shard.value: %q is the value of no label; set settings.shard.label too" (get $shard "value")) -}}
+{{- end -}}
 {{- range $path, $ca := dict "lokiAccess.ca" .Values.lokiAccess.ca "probe.kmsg.push.ca" .Values.probe.kmsg.push.ca -}}
 {{- if and $ca.configMap $ca.secret -}}
 {{- fail (printf "%s: configMap and secret exclude each other" $path) -}}

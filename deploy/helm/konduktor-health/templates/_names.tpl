@@ -27,6 +27,16 @@
 
 {{- define "konduktor-health.leaseName" -}}
 {{- dig "lease" "name" "" (.Values.settings | default dict) | default "konduktor-health" -}}
+{{- include "konduktor-health.shardSuffix" . -}}
+{{- end -}}
+
+{{- define "konduktor-health.stateName" -}}
+konduktor-health-state{{ include "konduktor-health.shardSuffix" . }}
+{{- end -}}
+
+{{/* What ends the names of a shard's Lease and state. */}}
+{{- define "konduktor-health.shardSuffix" -}}
+{{- with dig "shard" "value" "" (.Values.settings | default dict) }}-{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* Not empty where the controller tells pods (settings.pod_events.enabled, true by default). */}}
