@@ -24,7 +24,8 @@ CHANGE = BootChange("gpu-1", "uid-gpu-1", OTHER_BOOT, NOW - 60 * NS, NOW - 10 * 
 
 
 def after_boot(**fields: Any) -> NodeView:
-    return node(**({"boot_id": OTHER_BOOT, "created_ns": NOW - 86_400 * NS} | fields))
+    booted: dict[str, Any] = {"boot_id": OTHER_BOOT, "created_ns": NOW - 86_400 * NS}
+    return node(**(booted | fields))
 
 
 def judged(view: NodeView, change: BootChange = CHANGE, **rules: Any) -> Fault | None:
@@ -78,9 +79,9 @@ def test_a_declaration_that_is_over_excuses_nothing() -> None:
 
 def test_a_window_excuses_the_nodes_that_it_names() -> None:
     window = Window("w", NOW - NS, NOW + NS, parse_selector("rack=a"))
-    rules = {"pauses": Pauses(windows=(window,))}
-    assert judged(after_boot(labels=(("rack", "a"),)), **rules) is None
-    assert judged(after_boot(labels=(("rack", "b"),)), **rules) is not None
+    pauses = Pauses(windows=(window,))
+    assert judged(after_boot(labels=(("rack", "a"),)), pauses=pauses) is None
+    assert judged(after_boot(labels=(("rack", "b"),)), pauses=pauses) is not None
 
 
 def test_an_open_fatal_fault_makes_a_reboot_its_repair() -> None:
