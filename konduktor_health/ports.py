@@ -52,6 +52,7 @@ class SourceStatus:
     gaps: tuple[Gap, ...] = ()
     bytes_per_minute: float = 0.0
     poll_interval_s: float = 0.0  # after slowing by the byte bound
+    lag_s: float | None = None  # age that most lines have when they are read; None: not known
     clusters: tuple[str, ...] = ()  # values of the cluster label seen in the selector
 
 

@@ -37,12 +37,16 @@ class BootChange:
 
 
 def attended(view: NodeView, policy: Policy, now_ns: int) -> str:
-    """Who is at the node now, in a few words; "" nobody."""
+    """Who is at the node, in a few words; "" nobody. What has ended by itself, at its time, counts
+    for ``policy.reboot_doubt_s`` more."""
+    doubt_ns = int(policy.reboot_doubt_s * NS)
     if view.unschedulable:
         return "cordoned"
     for name, text in (("held", view.hold), ("in maintenance", view.maintenance)):
         declared = parse_declared(text)
-        if declared is not None and declared.holds(now_ns):
+        if declared is None or declared.since_ns > now_ns:
+            continue
+        if declared.until_ns is None or now_ns < declared.until_ns + doubt_ns:
             return name
     pauses, labels = policy.pauses, dict(view.labels)
     if labels.get(pauses.driver_upgrade_label, "") not in pauses.driver_idle:
@@ -51,7 +55,7 @@ def attended(view: NodeView, policy: Policy, now_ns: int) -> str:
     if any(taint.key in leaving for taint in view.taints):
         return "being removed"
     for window in pauses.windows:
-        if window.start_ns <= now_ns < window.end_ns and (
+        if window.start_ns <= now_ns < window.end_ns + doubt_ns and (
             window.nodes is None or window.nodes.matches(labels)
         ):
             return f"window {window.name}"

@@ -1,7 +1,8 @@
 """What must survive the controller, and when is it written? Log cursors and remembered nodes.
 
-Written to the ConfigMap at most every ``interval_s`` and on shutdown. A stored cursor never
-passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
+Written to the ConfigMap at most every ``interval_s`` and on shutdown; sooner where a part says that
+it is urgent. A stored cursor never passes a sighting that is not on its Node yet: a crash costs a
+re-read, never a fault.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from loguru import logger
 
@@ -19,6 +20,7 @@ from konduktor_health.ports import Cluster
 
 VERSION = 1
 MAX_REMEMBERED = 20_000
+URGENT_S = 10.0  # between two writes of what is urgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,26 @@ class Stored:
     sources: Mapping[str, Mapping[str, Any]]
     managed: frozenset[str]  # short hashes of Node UIDs
     floor_ns: int  # events before it never act
+
+
+class Part(Protocol):
+    """Something else that is stored, under a name of its own. Called on the loop's thread."""
+
+    def urgent(self) -> bool:
+        """It has to be written soon."""
+        ...
+
+    def state(self) -> Any:
+        """Small JSON that ``restore`` takes; empty: nothing is stored."""
+        ...
+
+    def saved(self) -> None:
+        """What ``state`` gave last has been written."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Take up what was stored; damaged state counts as none."""
+        ...
 
 
 class Checkpoint:
@@ -49,6 +71,11 @@ class Checkpoint:
         self._written_at: float | None = None
         self._content: Mapping[str, Any] = {}
         self._floor_ns = 0
+        self._parts: dict[str, Part] = {}
+
+    def keep(self, name: str, part: Part) -> None:
+        """Store this as well, under a name that is no other's."""
+        self._parts[name] = part
 
     def load(self, first_floor_ns: int) -> Stored:
         """What was stored. Damage counts as none; then ``first_floor_ns`` is the floor.
@@ -65,6 +92,9 @@ class Checkpoint:
         stored_floor = floor if type(floor) is int else first_floor_ns
         self._floor_ns = min(stored_floor, first_floor_ns)
         hashes = managed if isinstance(managed, list) else []
+        for name, part in self._parts.items():
+            if name in stored:
+                part.restore(stored[name])
         return Stored(dict(self._sources), frozenset(map(str, hashes)), self._floor_ns)
 
     def update(self, source: str, state: Mapping[str, Any]) -> None:
@@ -81,7 +111,10 @@ class Checkpoint:
         Both are asked only then. Raises LeadershipLost.
         """
         since = self._clock.monotonic() - (self._written_at or 0.0)
-        if self._written_at is not None and since < self._interval_s:
+        pause_s = self._interval_s
+        if any(part.urgent() for part in self._parts.values()):
+            pause_s = min(pause_s, URGENT_S)
+        if self._written_at is not None and since < pause_s:
             return
         try:
             self.write(oldest_pending_ns(), managed_uids())
@@ -93,7 +126,7 @@ class Checkpoint:
     def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
         """Write the state. Raises LeadershipLost and errors of the cluster port."""
         hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
-        content = {
+        content: dict[str, Any] = {
             "v": VERSION,
             "floor": self._floor_ns,
             "sources": {
@@ -102,11 +135,16 @@ class Checkpoint:
             },
             "managed": hashes,
         }
+        for name, part in self._parts.items():
+            if state := part.state():
+                content[name] = state
         self._written_at = self._clock.monotonic()
         if content != self._content:
             self._assert_leader()
             self._cluster.write_state(content)
             self._content = content
+        for part in self._parts.values():
+            part.saved()
 
 
 def short_hash(uid: str) -> str:

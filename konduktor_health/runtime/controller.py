@@ -30,6 +30,7 @@ from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report, Trouble
+from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.settings import Settings
 
@@ -59,6 +60,7 @@ class Controller:
     loop: Loop
     lease: Leadership | None  # None: dry run
     status: StatusServer | None = None
+    roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -72,6 +74,8 @@ class Controller:
                 return
             self._resume()
             self.sources.start(self.stop)
+            if self.roll_call is not None:
+                self.roll_call.start(self.stop)
             self.loop.run(self.stop)
         finally:
             self._put_down()

@@ -18,14 +18,18 @@ from dataclasses import replace
 from loguru import logger
 
 from konduktor_health.clock import Clock
+from konduktor_health.core import reboots
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.fold import SightingKey, add, already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
-from konduktor_health.model import Fault, NodeView, Severity, Sighting, Trust
-from konduktor_health.ports import LogEntry, NodeFeed
+from konduktor_health.model import Fault, NodeView, Policy, Severity, Sighting, Trust
+from konduktor_health.ports import LogEntry, NodeFeed, Poll
 from konduktor_health.runtime.boots import BootTimes
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.fleet import Change
+from konduktor_health.runtime.reboots import Reboots
+from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
 from parsers import tables
@@ -50,11 +54,17 @@ class Observer:
         opted_out: Callable[[str], bool] = lambda _name: False,
         decoder: Callable[[], Decoder] = lambda: Decoder(tables.recorded()),
         surge_window_s: float = 600.0,
+        observation: Observation | None = None,
+        reboots: Reboots | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._feed = feed
         self._clock = clock
         self._opted_out = opted_out
         self._new_decoder = decoder
+        self.observation = observation
+        self._reboots = reboots
+        self._tombstones = tombstones
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
@@ -77,6 +87,18 @@ class Observer:
         for decoder in self._decoders.values():
             decoder.use(read)
 
+    def judge_by(self, policy: Policy) -> None:
+        """Judge silence and reboots by this policy from now on."""
+        for part in (self.observation, self._reboots):
+            if part is not None:
+                part.use(policy)
+
+    def hear(self, poll: Poll) -> set[str]:
+        """Take a poll: its lines, and what it says of its source. Returns as ``take``."""
+        if self.observation is not None:
+            self.observation.read(poll.status)
+        return self.take(poll.entries)
+
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
         nodes = self._feed.nodes()
@@ -90,11 +112,13 @@ class Observer:
                 self._not_managed(name, entry)
         for name, view, entry in at_home:
             self._boots.note(name, entry.record.boot_id or view.boot_id, entry)
+            if self.observation is not None and not (entry.pod or entry.trust is Trust.POD):
+                self.observation.heard(entry.source, name, entry.time_ns)
         return {name for name, view, entry in at_home if self._take_one(name, view, entry)}
 
     def revisit(self) -> set[str]:
-        """Take lines whose name has become a managed Node since; returns as ``take``."""
-
+        """Take what time or the node watch has brought: lines whose name has become a managed Node,
+        reboots, machines that came back, who is heard. Returns as ``take``."""
         nodes = self._feed.nodes()
 
         def known(name: str) -> bool:
@@ -103,7 +127,12 @@ class Observer:
         def unwanted(name: str) -> bool:
             return self._opted_out(self._feed.resolve(name) or "")
 
-        return self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        for fault in self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else ():
+            if self._keep(fault, nodes[fault.node]):
+                due.add(fault.node)
+        due |= self._tombstones.due() if self._tombstones else set()
+        return due | (self.observation.look() if self.observation else set())
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
@@ -219,7 +248,8 @@ class Observer:
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
-        if fault.severity is Severity.FATAL and fault.trust is not Trust.POD and acting:
+        grave = fault.severity is Severity.FATAL or fault.fault_id == reboots.FAULT_ID
+        if grave and fault.trust is not Trust.POD and acting:
             known = any(key[1] == fault.fault_id for key in pending) or any(
                 record.fault_id == fault.fault_id for record in ledger.records
             )

@@ -15,8 +15,10 @@ from konduktor_health.clock import Clock
 from konduktor_health.core.decide import decide
 from konduktor_health.model import NodeView, Plan, Policy, Snapshot
 from konduktor_health.ports import NodeFeed
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Situation:
     observer: Observer
     policy: Policy
     clock: Clock
+    observation: Observation | None = None
+    tombstones: Tombstones | None = None
 
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
@@ -56,6 +60,11 @@ class Situation:
             fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns)),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
+            observed_from_ns=self.observation.observed_from(nodes) if self.observation else {},
+            unobserved=(
+                self.observation.unobserved(nodes.values()) if self.observation else frozenset()
+            ),
+            tombstones=self.tombstones.of(nodes.values()) if self.tombstones else {},
         )
         return decide(snapshot, self.policy, now_ns)
 

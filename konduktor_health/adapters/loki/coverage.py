@@ -101,9 +101,9 @@ class LokiCoverage:
                 query = Query(self._spec.selector).then(one_of(label, batch))
                 try:
                     vector = self._query(query, (label,), now_ns)
-                except TooManySeries:  # nodes with several names each
+                except TooManySeries as error:  # nodes with several names each
                     self._batch_nodes = max(1, self._batch_nodes // 2)
-                    raise
+                    raise LokiUnavailable(f"{error}; asked for fewer next time") from error
                 if vector.series:
                     telling.add(label)
                 yield (label,), vector
