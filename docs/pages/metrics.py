@@ -17,7 +17,7 @@ The controller answers `/metrics` on its own port ([HTTP](http.md)). All names b
 _LABELS = {
     "fault_id": f"a [fault id](faults.md); after {MAX_FAULT_IDS} different ones `other`",
     "severity": ", ".join(code(each.value) for each in Severity),
-    "source": "name of a log source in the settings",
+    "source": "name of a log source in the settings; of faults also `controller`",
     "kind": ", ".join(code(each.value) for each in EditKind)
     + " (`reset` is done by the command, so it is never counted by the controller)",
     "reason": "a [hold reason](hold-reasons.md): "
