@@ -8,7 +8,7 @@ again, leaves none of those that came back. Thread-safe: the watch tells, the lo
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +19,8 @@ from konduktor_health.core import tombstones
 from konduktor_health.core.tombstones import MOST, Grave, grave_of, is_settled, kept, machine_of
 from konduktor_health.model import NodeView, Tombstone
 from konduktor_health.ports import NodeFeed
+
+MOST_SHOWN = 10
 
 
 class Tombstones:
@@ -40,6 +42,7 @@ class Tombstones:
         self._graves: dict[str, Grave] = {}  # by system UUID as 32 digits
         self._alive: Counter[str] = Counter()
         self._due: set[str] = set()
+        self._news: deque[str] = deque(maxlen=MOST_SHOWN)
         self._version = self._taken = self._written = 0
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
@@ -74,7 +77,13 @@ class Tombstones:
         with self._lock:
             self._graves = kept(self._graves, self._clock.now_ns())
             self._taken = self._version
-            return tombstones.to_json(self._graves)
+            news, found = list(self._news), tombstones.to_json(self._graves)
+            self._news.clear()
+        if news:
+            logger.bind(nodes=news).warning(
+                "deleted with open records, remembered by system UUID for 30 days"
+            )
+        return found
 
     def saved(self) -> None:
         """What ``state`` gave last has been written."""
@@ -114,9 +123,7 @@ class Tombstones:
         if len(self._graves) > 2 * MOST:  # all nodes at once: bounded, not sorted each time
             self._graves = kept(self._graves, self._clock.now_ns())
         self._version += 1
-        logger.bind(node=view.name, faults=list(grave.stone.faults)).warning(
-            "the node was deleted with open records: remembered by its system UUID"
-        )
+        self._news.append(view.name)
         return True
 
     def _meet(self, view: NodeView) -> bool:

@@ -77,7 +77,7 @@ def controller() -> Mapping[str, Entry]:
 
 @cache
 def uncoded() -> Mapping[str, Entry]:
-    """All faults of lines without a code, by fault id. Raises CatalogError when a data file is damaged."""
+    """Faults of lines without a code, by fault id. Raises CatalogError for a damaged data file."""
     from parsers.catalog import ruled  # reads a hundred rules: only when they are asked for
 
     return MappingProxyType({**others(), **ruled.entries()})

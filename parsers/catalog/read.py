@@ -106,7 +106,7 @@ def load_words(text: str) -> Words:
 
 
 def entries(table: str, text: str) -> dict[str, Entry]:
-    """Entries of a table (``xids``, ``sxids``, ``others``, ``controller``) by fault id. Raises CatalogError."""
+    """Entries of a table (a key of ``_PREFIX``) by fault id. Raises CatalogError."""
     known = words()
     found: dict[str, Entry] = {}
     for row in rows(table, decode(table, text)):
