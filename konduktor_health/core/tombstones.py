@@ -7,9 +7,11 @@ apart is no name; of too many tombstones the worst and then the newest stay.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from konduktor_health.core.assess import read_ledger
@@ -21,9 +23,10 @@ from parsers.printable import printable
 
 KEPT_NS = 30 * 86_400 * NS
 MOST = 1000
+MAX_BYTES = 256 * 1024  # of all as JSON, about: a ConfigMap holds 1 MiB
 MOST_FAULTS = 8  # of one node; worst first
 NAME_LIMIT = 253
-FAULT_LIMIT = 120
+FAULT_LIMIT = 100
 _HEX = re.compile(r"[0-9a-f]{32}\Z")
 #: What boards report whose maker never set a UUID; the first two are one, read in either order.
 _PLACEHOLDERS = frozenset({
@@ -92,10 +95,17 @@ def _shows(ledger: Ledger, stone: Tombstone) -> bool:
 
 
 def kept(graves: Mapping[str, Grave], now_ns: int) -> dict[str, Grave]:
-    """Those of the last 30 days, at most MOST: the worst, then the newest."""
+    """Those of the last 30 days, at most MOST and MAX_BYTES: the worst, then the newest."""
     recent = [each for each in graves.items() if now_ns - each[1].stone.deleted_ns < KEPT_NS]
     recent.sort(key=lambda each: (each[1].rank, -each[1].stone.deleted_ns, each[0]))
-    return dict(recent[:MOST])
+    sizes = accumulate(_size(grave) for _, grave in recent)
+    fits = sum(1 for size in sizes if size <= MAX_BYTES)
+    return dict(recent[: min(MOST, fits)])
+
+
+def _size(grave: Grave) -> int:
+    texts = (grave.stone.node, grave.stone.uid, *grave.stone.faults)
+    return 70 + sum(len(json.dumps(text)) + 1 for text in texts)
 
 
 def to_json(graves: Mapping[str, Grave]) -> dict[str, list[Any]]:

@@ -33,7 +33,7 @@ LOOK_S = 60.0
 FLIP_S = 5.0  # where a source is read again, or no longer, and where a roll was called
 LATE_NS = 120 * NS  # a cursor further behind is catching up
 STALE_S = 180.0  # without a word of a source's thread for so long, nothing is known of it
-MOST_STORED = 2000
+MOST_STORED = 1000
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from konduktor_health.core.ledger import Ledger, render
 from konduktor_health.core.reset import ResetAt, render_reset_at
 from konduktor_health.core.tombstones import (
     KEPT_NS,
+    MAX_BYTES,
     MOST,
     MOST_FAULTS,
     Grave,
@@ -116,6 +117,17 @@ def test_thirty_days_and_a_thousand_are_kept_the_worst_first() -> None:
     assert len(left) == MOST
     assert "old" not in left
     assert {each.rank for each in left.values()} == {0, 1}
+
+
+def test_long_names_cost_others_their_place_and_never_the_state_its_size() -> None:
+    long: dict[str, Any] = {
+        "node": "n" * 253,
+        "uid": "u" * 253,
+        "faults": ("\x00" * 100,) * MOST_FAULTS,
+    }
+    left = kept({f"{n:032x}": grave(**long) for n in range(MOST)}, NOW)
+    assert 10 < len(left) < MOST
+    assert len(json.dumps(to_json(left))) <= MAX_BYTES
 
 
 def test_it_is_small_and_comes_back_from_json() -> None:
