@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from konduktor_health.core.pools import pool_of
-from konduktor_health.model import NodeView, Policy
+from konduktor_health.model import DEFAULT_POOL, NodeView, Policy
 from konduktor_health.timestamps import NS
 
 
@@ -44,7 +44,7 @@ def unobserved_nodes(
     sizes: Counter[str] = Counter()
     silent: dict[str, list[str]] = {}
     for view in views:
-        pool = pool_of(view, policy).name
+        pool = pool_of(view, policy).name if policy.pools else DEFAULT_POOL
         sizes[pool] += 1
         since_ns = silent_since_ns.get(view.name)
         if since_ns is not None and now_ns - since_ns >= after_ns:

@@ -230,14 +230,14 @@ class Observation:
 
     def _silent_since(self, view: NodeView) -> int:
         """When it was heard last; never heard: when its time to be heard began."""
-        heard = [
-            max(ear.log_ns, source.whole_ns)
-            for source in self._sources.values()
-            if (ear := source.ears.get(view.name))
-        ]
-        if heard:
-            return max(heard)
-        return max(self._began_ns or 0, view.created_ns)
+        latest_ns: int | None = None
+        for source in self._sources.values():
+            ear = source.ears.get(view.name)
+            if ear is not None:
+                latest_ns = max(latest_ns or 0, ear.log_ns, source.whole_ns)
+        if latest_ns is None:
+            return max(self._began_ns or 0, view.created_ns)
+        return latest_ns
 
     def _excused(self, nodes: Mapping[str, NodeView], now_ns: int) -> set[str]:
         """Nodes that may be silent because of a source; a node that was never heard may belong to
