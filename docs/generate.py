@@ -17,6 +17,7 @@ from docs.pages.exits import exit_codes_page
 from docs.pages.faults import faults_page
 from docs.pages.metrics import metrics_page
 from docs.pages.settings import settings_page
+from docs.pages.states import states_page
 
 REFERENCE = Path(__file__).parent / "reference"
 MARK = "<!-- Written by docs/generate.py: change the code, then run it. -->\n"
@@ -27,6 +28,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "faults.md": faults_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
+    "states.md": states_page,
 }
 
 

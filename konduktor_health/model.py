@@ -88,6 +88,8 @@ class HoldReason(Enum):
     UNOBSERVED = "Unobserved"  # no data: nothing heals, nothing is accused
     RETURNED = "ReturnedNode"  # this machine was deleted with open records and came back
     SECONDARY = "FollowsAnotherFault"  # sympathetic: attached to its root
+    CLEARED = "BeforeRepair"  # older than a repair that mends it, or cleared before
+    PROOF = "AwaitingProof"  # our taint stays: something is missing for clearing
 
 
 class InjectionMode(Enum):
@@ -265,12 +267,14 @@ Action = EditNode | SetCondition | PublishEvent | Hold
 class Plan:
     """What to do, in order. ``settled``: nodes whose sightings are on the Node, or need not be,
     once the node's actions have been applied; other nodes' sightings are kept for the next cycle.
-    ``surges``: fault ids that are held everywhere as a common cause.
+    ``surges``: fault ids that are held everywhere as a common cause. ``wakes``: when a node has to
+    be decided again because time alone changes the answer (quiet windows).
     """
 
     actions: tuple[Action, ...] = ()
     settled: frozenset[str] = frozenset()
     surges: frozenset[str] = frozenset()
+    wakes: Mapping[str, int] = field(default_factory=dict)  # node -> look again at, Unix ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +286,10 @@ class Sighting:
     last_ns: int  # event time of the newest
     count: int  # distinct identities (N for "repeated N times")
     acting: bool = True  # False: too old to act (first look-back); visible only
-    # (event time, owner) of the first line of each episode, oldest first, at most MAX_EPISODES
+    # (event time of its newest line, owner) of each episode, oldest first (``core.record``)
     episodes: tuple[tuple[int, str], ...] = ()
+    # where on the device it was seen: details as of ``parsers.proofs.place_of``, sorted
+    places: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from konduktor_health.core.decide import verdict_of
 from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
 from konduktor_health.core.reasons import named
 from konduktor_health.core.reset import needs_reset, our_taints, parse_reset_at
+from konduktor_health.core.verdict import verdict_of
 from konduktor_health.core.wording import first_to_act
 from konduktor_health.model import Condition, HoldReason, Keys, NodeView, Taint, Verdict
 from parsers.fault import TEXT_LIMIT

@@ -1,28 +1,24 @@
-"""What does a node's ledger say once its sightings are folded in? Pure.
+"""What does a node's ledger say once everything that was heard of it is folded in? Pure.
 
 Each sighting is judged (``core.guards``): it acts, is only shown, or is history. What acts and
 what is only shown never mix in one record: a record acts on acting evidence alone. Copies of a
 line that two shippers deliver count once: of several sources the one with most lines counts.
+Then repairs and probe results are counted, and each record is either kept with what clearing it
+still waits for, or moved into the history.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
+from konduktor_health.core.clearing import Watch
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
-from konduktor_health.core.ledger import (
-    CorruptLedger,
-    Ledger,
-    Record,
-    fitted,
-    merge,
-    open_record,
-    parse,
-)
+from konduktor_health.core.ledger import CorruptLedger, fitted, parse
+from konduktor_health.core.lifecycle import reopened, tended
+from konduktor_health.core.record import Ledger, Record, merge, open_record
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.wording import describe
 from konduktor_health.model import (
@@ -30,9 +26,11 @@ from konduktor_health.model import (
     HoldReason,
     NodeView,
     Policy,
+    Remedy,
     Severity,
     Sighting,
     Snapshot,
+    Tombstone,
 )
 
 Judged = tuple[Sighting, Judgement]
@@ -40,7 +38,7 @@ Judged = tuple[Sighting, Judgement]
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One node: what its ledger says once the sightings are folded in."""
+    """One node: what its ledger says once everything is folded in."""
 
     view: NodeView
     before: Ledger
@@ -48,18 +46,27 @@ class Assessment:
     corrupt: bool
     holds: tuple[Hold, ...]  # sightings that may not act
     news: bool  # more than counts has changed
+    cleared: tuple[Record, ...] = ()
+    noticed_ns: int = 0  # when the present boot was noticed; 0: no reboot known
+    again_ns: int | None = None  # when time alone may change the answer
 
     @property
     def wanting(self) -> tuple[Record, ...]:
-        """Acting fatal records with evidence newer than a removal of the taint by hand."""
+        """Records that ask for an effect, with evidence newer than a removal of the taint by hand,
+        the worst first."""
         return tuple(
-            record for record in acting_fatal(self.after) if record.last_ns > self.after.removed_ns
+            record
+            for record in self.after.records
+            if record.asks and record.last_ns > self.after.removed_ns
         )
 
-
-def acting_fatal(ledger: Ledger) -> Iterable[Record]:
-    """Records that may be the reason of a taint."""
-    return (r for r in ledger.records if r.acting and r.severity is Severity.FATAL)
+    @property
+    def changed(self) -> frozenset[str]:
+        """Fault ids of records that are new, or changed in more than counts and times."""
+        known = {essence(record) for record in self.before.records}
+        return frozenset(
+            record.fault_id for record in self.after.records if essence(record) not in known
+        )
 
 
 def read_ledger(view: NodeView) -> tuple[Ledger, bool]:
@@ -76,17 +83,52 @@ def read_ledger(view: NodeView) -> tuple[Ledger, bool]:
     return (ledger if ledger.uid == view.uid else Ledger()), False
 
 
-def assess(view: NodeView, snapshot: Snapshot, policy: Policy, now_ns: int) -> Assessment:
-    """Judge the node's sightings and fold them into its ledger."""
+def assess(
+    view: NodeView, snapshot: Snapshot, policy: Policy, now_ns: int, *, clears: bool = True
+) -> Assessment:
+    """Fold everything that was heard of the node into its ledger. ``clears`` False: nothing is
+    cleared now (an operator holds the node)."""
     before, corrupt = read_ledger(view)
     changed_ns, noticed_ns = _reboot(view, before, snapshot, now_ns)
-    history = NodeHistory(view, before, parse_reset_at(view.reset_at), changed_ns, noticed_ns)
+    repairs = snapshot.repairs.get(view.name, ())
+    history = NodeHistory(
+        view, before, parse_reset_at(view.reset_at), changed_ns, noticed_ns, repairs
+    )
     after = replace(
         _now_observed(_boot_now_known(before, view, policy), policy),
         rebooted_ns=changed_ns,
         noticed_ns=noticed_ns,
         removed_ns=min(before.removed_ns, now_ns),  # the clock may have been set back
     )
+    after = _returned(after, view, snapshot.tombstones.get(view.system_uuid))
+    after, holds = _folded(after, history, snapshot, policy, now_ns)
+    watch = Watch(
+        view.boot_id,
+        noticed_ns,
+        snapshot.observed_from_ns.get(view.name),
+        view.name in snapshot.agents,
+    )
+    results = snapshot.probes.get(view.name, ())
+    done = tended(after, view, repairs, results, watch, policy, now_ns, clears=clears)
+    after = fitted(done.ledger)
+    return Assessment(
+        view,
+        before,
+        after,
+        corrupt,
+        holds,
+        _is_news(before, after),
+        done.cleared,
+        noticed_ns,
+        done.again_ns,
+    )
+
+
+def _folded(
+    after: Ledger, history: NodeHistory, snapshot: Snapshot, policy: Policy, now_ns: int
+) -> tuple[Ledger, tuple[Hold, ...]]:
+    """The ledger with the node's sightings, and why some of them may not act."""
+    view, before = history.view, history.ledger
     holds: list[Hold] = []
     judged: dict[tuple[str, str], list[Judged]] = {}
     for sighting in snapshot.sightings.get(view.name, ()):
@@ -102,9 +144,10 @@ def assess(view: NodeView, snapshot: Snapshot, policy: Policy, now_ns: int) -> A
     for seen in judged.values():
         record = _record(seen, view)
         known = after.record(record.key)
-        after = after.with_record(merge(known, record) if known else record)
-    after = fitted(after)
-    return Assessment(view, before, after, corrupt, tuple(holds), _is_news(before, after))
+        past = after.past(record.key)
+        opened = reopened(record, past) if known is None else merge(known, record)
+        after = after.with_record(opened)
+    return after, tuple(holds)
 
 
 def _reboot(view: NodeView, ledger: Ledger, snapshot: Snapshot, now_ns: int) -> tuple[int, int]:
@@ -127,6 +170,29 @@ def _record(seen: list[Judged], view: NodeView) -> Record:
         records.append(open_record(sighting, view.boot_id, bool(acting), why))
         lines[sighting.fault.source] += sighting.count
     return replace(reduce(merge, records), count=max(lines.values()))
+
+
+def _returned(ledger: Ledger, view: NodeView, tombstone: Tombstone | None) -> Ledger:
+    """This machine was deleted with open records and is back: it starts suspect."""
+    if tombstone is None or tombstone.uid == view.uid:
+        return ledger
+    for name in tombstone.faults:
+        fault_id, _, device = name.partition("|")
+        if ledger.record((device, fault_id)) is None and ledger.past((device, fault_id)) is None:
+            record = Record(
+                device=device,
+                fault_id=fault_id,
+                severity=Severity.FATAL,
+                remedy=Remedy.INSPECT,
+                first_ns=tombstone.deleted_ns,
+                last_ns=tombstone.deleted_ns,
+                count=1,
+                acting=False,
+                why=HoldReason.RETURNED.value,
+                text=f"open when Node {tombstone.node} was deleted",
+            )
+            ledger = ledger.with_record(record)
+    return ledger
 
 
 def _boot_now_known(ledger: Ledger, view: NodeView, policy: Policy) -> Ledger:
@@ -152,8 +218,30 @@ def _now_observed(ledger: Ledger, policy: Policy) -> Ledger:
     return ledger
 
 
-def _is_news(before: Ledger, after: Ledger) -> bool:
-    def essence(ledger: Ledger) -> set[tuple[object, ...]]:
-        return {(*r.key, r.severity, r.remedy, r.acting, r.boot_id) for r in ledger.records}
+def essence(record: Record) -> tuple[object, ...]:
+    """What of a record reaches the Node at once: all but counts and times."""
+    return (
+        *record.key,
+        record.severity,
+        record.remedy,
+        record.acting,
+        record.boot_id,
+        record.rule,
+        record.reached,
+        record.effect,
+        record.places,
+        record.root,
+        tuple(repair for repair, _ in record.repairs),
+        tuple((each.name, each.count) for each in record.passes),
+        tuple(each.what for each in record.missing),
+        record.attempts,
+        record.flaps,
+    )
 
-    return essence(before) != essence(after)
+
+def _is_news(before: Ledger, after: Ledger) -> bool:
+    def whole(ledger: Ledger) -> tuple[object, ...]:
+        history = {(*past.key, past.cleared_ns) for past in ledger.history}
+        return {essence(record) for record in ledger.records}, history
+
+    return whole(before) != whole(after)

@@ -1,28 +1,39 @@
 """What should be done about these nodes now? Snapshot and policy in, Plan out; pure.
 
-The answer is level-triggered: everything needed is in the Node objects and the sightings
-that are not on them yet, so deciding again after an interrupted Plan converges on the same
-state (tests replay every interrupted prefix).
+The answer is level-triggered: everything needed is in the Node objects and what was heard that is
+not on them yet, so deciding again after an interrupted Plan converges on the same state (tests
+replay every interrupted prefix).
 
-Per node: fold the sightings into the ledger (each judged by ``core.guards``), see whether an
-acting fatal record asks for the taint, walk the holds (taint removed by hand, surge, budget,
-rate), and say what the condition and the Event should be. Fatal taints; every other severity
-is recorded and visible (docs/design/decide.md has the table and worked examples).
+Per node: fold what was heard into the ledger (``core.assess``), see which effect its records ask
+for, walk the holds if that is more than what stands (taint removed by hand, pauses, surge, budget,
+rate), take away what nothing asks for any more, and say what condition and Event should be
+(docs/design/decide.md has the table and worked examples).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from konduktor_health.core.assess import Assessment, acting_fatal, assess
-from konduktor_health.core.budget import Allowance, allowance, surges
-from konduktor_health.core.ledger import Ledger, Record, render
+from konduktor_health.core.assess import Assessment, assess
+from konduktor_health.core.budget import Budgets, surges
+from konduktor_health.core.declared import parse_declared
+from konduktor_health.core.effects import (
+    Standing,
+    TaintChange,
+    change_to,
+    effect_of,
+    standing,
+    worst_effect,
+)
+from konduktor_health.core.ledger import render
 from konduktor_health.core.managed import opted_out
-from konduktor_health.core.reset import damaged_ledger, our_taints
-from konduktor_health.core.wording import condition_of, describe
+from konduktor_health.core.pauses import pause_of
+from konduktor_health.core.record import Ledger, Record
+from konduktor_health.core.reset import damaged_ledger
+from konduktor_health.core.verdict import publish, verdict_of
+from konduktor_health.core.wording import describe
 from konduktor_health.model import (
     Action,
     EditKind,
@@ -33,97 +44,112 @@ from konduktor_health.model import (
     NodeView,
     Plan,
     Policy,
-    PublishEvent,
-    SetCondition,
     Severity,
     Snapshot,
-    Taint,
     Trust,
     Verdict,
 )
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import Effect
 
-EFFECT = "NoSchedule"  # the effect of a fatal fault (docs/reference/keys.md)
-_KEEPS_PODS_OUT = frozenset({"NoSchedule", "NoExecute"})
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
+_SPENT = frozenset({HoldReason.BUDGET, HoldReason.RATE})
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """What all nodes of one decision share."""
+
+    snapshot: Snapshot
+    policy: Policy
+    now_ns: int
+    surging: frozenset[str]
+    budgets: Budgets
+
+
+@dataclass(slots=True)
+class _Decision:
+    """What is decided about a node's taint."""
+
+    after: Ledger
+    change: TaintChange
+    hold: Hold | None = None
+    unwritten: bool = False  # a common cause: nothing of this node is written
 
 
 def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     """The Plan for the nodes in the snapshot, best-proven fatal first."""
-    surging = surges(snapshot.fleet, policy, now_ns)
-    budget = allowance(snapshot.fleet, policy, now_ns)
+    cycle = _Cycle(
+        snapshot,
+        policy,
+        now_ns,
+        surges(snapshot.fleet, policy, now_ns),
+        Budgets(snapshot.fleet, policy, now_ns),
+    )
     actions: list[Action] = []
     settled: set[str] = set()
-    assessed = [
-        assess(view, snapshot, policy, now_ns)
-        for view in snapshot.nodes.values()
-        if not opted_out(view)
-    ]
+    wakes: dict[str, int] = {}
+    assessed: list[Assessment] = []
     for view in snapshot.nodes.values():
         if opted_out(view):
             settled.add(view.name)
             if snapshot.sightings.get(view.name):
                 actions.append(Hold(view.name, HoldReason.OPTED_OUT, "opted out by label"))
+        else:
+            clears = not _is_held(view, now_ns)
+            assessed.append(assess(view, snapshot, policy, now_ns, clears=clears))
     for node in sorted(assessed, key=_urgency):
-        planned, done = _plan_node(node, surging, budget, policy, now_ns)
+        planned, done = _plan_node(node, cycle)
         actions.extend(planned)
         if done:
             settled.add(node.view.name)
-    return Plan(tuple(actions), frozenset(settled), surging)
+        if node.again_ns is not None:
+            wakes[node.view.name] = node.again_ns
+    return Plan(tuple(actions), frozenset(settled), cycle.surging, wakes)
 
 
-def _urgency(node: Assessment) -> tuple[bool, int, int, str]:
+def _is_held(view: NodeView, now_ns: int) -> bool:
+    """An operator wants nothing to change: neither for the worse nor for the better."""
+    declared = parse_declared(view.hold)
+    return declared is not None and declared.holds(now_ns)
+
+
+def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
+    """Fatal before degraded, then by proof, then the oldest."""
     wanting = node.wanting
+    severity = min((record.severity.rank for record in wanting), default=0)
     trust = min((_TRUST_RANK[record.trust] for record in wanting), default=len(_TRUST_RANK))
     first = min((record.first_ns for record in wanting), default=0)
-    return (not wanting, trust, first, node.view.name)
+    return (not wanting, severity, trust, first, node.view.name)
 
 
-def _plan_node(
-    node: Assessment, surging: frozenset[str], budget: Allowance, policy: Policy, now_ns: int
-) -> tuple[list[Action], bool]:
+def _plan_node(node: Assessment, cycle: _Cycle) -> tuple[list[Action], bool]:
     """The node's actions, and whether its sightings are settled once they are applied."""
-    view, keys = node.view, policy.keys
-    present = {taint.effect for taint in our_taints(view, keys)}
-    holds: list[Hold] = list(node.holds)
+    view, policy, now_ns = node.view, cycle.policy, cycle.now_ns
+    now = standing(view, node.before, policy.keys)
     after = node.after
-    hold: Hold | None = None
-    add: tuple[Taint, ...] = ()
-    if set(node.before.owned) - present:
-        after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns)
-    elif present:
-        after = replace(after, owned=tuple(sorted(set(after.owned) & present)))
+    if set(node.before.owned) - now.present:
+        after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns, soft=False)
+    else:
+        after = replace(after, owned=now.owned)
     node = replace(node, after=after)
-    wanting = node.wanting
-    if wanting and not present & _KEEPS_PODS_OUT:
-        if all(record.fault_id in surging for record in wanting):
-            return [*holds, _surge_hold(node)], False
-        if refusal := budget.refusal():
-            reason, message, until_ns = refusal
-            hold = Hold(view.name, reason, message, until_ns, _evidence(wanting))
-        else:
-            budget.spend(now_ns)
-            add = (Taint(keys.taint, "true", EFFECT),)
-            after = replace(
-                after, owned=(EFFECT,), tainted_ns=now_ns, since_ns=now_ns, removed_ns=0
-            )
-    elif any(acting_fatal(after)) and not present:
-        hold = Hold(
-            view.name,
-            HoldReason.TAINT_REMOVED,
-            "the taint was removed by somebody else; waiting for newer evidence",
-            evidence=_evidence(acting_fatal(after)),
-        )
-    if node.corrupt and hold is None and not after.records:
-        hold = Hold(view.name, HoldReason.LEDGER_CORRUPT, "the ledger annotation cannot be read")
-    if hold:
-        holds.append(hold)
-    tainted = bool(add or present)
-    verdict = verdict_of(after, tainted, hold.reason if hold else None)
-    changed = _write_due(node, after, bool(add), verdict, policy, now_ns)
+    decision = _effect(node, now, cycle)
+    holds: list[Hold] = list(node.holds)
+    if decision.hold:
+        holds.append(decision.hold)
+    if decision.unwritten:
+        return [*holds], False
+    after, change = decision.after, decision.change
+    tainted = bool((now.present - {taint.effect for taint in change.remove}) or change.add)
+    held = decision.hold.reason if decision.hold else None
+    unobserved = view.name in cycle.snapshot.unobserved
+    verdict = verdict_of(after, tainted, held, view.boot_id, unobserved=unobserved)
+    if awaited := _awaited(after, view.boot_id):
+        holds.append(Hold(view.name, HoldReason.PROOF, awaited, evidence=_evidence(after.records)))
     actions: list[Action] = [*holds]
+    due = _write_due(node, after, change, verdict, policy, now_ns)
     done = True
-    if changed is _Due.NOW:
+    if due is _Due.NOW:
         after = replace(
             after,
             uid=view.uid,
@@ -131,19 +157,145 @@ def _plan_node(
             written_ns=now_ns,
             since_ns=now_ns if node.news else (after.since_ns or now_ns),
         )
-        actions.append(_edit(node, after, add, verdict, policy, wanting))
-    elif changed is _Due.LATER:
+        actions.append(_edit(node, after, change, verdict, policy))
+    elif due is _Due.LATER:
         until_ns = node.before.written_ns + int(policy.repeat_write_interval_s * NS)
         actions.append(Hold(view.name, HoldReason.REPEAT, "counts only", until_ns))
         done = False
-    if view.ledger is not None or changed is _Due.NOW or _left_over(view, present):
-        actions.extend(_publish(view, after, tainted, hold, verdict))
+    if view.ledger is not None or due is _Due.NOW or _left_over(view, now) or unobserved:
+        actions.extend(publish(view, after, tainted, decision.hold, verdict))
     return actions, done
 
 
-def _left_over(view: NodeView, present: set[str]) -> bool:
+def _effect(node: Assessment, now: Standing, cycle: _Cycle) -> _Decision:
+    """Which effect our taint gets. More than what stands has to pass the holds."""
+    view, policy, after = node.view, cycle.policy, node.after
+    keep = TaintChange(owned=now.owned)
+    wanting = node.wanting
+    wanted = worst_effect(wanting, view, policy) or Effect.LABEL
+    if wanted.rank > now.strongest.rank or (after.soft and wanted.rank >= now.strongest.rank):
+        return _worse(node, wanted, now, cycle)
+    if _all_in_surge(node, cycle) and not node.cleared:
+        return _Decision(after, keep, _surge_hold(node), unwritten=True)
+    if any(record.asks for record in after.records) and not wanting and not now.present:
+        return _Decision(
+            after,
+            keep,
+            Hold(
+                view.name,
+                HoldReason.TAINT_REMOVED,
+                "the taint was removed by somebody else; waiting for newer evidence",
+                evidence=_evidence(record for record in after.records if record.asks),
+            ),
+        )
+    if now.owned and _over(node, wanted):
+        change = change_to(wanted, now, view, policy.keys)
+        if change.add or change.remove:
+            after = replace(after, since_ns=cycle.now_ns)
+        after = replace(after, owned=change.owned, soft=False)
+        return _Decision(_granted(after, view, policy), change, _corrupt_hold(node))
+    return _Decision(after, keep, _corrupt_hold(node))
+
+
+def _over(node: Assessment, wanted: Effect) -> bool:
+    """Less than our taint is asked for, by what we know and not by what we lost: records that were
+    cleared by their rules are proof, a ledger that lost its records is none."""
+    if wanted is not Effect.LABEL:
+        return True
+    return bool(node.cleared) or any(past.times for past in node.after.history)
+
+
+def _worse(node: Assessment, wanted: Effect, now: Standing, cycle: _Cycle) -> _Decision:
+    """The node is to get more than it has: walk the holds."""
+    view, policy, after = node.view, cycle.policy, node.after
+    keep = TaintChange(owned=now.owned)
+    counted = bool(now.present) and not after.soft
+    hold = pause_of(view, policy, cycle.now_ns, node.noticed_ns)
+    if hold is None and _wanted_in_surge(node, wanted, cycle):
+        return _Decision(after, keep, _surge_hold(node), unwritten=not node.cleared)
+    budget = cycle.budgets.of(view)
+    if hold is None and not counted and (refusal := budget.refusal()):
+        reason, message, until_ns = refusal
+        hold = Hold(view.name, reason, message, until_ns, _evidence(node.wanting))
+    if hold is not None:
+        return _held(node, hold, now, policy)
+    if not counted:
+        budget.spend(cycle.now_ns)
+        after = replace(after, tainted_ns=cycle.now_ns)
+    change = change_to(wanted, now, view, policy.keys)
+    after = replace(after, owned=change.owned, since_ns=cycle.now_ns, removed_ns=0, soft=False)
+    return _Decision(_granted(after, view, policy), change)
+
+
+def _held(node: Assessment, hold: Hold, now: Standing, policy: Policy) -> _Decision:
+    """Held; a fatal node that the budget holds may get a weaker effect (``held_effect``)."""
+    after, soft = node.after, policy.held_effect
+    fatal = any(record.severity is Severity.FATAL for record in node.wanting)
+    if soft is None or not fatal or hold.reason not in _SPENT or now.present:
+        return _Decision(after, TaintChange(owned=now.owned), hold)
+    change = change_to(soft, now, node.view, policy.keys)
+    return _Decision(replace(after, owned=change.owned, soft=True), change, hold)
+
+
+def _granted(after: Ledger, view: NodeView, policy: Policy) -> Ledger:
+    """Records that ask remember what they were granted: it stays until they are cleared."""
+    for record in after.records:
+        if record.asks:
+            effect = effect_of(record, view, policy).value
+            if record.effect != effect:
+                after = after.with_record(replace(record, effect=effect))
+    return after
+
+
+def _wanted_in_surge(node: Assessment, wanted: Effect, cycle: _Cycle) -> bool:
+    """All that asks for this effect is on many nodes at once."""
+    asking = [
+        record
+        for record in node.wanting
+        if effect_of(record, node.view, cycle.policy).rank >= wanted.rank
+    ]
+    return all(record.fault_id in cycle.surging for record in asking)
+
+
+def _all_in_surge(node: Assessment, cycle: _Cycle) -> bool:
+    """Something is new, and all of it is on many nodes at once."""
+    return bool(node.changed) and node.changed <= cycle.surging
+
+
+def _surge_hold(node: Assessment) -> Hold:
+    ids = sorted({record.fault_id for record in node.wanting} or node.changed)
+    return Hold(
+        node.view.name,
+        HoldReason.SURGE,
+        f"{', '.join(ids)} on many nodes at once: a common cause is likely",
+        evidence=_evidence(node.wanting),
+    )
+
+
+def _corrupt_hold(node: Assessment) -> Hold | None:
+    if node.corrupt and not node.after.records:
+        return Hold(
+            node.view.name, HoldReason.LEDGER_CORRUPT, "the ledger annotation cannot be read"
+        )
+    return None
+
+
+def _awaited(after: Ledger, boot_id: str) -> str:
+    """What clearing still waits for, once something has been seen to be done about a fault."""
+    if not after.owned:
+        return ""
+    waits = [
+        f"{describe(record.fault_id, record.device)}: "
+        + ", ".join(each.what for each in record.missing)
+        for record in after.records
+        if record.missing and (record.repairs or record.boot_id != boot_id)
+    ]
+    return "; ".join(waits)[:500]
+
+
+def _left_over(view: NodeView, now: Standing) -> bool:
     """A condition that speaks of a ledger which is gone: a reset was interrupted."""
-    return bool(view.condition and view.condition.status != "True" and not present)
+    return bool(view.condition and view.condition.status != "True" and not now.present)
 
 
 class _Due(Enum):
@@ -155,13 +307,21 @@ class _Due(Enum):
 
 
 def _write_due(
-    node: Assessment, after: Ledger, tainting: bool, verdict: Verdict, policy: Policy, now_ns: int
+    node: Assessment,
+    after: Ledger,
+    change: TaintChange,
+    verdict: Verdict,
+    policy: Policy,
+    now_ns: int,
 ) -> _Due:
-    if not after.records and (node.view.ledger is None or node.corrupt):
-        return _Due.NO
     label = None if verdict is Verdict.HEALTHY else verdict.value
+    if not after.records and (node.view.ledger is None or node.corrupt):
+        # of a node that never had a record, only that nothing is heard of it is told
+        told = Verdict.UNOBSERVED.value in (label, node.view.health_label)
+        return _Due.NOW if told and label != node.view.health_label else _Due.NO
     if (
-        tainting
+        change.add
+        or change.remove
         or node.news
         or after.owned != node.before.owned
         or after.removed_ns != node.before.removed_ns
@@ -176,71 +336,53 @@ def _write_due(
     return _Due.LATER if waits else _Due.NOW
 
 
-def verdict_of(ledger: Ledger, tainted: bool, held: HoldReason | None) -> Verdict:
-    """What a node is by its ledger, our taint, and why one was not set."""
-    if held is HoldReason.TAINT_REMOVED:
-        return Verdict.SUSPECT
-    if any(acting_fatal(ledger)):
-        return Verdict.FAULTY
-    doubtful = (Severity.FATAL, Severity.DEGRADED, Severity.UNKNOWN)
-    if tainted or any(record.severity in doubtful for record in ledger.records):
-        return Verdict.SUSPECT
-    return Verdict.HEALTHY
-
-
 def _edit(
-    node: Assessment,
-    after: Ledger,
-    add: tuple[Taint, ...],
-    verdict: Verdict,
-    policy: Policy,
-    wanting: tuple[Record, ...],
+    node: Assessment, after: Ledger, change: TaintChange, verdict: Verdict, policy: Policy
 ) -> EditNode:
     keys = policy.keys
-    annotations: dict[str, str | None] = {keys.ledger: render(after)}
-    if node.corrupt:
+    annotations: dict[str, str | None] = {}
+    if after.records or after.history or after.owned:
+        annotations[keys.ledger] = render(after)
+    elif node.view.ledger is not None and not node.corrupt:
+        annotations[keys.ledger] = None  # nothing is left to remember
+    if node.corrupt and after.records:
         annotations[damaged_ledger(keys)] = (node.view.ledger or "")[:4096]
     label = None if verdict is Verdict.HEALTHY else verdict.value
-    records = wanting or after.records
+    records = node.wanting or after.records or node.cleared
     what = describe(records[0].fault_id, records[0].device) if records else "no open fault"
+    if change.add and not change.remove:
+        kind, verb = EditKind.TAINT, "taint for"
+    elif change.add or change.remove:
+        worse = change.add and change.remove and _stronger(change)
+        kind, verb = (EditKind.TAINT, "taint for") if worse else (EditKind.CLEAR, "cleared")
+        records = records if worse else (node.cleared or records)
+        what = describe(records[0].fault_id, records[0].device) if records else what
+    else:
+        kind, verb = EditKind.RECORD, "record"
     return EditNode(
         node=node.view.name,
         basis=node.view,
-        edit=NodeEdit(add_taints=add, annotations=annotations, labels={keys.health: label}),
-        kind=EditKind.TAINT if add else EditKind.RECORD,
-        message=f"{'taint for' if add else 'record'} {what}",
+        edit=NodeEdit(
+            add_taints=change.add,
+            remove_taints=change.remove,
+            annotations=annotations,
+            labels={keys.health: label},
+        ),
+        kind=kind,
+        message=f"{verb} {what}",
         evidence=_evidence(records),
     )
 
 
-def _publish(
-    view: NodeView, after: Ledger, tainted: bool, hold: Hold | None, verdict: Verdict
-) -> list[Action]:
-    """Event and condition, if the Node does not show this state yet. The Event comes first:
-    after a crash between the two it is published again under the same name."""
-    condition = condition_of(after, tainted, hold, verdict)
-    if condition == view.condition:
-        return []
-    parts = (view.uid, condition.status, condition.reason, condition.message, str(after.since_ns))
-    dedupe = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    kind = "Normal" if condition.status == "True" else "Warning"
-    return [
-        PublishEvent(view.name, view.uid, kind, condition.reason, condition.message, dedupe),
-        SetCondition(view.name, view, condition),
-    ]
-
-
-def _surge_hold(node: Assessment) -> Hold:
-    ids = sorted({record.fault_id for record in node.wanting})
-    return Hold(
-        node.view.name,
-        HoldReason.SURGE,
-        f"{', '.join(ids)} on many nodes at once: a common cause is likely",
-        evidence=_evidence(node.wanting),
-    )
+def _stronger(change: TaintChange) -> bool:
+    rank = {effect.value: effect.rank for effect in Effect}
+    added = max(rank.get(taint.effect, 0) for taint in change.add)
+    return added > max(rank.get(taint.effect, 0) for taint in change.remove)
 
 
 def _evidence(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(
-        f"{describe(record.fault_id, record.device)}: {record.text}" for record in records
+        f"{describe(record.fault_id, record.device)}: {record.text}"
+        + (f" (rule {record.rule})" if record.rule else "")
+        for record in records
     )[:8]

@@ -10,9 +10,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.record import (
+    EPISODE_GAP_NS,
+    Episode,
+    Ledger,
+    Past,
+    Record,
+    joined,
+    united,
+)
 from konduktor_health.model import Fault, HoldReason, Sighting, Trust
 from konduktor_health.timestamps import NS
+from parsers.proofs import place_of
 
 #: Most sightings kept for one node between two decisions.
 MAX_SIGHTINGS = 256
@@ -20,6 +29,8 @@ MAX_SIGHTINGS = 256
 SHIPPER_SKEW_NS = 30 * NS
 
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
+
+OWNER_LIMIT = 32
 
 #: (device, fault id) and what kind of evidence it is; the source last.
 SightingKey = tuple[str, str, Trust, bool, bool, str, bool, str]
@@ -40,12 +51,30 @@ def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
     evidence than the record's is never a replay of it.
     """
     record = ledger.record(fault.key)
+    past = ledger.past(fault.key)
+    if past is not None and _covers(past, fault, node_boot_id):
+        return True
     if record is None:
         return False
     if fault.identity and fault.identity == record.identity:
         return True
     if not record.acting and _outranks(fault, record):
         return False
+    return _replays(record, fault, node_boot_id)
+
+
+def _covers(past: Past, fault: Fault, node_boot_id: str) -> bool:
+    """The line was counted before its record was cleared. Sources are not kept in the history:
+    any may be another shipper."""
+    if fault.identity and fault.identity == past.identity:
+        return True
+    if fault.uptime_us is not None and past.uptime_us is not None:
+        boot_id = fault.boot_id or node_boot_id
+        return boot_id == past.boot_id and fault.uptime_us <= past.uptime_us
+    return fault.time_ns <= past.log_ns
+
+
+def _replays(record: Record, fault: Fault, node_boot_id: str) -> bool:
     if fault.uptime_us is not None and record.uptime_us is not None:
         boot_id = fault.boot_id or node_boot_id
         return boot_id == record.boot_id and fault.uptime_us <= record.uptime_us
@@ -61,8 +90,11 @@ def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> N
     key = key_of(fault, acting)
     known = sightings.get(key)
     event_ns = fault.event_ns or fault.time_ns
+    episode, place = (event_ns, owner_of(fault)), place_of(fault)
     if known is None:
-        sightings[key] = Sighting(fault, event_ns, event_ns, fault.count, acting)
+        sightings[key] = Sighting(
+            fault, event_ns, event_ns, fault.count, acting, (episode,), (place,)
+        )
         if len(sightings) > MAX_SIGHTINGS:
             del sightings[max(sightings, key=lambda each: _unimportance(sightings[each]))]
         return
@@ -76,7 +108,23 @@ def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> N
         last_ns=max(known.last_ns, event_ns),
         count=known.count + fault.count,
         acting=acting,
+        episodes=_with_episode(known.episodes, episode),
+        places=known.places if place in known.places else united(known.places, (place,)),
     )
+
+
+def owner_of(fault: Fault) -> str:
+    """What a repeat is counted by: the program that was hit, or its pid where no name is told."""
+    detail = fault.detail
+    return (detail.get("process") or detail.get("pid") or "")[:OWNER_LIMIT]
+
+
+def _with_episode(known: tuple[Episode, ...], newer: Episode) -> tuple[Episode, ...]:
+    """The usual case first: one more line of the newest episode."""
+    time_ns, owner = known[-1]
+    if owner == newer[1] and 0 <= newer[0] - time_ns <= EPISODE_GAP_NS:
+        return (*known[:-1], newer)
+    return joined(known, (newer,))
 
 
 def _outranks(fault: Fault, record: Record) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from konduktor_health.core.ledger import Ledger
+from konduktor_health.core.record import Ledger
 from konduktor_health.core.reset import ResetAt
 from konduktor_health.model import (
     HoldReason,
@@ -21,10 +21,12 @@ from konduktor_health.model import (
     NodeView,
     Policy,
     Remedy,
+    RepairSeen,
     Sighting,
     Trust,
 )
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import Repair
 
 #: Clocks differ; Loki takes lines this far ahead of its own.
 AHEAD_NS = 600 * NS
@@ -32,6 +34,9 @@ AHEAD_NS = 600 * NS
 REGISTRATION_NS = 900 * NS
 _MENDED_BY_REBOOT = frozenset(
     {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET, Remedy.REBOOT}
+)
+_MENDED_BY_RESET = frozenset(
+    {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET}
 )
 
 
@@ -64,6 +69,7 @@ class NodeHistory:
     reset_at: ResetAt | None
     boot_changed_ns: int = 0  # latest time at which the previous boot was seen; 0: no change known
     boot_noticed_ns: int = 0  # when we saw that it had changed
+    repairs: tuple[RepairSeen, ...] = ()
 
 
 def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int) -> Judgement:
@@ -72,9 +78,11 @@ def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int)
         _injected(sighting, policy)
         or _other_boot(sighting, history)
         or _before_reset(sighting, history, now_ns)
+        or _before_repair(sighting, history)
         or _before_node(sighting, history)
         or _no_identity(sighting, history, policy)
         or _observed(sighting, policy)
+        or _secondary(sighting)
         or _never_acts(sighting)
         or ACT
     )
@@ -140,6 +148,22 @@ def _before_reset(sighting: Sighting, history: NodeHistory, now_ns: int) -> Judg
     return None
 
 
+def _before_repair(sighting: Sighting, history: NodeHistory) -> Judgement | None:
+    """Its remedy has already happened: the GPU was reset since, or the record that it belongs to
+    was cleared after a repair. A line of the boot that ended is ``_other_boot``'s."""
+    fault = sighting.fault
+    past = history.ledger.past(fault.key)
+    if past is not None and sighting.last_ns < past.repaired_ns:
+        return Judgement(Outcome.DROP, HoldReason.CLEARED, "older than the repair that cleared it")
+    if not fault.device or fault.remedy not in _MENDED_BY_RESET:
+        return None
+    for seen in history.repairs:
+        mends = seen.kind is Repair.GPU_RESET and seen.device in ("", fault.device)
+        if mends and sighting.last_ns < seen.event_ns:
+            return Judgement(Outcome.DROP, HoldReason.CLEARED, "the GPU was reset since")
+    return None
+
+
 def _before_node(sighting: Sighting, history: NodeHistory) -> Judgement | None:
     """A machine logs for a while before it is a Node; what is older was its predecessor's."""
     view, fault = history.view, sighting.fault
@@ -175,6 +199,14 @@ def _observed(sighting: Sighting, policy: Policy) -> Judgement | None:
     if doubt is None:
         return None
     return Judgement(Outcome.SHOW, HoldReason.OBSERVED, f"in observation: {doubt}")
+
+
+def _secondary(sighting: Sighting) -> Judgement | None:
+    """Sympathetic to another fault of the node: that one decides."""
+    root = sighting.fault.detail.get("root")
+    if not root:
+        return None
+    return Judgement(Outcome.SHOW, HoldReason.SECONDARY, "follows another fault")
 
 
 def _never_acts(sighting: Sighting) -> Judgement | None:

@@ -1,151 +1,62 @@
-"""Which faults are open on a node? The ledger: a node's records, kept in one annotation.
+"""How is a ledger written down? Text of the annotation <-> ``core.record.Ledger``.
 
 Invariants:
 - ``parse(render(ledger)) == ledger`` as long as the ledger fits MAX_BYTES; beyond that texts
-  are cut, then the least severe, latest opened records go and ``dropped`` says how many at least.
-- The order of records, and what of them is shown, does not depend on repeats: a fault that
-  repeats changes counts and times, nothing else.
-- ``owned`` lists the taint effects that we put on the node. A taint with our key that is not
-  listed is not ours to clear (docs/concepts/safety.md 5).
-- Times are Unix nanoseconds of event time unless said otherwise.
+  are cut, then the oldest history goes, then the least severe, latest opened records, and
+  ``dropped`` says how many at least.
+- A text of a later version is read if that version says so (``reads``); what it has beside our
+  fields is kept and written again, so that going back a version loses nothing.
+- Anything else is CorruptLedger, never another error: people edit annotations by hand.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
-from konduktor_health.model import Remedy, Severity, Sighting, Trust
+from konduktor_health.core.record import (
+    TEXT_LIMIT,
+    Ledger,
+    Missing,
+    Passes,
+    Past,
+    Record,
+    merge,
+    open_record,
+    worst_first,
+)
+from konduktor_health.model import Remedy, Severity, Trust
+from konduktor_health.treatment import Repair
+
+__all__ = [
+    "MAX_BYTES",
+    "CorruptLedger",
+    "Ledger",
+    "Past",
+    "Record",
+    "fitted",
+    "merge",
+    "open_record",
+    "parse",
+    "render",
+    "worst_first",
+]
 
 VERSION = 1
 MAX_BYTES = 16 * 1024  # docs/reference/keys.md
-TEXT_LIMIT = 200
-TEXT_LIMIT_CROWDED = 80  # of a ledger that would not fit otherwise
+MAX_HISTORY = 32
+TEXT_LIMIT_CROWDED = 64  # of a ledger that would not fit otherwise
+CROWDED_EPISODES = 4
+_MAX_EXTRA = 1024  # bytes of fields that we do not know, per ledger and per record
 _TIMES = range(2**63)
+T = TypeVar("T")
 
 
 class CorruptLedger(ValueError):
     """The annotation is not a ledger that this version can read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An open fault on (node, device, fault_id)."""
-
-    device: str
-    fault_id: str
-    severity: Severity
-    remedy: Remedy
-    first_ns: int
-    last_ns: int
-    count: int
-    log_ns: int = 0  # log timestamp of the last counted line
-    uptime_us: int | None = None  # highest kernel uptime counted in ``boot_id``
-    boot_id: str = ""
-    identity: str = ""  # of the last counted line
-    acting: bool = True  # False: visible, never the reason of a taint
-    why: str = ""  # why it does not act
-    injected: bool = False
-    trust: Trust = Trust.KERNEL
-    source: str = ""
-    text: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """(device, fault_id): unique within a ledger."""
-        return (self.device, self.fault_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """A node's records and what we did about them."""
-
-    uid: str = ""  # Node UID it was written for
-    boot_id: str = ""  # the node's boot id when it was written
-    written_ns: int = 0
-    since_ns: int = 0  # last change of what is done about the node; names its Events
-    owned: tuple[str, ...] = ()  # effects of our key that we put there
-    tainted_ns: int = 0  # when we tainted; feeds the rate limit after a restart
-    removed_ns: int = 0  # when we found that somebody had removed our taint
-    records: tuple[Record, ...] = ()
-    dropped: int = 0  # records left out for size
-    rebooted_ns: int = 0  # the last reboot that we know of happened after this
-    noticed_ns: int = 0  # and before this
-
-    def record(self, key: tuple[str, str]) -> Record | None:
-        """The record of (device, fault_id), if open."""
-        return next((record for record in self.records if record.key == key), None)
-
-    def with_record(self, record: Record) -> Ledger:
-        """This ledger with the record added or replaced; order is worst first, then oldest."""
-        others = [other for other in self.records if other.key != record.key]
-        ordered = sorted([*others, record], key=worst_first)
-        return replace(self, records=tuple(ordered))
-
-
-def worst_first(record: Record) -> tuple[bool, int, int, str, str]:
-    """Sort key of records: acting first, then the worst, then the oldest."""
-    return (
-        not record.acting,
-        record.severity.rank,
-        record.first_ns,
-        record.device,
-        record.fault_id,
-    )
-
-
-def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Record:
-    """A new record. ``boot_id`` is the node's, for lines that carry none."""
-    fault = sighting.fault
-    return Record(
-        device=fault.device,
-        fault_id=fault.fault_id,
-        severity=fault.severity,
-        remedy=fault.remedy,
-        first_ns=sighting.first_ns,
-        last_ns=sighting.last_ns,
-        count=sighting.count,
-        log_ns=fault.time_ns,
-        uptime_us=fault.uptime_us,
-        boot_id=fault.boot_id or boot_id,
-        identity=fault.identity,
-        acting=acting,
-        why=why,
-        injected=fault.injected,
-        trust=fault.trust,
-        source=fault.source,
-        text=fault.text[:TEXT_LIMIT],
-    )
-
-
-def merge(record: Record, newer: Record) -> Record:
-    """A known record seen again. It keeps the worst severity and never stops acting by itself.
-
-    What may not act adds nothing to a record that acts, neither severity nor time; and what
-    acts replaces what was only visible. The text is that of the line that opened the record,
-    or made it worse.
-    """
-    if record.acting is not newer.acting:
-        return record if record.acting else newer
-    worst = min(record, newer, key=lambda each: each.severity.rank)
-    newest = newer if newer.last_ns >= record.last_ns else record
-    same_boot = record.boot_id == newer.boot_id
-    uptimes = [each.uptime_us for each in (record, newer) if each.uptime_us is not None]
-    return replace(
-        worst,
-        first_ns=min(record.first_ns, newer.first_ns),
-        last_ns=max(record.last_ns, newer.last_ns),
-        log_ns=max(record.log_ns, newer.log_ns),
-        count=record.count + newer.count,
-        uptime_us=max(uptimes, default=None) if same_boot else newest.uptime_us,
-        boot_id=newest.boot_id,
-        identity=newest.identity,
-        source=newest.source,
-        injected=record.injected and newer.injected,
-    )
 
 
 def render(ledger: Ledger) -> str:
@@ -155,32 +66,51 @@ def render(ledger: Ledger) -> str:
 
 def fitted(ledger: Ledger) -> Ledger:
     """What of the ledger the annotation can hold: itself, if it fits."""
-    head = len(_dumps(_to_json(replace(ledger, records=(), dropped=10**9))))
-    for limit in (TEXT_LIMIT, TEXT_LIMIT_CROWDED):
-        records = tuple(
-            record if len(record.text) <= limit else replace(record, text=record.text[:limit])
-            for record in ledger.records
-        )
+    bare = replace(ledger, records=(), history=(), dropped=10**9)
+    room = MAX_BYTES - len(_dumps(_to_json(bare)))
+    history = ledger.history[:MAX_HISTORY]
+    past_sizes = [len(_dumps(_past_to_json(past))) + 1 for past in history]
+    for crowded in (False, True):
+        records = tuple(map(_shortened, ledger.records)) if crowded else ledger.records
         sizes = [len(_dumps(_record_to_json(record))) + 1 for record in records]
-        if head + sum(sizes) <= MAX_BYTES:
-            return replace(ledger, records=records)
-    fits = sum(1 for total in accumulate(sizes) if head + total <= MAX_BYTES)
+        if sum(sizes) + sum(past_sizes) <= room:
+            return replace(ledger, records=records, history=history)
+    fits = sum(1 for total in accumulate(sizes) if total <= room)
+    left = room - sum(sizes[:fits])
+    remembered = sum(1 for total in accumulate(past_sizes) if total <= left)
     # Those left out before may be the ones that are seen again: the count is the least there are.
     dropped = max(ledger.dropped, len(records) - fits)
-    return replace(ledger, records=records[:fits], dropped=dropped)
+    return replace(ledger, records=records[:fits], history=history[:remembered], dropped=dropped)
+
+
+def _shortened(record: Record) -> Record:
+    """Without what can be had again, or is not needed to decide."""
+    return replace(
+        record,
+        text=record.text[:TEXT_LIMIT_CROWDED],
+        missing=(),
+        episodes=record.episodes[-CROWDED_EPISODES:],
+    )
 
 
 def parse(text: str) -> Ledger:
-    """Read the annotation. Raises CorruptLedger for anything that is not version 1."""
+    """Read the annotation. Raises CorruptLedger for anything that this version cannot read."""
     try:
         data = json.loads(text)
-        if not isinstance(data, dict) or data.get("v") != VERSION:
-            raise CorruptLedger("not a ledger of version 1")
+        if not isinstance(data, dict) or not _readable(data):
+            raise CorruptLedger(f"not a ledger that version {VERSION} reads")
         return _from_json(data)
     except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CorruptLedger(f"ledger: {str(error)[:120]}") from error
     except RecursionError as error:
         raise CorruptLedger("ledger: nested too deeply") from error
+
+
+def _readable(data: Mapping[str, Any]) -> bool:
+    version = data.get("v")
+    if type(version) is not int or version < 1:
+        return False
+    return version == VERSION or (version > VERSION and data.get("reads") == VERSION)
 
 
 def _dumps(data: Mapping[str, Any]) -> str:
@@ -195,6 +125,25 @@ def _number(value: Any) -> int:
     return number
 
 
+def _extra(data: Mapping[str, Any], known: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Fields that this version does not know, as JSON, within bounds."""
+    kept: list[tuple[str, str]] = []
+    size = 0
+    for name in sorted(data.keys() - known):
+        text = _dumps(data[name])
+        size += len(name) + len(text)
+        if size > _MAX_EXTRA:
+            break
+        kept.append((name, text))
+    return tuple(kept)
+
+
+def _set(data: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Add the fields that say something."""
+    data.update({name: value for name, value in fields.items() if value})
+    return data
+
+
 def _to_json(ledger: Ledger) -> dict[str, Any]:
     data: dict[str, Any] = {
         "v": VERSION,
@@ -205,16 +154,17 @@ def _to_json(ledger: Ledger) -> dict[str, Any]:
         "owned": list(ledger.owned),
         "records": [_record_to_json(record) for record in ledger.records],
     }
-    for name, value in (
-        ("tainted", ledger.tainted_ns),
-        ("removed", ledger.removed_ns),
-        ("dropped", ledger.dropped),
-        ("rebooted", ledger.rebooted_ns),
-        ("noticed", ledger.noticed_ns),
-    ):
-        if value:
-            data[name] = value
-    return data
+    _set(
+        data,
+        tainted=ledger.tainted_ns,
+        removed=ledger.removed_ns,
+        dropped=ledger.dropped,
+        rebooted=ledger.rebooted_ns,
+        noticed=ledger.noticed_ns,
+        soft=ledger.soft,
+        history=[_past_to_json(past) for past in ledger.history],
+    )
+    return {name: json.loads(text) for name, text in ledger.extra} | data
 
 
 def _record_to_json(record: Record) -> dict[str, Any]:
@@ -237,9 +187,38 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         data["uptime"] = record.uptime_us
     if not record.acting:
         data["visible_only"] = record.why or True
-    if record.injected:
-        data["injected"] = True
-    return data
+    _set(
+        data,
+        injected=record.injected,
+        rule=record.rule,
+        reached=record.reached,
+        effect=record.effect,
+        episodes=[list(episode) for episode in record.episodes],
+        places=[dict(place) for place in record.places],
+        repairs={repair.value: time_ns for repair, time_ns in record.repairs},
+        passes={each.name: [each.count, each.newest_ns] for each in record.passes},
+        missing={each.what: each.since_ns for each in record.missing},
+        attempts=record.attempts,
+        flaps=record.flaps,
+        root=record.root,
+    )
+    return {name: json.loads(text) for name, text in record.extra} | data
+
+
+def _past_to_json(past: Past) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "device": past.device,
+        "fault": past.fault_id,
+        "last": past.last_ns,
+        "cleared": past.cleared_ns,
+        "log": past.log_ns,
+        "boot": past.boot_id,
+        "id": past.identity,
+        "times": past.times,
+    }
+    if past.uptime_us is not None:
+        data["uptime"] = past.uptime_us
+    return _set(data, repaired=past.repaired_ns, attempts=past.attempts, count=past.count)
 
 
 def _from_json(data: Mapping[str, Any]) -> Ledger:
@@ -254,7 +233,10 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
         dropped=_number(data.get("dropped", 0)),
         rebooted_ns=_number(data.get("rebooted", 0)),
         noticed_ns=_number(data.get("noticed", 0)),
+        soft=bool(data.get("soft", False)),
         records=tuple(_record_from_json(record) for record in data["records"]),
+        history=tuple(_past_from_json(past) for past in data.get("history", ())),
+        extra=_extra(data, _LEDGER_FIELDS),
     )
 
 
@@ -278,4 +260,92 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         trust=Trust(data["trust"]),
         source=str(data["source"]),
         text=str(data["text"])[:TEXT_LIMIT],
+        rule=str(data.get("rule", "")),
+        reached=bool(data.get("reached", False)),
+        effect=str(data.get("effect", "")),
+        episodes=tuple((_number(time), str(owner)) for time, owner in data.get("episodes", ())),
+        places=tuple(_pairs(place, str) for place in data.get("places", ())),
+        repairs=tuple((Repair(name), time) for name, time in _pairs(data.get("repairs"), _number)),
+        passes=tuple(
+            Passes(str(name), _number(count), _number(newest))
+            for name, (count, newest) in data.get("passes", {}).items()
+        ),
+        missing=tuple(Missing(*each) for each in _pairs(data.get("missing"), _number)),
+        attempts=_number(data.get("attempts", 0)),
+        flaps=_number(data.get("flaps", 0)),
+        root=str(data.get("root", "")),
+        extra=_extra(data, _RECORD_FIELDS),
     )
+
+
+def _past_from_json(data: Mapping[str, Any]) -> Past:
+    return Past(
+        device=str(data["device"]),
+        fault_id=str(data["fault"]),
+        last_ns=_number(data["last"]),
+        cleared_ns=_number(data["cleared"]),
+        log_ns=_number(data["log"]),
+        uptime_us=_number(data["uptime"]) if "uptime" in data else None,
+        boot_id=str(data["boot"]),
+        identity=str(data["id"]),
+        repaired_ns=_number(data.get("repaired", 0)),
+        times=_number(data["times"]),
+        attempts=_number(data.get("attempts", 0)),
+        count=_number(data.get("count", 0)),
+    )
+
+
+def _pairs(data: Any, value: Callable[[Any], T]) -> tuple[tuple[str, T], ...]:
+    return tuple((str(name), value(each)) for name, each in (data or {}).items())
+
+
+_LEDGER_FIELDS = frozenset(
+    [
+        "v",
+        "reads",
+        "uid",
+        "boot",
+        "written",
+        "since",
+        "owned",
+        "records",
+        "tainted",
+        "removed",
+        "dropped",
+        "rebooted",
+        "noticed",
+        "soft",
+        "history",
+    ]
+)
+_RECORD_FIELDS = frozenset(
+    [
+        "device",
+        "fault",
+        "severity",
+        "remedy",
+        "first",
+        "last",
+        "count",
+        "log",
+        "boot",
+        "id",
+        "trust",
+        "source",
+        "text",
+        "uptime",
+        "visible_only",
+        "injected",
+        "rule",
+        "reached",
+        "effect",
+        "episodes",
+        "places",
+        "repairs",
+        "passes",
+        "missing",
+        "attempts",
+        "flaps",
+        "root",
+    ]
+)

@@ -93,6 +93,13 @@ MEANINGS: Mapping[HoldReason, Meaning] = {
     HoldReason.SECONDARY: Meaning(
         "the fault follows another one of the node, which decides", "with the other fault"
     ),
+    HoldReason.CLEARED: Meaning(
+        "older than a repair that mends it, or part of what was cleared before", _LINE
+    ),
+    HoldReason.PROOF: Meaning(
+        "our taint stays until everything that clearing asks for has been seen",
+        "when nothing is missing any more",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ repeating fault does not rewrite the condition.
 
 from __future__ import annotations
 
-from konduktor_health.core.ledger import Ledger, Record, worst_first
+from konduktor_health.core.record import Ledger, Record, worst_first
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
 from parsers.printable import printable
 
@@ -17,6 +17,19 @@ _WHY_HELD = {
     HoldReason.RATE: "too many nodes were tainted within the last minute",
     HoldReason.SURGE: "many nodes show this fault at once, a common cause is likely",
     HoldReason.TAINT_REMOVED: "somebody removed the taint; waiting for newer evidence",
+    HoldReason.OPERATOR: "an operator holds the node",
+    HoldReason.MAINTENANCE: "maintenance was declared",
+    HoldReason.START_UP: "the node has only just started",
+    HoldReason.DRIVER_UPGRADE: "its driver is being upgraded",
+    HoldReason.SCALE_DOWN: "an autoscaler is removing the node",
+    HoldReason.CORDONED: "somebody else has cordoned the node",
+}
+
+_WHAT_IS_MISSING = {
+    "repair": "a repair",
+    "operator": "an operator's word (release or reset)",
+    "quiet": "quiet",
+    "observation": "an observed node",
 }
 
 
@@ -30,6 +43,8 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     if hold and hold.reason is HoldReason.LEDGER_CORRUPT:
         return Condition("Unknown", hold.reason.value, "the ledger cannot be read; nothing clears")
     worst = first_to_act(ledger)
+    if verdict is Verdict.UNOBSERVED:
+        return Condition("Unknown", "Unobserved", "nothing is heard of this node's log")
     if worst is None:
         return Condition("True", "NoActingFault", "no open fault")
     summary = f"{describe(worst.fault_id, worst.device)} ({worst.severity.value}"
@@ -38,13 +53,29 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     if hold:
         text = f"{summary}; not tainted: {_WHY_HELD.get(hold.reason, hold.reason.value)}"
         return Condition("False", hold.reason.value, _bounded(text, worst))
-    if verdict is Verdict.FAULTY:
+    summary += waits_for(worst) if tainted else ""
+    if verdict in (Verdict.FAULTY, Verdict.RECOVERING):
         state = "tainted for" if tainted else "fault"
-        return Condition("False", "FatalFault", _bounded(f"{state} {summary}", worst))
+        text = _bounded(f"{state} {summary}", worst)
+        if verdict is Verdict.RECOVERING:
+            return Condition("False", "Recovering", text)
+        return Condition("False", "FatalFault", text)
+    if verdict is Verdict.SUSPECT and worst.asks:
+        state = "tainted for" if tainted else "fault"
+        return Condition("False", "DegradedFault", _bounded(f"{state} {summary}", worst))
     if verdict is Verdict.SUSPECT:
         why = f"; never acts: {worst.why}" if worst.why else ""
         return Condition("Unknown", "SuspectFault", _bounded(f"{summary}{why}", worst))
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
+
+
+def waits_for(record: Record) -> str:
+    """What clearing waits for, in words: no times, so that waiting does not change them."""
+    waits = [
+        _WHAT_IS_MISSING.get(each.what) or each.what.replace("probe:", "passes of probe ")
+        for each in record.missing
+    ]
+    return f"; to clear: {', '.join(waits)}" if waits else ""
 
 
 def first_to_act(ledger: Ledger) -> Record | None:

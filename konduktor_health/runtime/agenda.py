@@ -75,8 +75,10 @@ class Agenda:
                 elif action.until_ns is None:
                     wait.at_change = True
                 else:
-                    seconds = min(max((action.until_ns - now_ns) / NS, MIN_WAIT_S), MAX_WAIT_S)
-                    wait.at_s = min(wait.at_s, now_s + seconds)
+                    wait.at_s = min(wait.at_s, now_s + _seconds(action.until_ns - now_ns))
+        for name, at_ns in plan.wakes.items():
+            wait = self._waiting.setdefault(name, _Wait())
+            wait.at_s = min(wait.at_s, now_s + _seconds(at_ns - now_ns))
         for name in failed:
             delay = min(2 * self._delays.get(name, FIRST_RETRY_S / 2), MAX_RETRY_S)
             self._delays[name] = delay
@@ -87,3 +89,8 @@ class Agenda:
         """How long the loop may sleep if nothing wakes it."""
         next_s = min((wait.at_s for wait in self._waiting.values()), default=math.inf)
         return max(0.0, min(IDLE_LOOK_S, next_s - self._clock.monotonic()))
+
+
+def _seconds(ns: int) -> float:
+    """How long to wait for a time that the wall clock tells."""
+    return min(max(ns / NS, MIN_WAIT_S), MAX_WAIT_S)

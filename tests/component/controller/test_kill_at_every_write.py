@@ -83,7 +83,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 EXPECTED = {
     "gpu-a": ("faulty", ["NoSchedule"], [("False", "FatalFault")], ["xid/79"]),
-    "gpu-b": ("suspect", [], [("Unknown", "SuspectFault")], ["xid/63"]),
+    "gpu-b": ("suspect", [], [("False", "BudgetExhausted")], ["xid/63"]),
     "gpu-c": (None, None, [], []),
 }
 
@@ -99,7 +99,7 @@ def check(fleet: Fleet) -> None:
         assert [record[3] for record in node["records"]] == [1] * len(faults)  # counted once
     assert [t["effect"] for t in state["gpu-a"]["taints"]] == ["NoSchedule"]
     assert state["gpu-b"]["taints"] == []
-    assert state["events"] == [("gpu-a", "FatalFault"), ("gpu-b", "SuspectFault")]
+    assert state["events"] == [("gpu-a", "FatalFault"), ("gpu-b", "BudgetExhausted")]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

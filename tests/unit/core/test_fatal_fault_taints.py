@@ -14,6 +14,7 @@ from konduktor_health.model import (
     PublishEvent,
     SetCondition,
     Severity,
+    Taint,
     Trust,
 )
 from konduktor_health.timestamps import NS
@@ -63,7 +64,6 @@ def test_deciding_again_after_everything_was_applied_does_nothing() -> None:
 @pytest.mark.parametrize(
     ("severity", "label"),
     [
-        (Severity.DEGRADED, "suspect"),
         (Severity.UNKNOWN, "suspect"),
         (Severity.APPLICATION, None),
         (Severity.INFO, None),
@@ -77,6 +77,13 @@ def test_other_severities_are_recorded_and_never_taint(
     assert edit.kind is EditKind.RECORD
     assert edit.edit.add_taints == ()
     assert edit.edit.labels == {KEYS.health: label}
+
+
+def test_a_degraded_node_is_only_avoided() -> None:
+    seen = [sighting(severity=Severity.DEGRADED)]
+    (edit,) = edits(decide(snapshot([node()], {"gpu-1": seen}), policy(), NOW))
+    assert edit.edit.add_taints == (Taint(KEYS.taint, "true", "PreferNoSchedule"),)
+    assert edit.edit.labels == {KEYS.health: "suspect"}
 
 
 def test_two_faults_on_a_node_are_two_records_and_one_taint() -> None:

@@ -144,7 +144,9 @@ def test_line_of_an_earlier_boot_that_the_ledger_knows_is_dropped() -> None:
     view = replace(tainted(), boot_id=OTHER_BOOT)
     old = sighting(fault("xid/95", boot_id=BOOT, identity="x"))
     plan = decide(snapshot([view], {"gpu-1": [old]}, tainted=1), policy(), LATER)
-    assert edits(plan) == []
+    (edit,) = edits(plan)  # that the node has booted is news; the line is not
+    ledger = parse(edit.edit.annotations[KEYS.ledger] or "")
+    assert [record.fault_id for record in ledger.records] == ["xid/79"]
     assert "gpu-1" in plan.settled
 
 

@@ -71,7 +71,8 @@ def test_pod_line_lends_a_kernel_line_no_severity() -> None:
     seen = folded(
         at(0, severity=Severity.DEGRADED), at(-5, trust=Trust.POD, severity=Severity.FATAL)
     )
-    assert kinds(decide(snapshot([node()], {"gpu-1": seen}), policy(), NOW)) == [EditKind.RECORD]
+    (edit,) = edits(decide(snapshot([node()], {"gpu-1": seen}), policy(), NOW))
+    assert [taint.effect for taint in edit.edit.add_taints] == ["PreferNoSchedule"]
 
 
 def test_pod_line_does_not_raise_the_severity_of_an_acting_record() -> None:

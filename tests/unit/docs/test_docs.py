@@ -24,10 +24,10 @@ from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
 from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
-from konduktor_health.core.decide import EFFECT
 from konduktor_health.model import HoldReason, Keys, Verdict
 from konduktor_health.runtime.metrics import NAMESPACE, Metrics
 from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
+from konduktor_health.treatment import Effect
 from parsers.fault import Remedy, Severity, Trust
 from parsers.record import unwrap
 from probes.cli import main as probe
@@ -172,7 +172,8 @@ def test_every_condition_and_event_reason_is_documented() -> None:
 def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
-    names += [f"{keys.ledger}-corrupt", f"true:{EFFECT}", EVENT_NAMESPACE]
+    names += [f"{keys.ledger}-corrupt", EVENT_NAMESPACE, keys.hold, keys.maintenance]
+    names += [f"true:{effect.value}" for effect in Effect if effect is not Effect.LABEL]
     for name in names:
         assert f"`{name}`" in page, name
     assert f"Lease `{settings.LeaseSettings().name}`" in page

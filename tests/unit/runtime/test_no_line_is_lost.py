@@ -143,10 +143,10 @@ def test_line_that_breaks_the_parser_costs_nothing_but_itself() -> None:
 def test_node_that_cannot_be_decided_about_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     real = assess_module.assess
 
-    def assess(view: NodeView, *rest: Any) -> Any:
+    def assess(view: NodeView, *rest: Any, **options: Any) -> Any:
         if view.name == "gpu-1":
             raise ZeroDivisionError
-        return real(view, *rest)
+        return real(view, *rest, **options)
 
     monkeypatch.setattr(decide_module, "assess", assess)
     world = World()

@@ -44,10 +44,12 @@ def test_a_kernel_rule_does_what_its_severity_says(rule: Rule) -> None:
     acting = rule.fault_id not in BY_DEFAULT
     expected = [(rule.fault_id, rule.severity, acting)] if recorded else []
     assert shown(each) == expected
-    taints = recorded and acting and rule.severity is Severity.FATAL
-    assert each.tainted() == (["gpu-1"] if taints else [])
-    label = "faulty" if taints else "suspect" if recorded else None
-    assert each.cluster.nodes["gpu-1"].health_label == label
+    effects = {Severity.FATAL: "NoSchedule", Severity.DEGRADED: "PreferNoSchedule"}
+    effect = effects.get(rule.severity) if recorded and acting else None
+    node = each.cluster.nodes["gpu-1"]
+    assert [taint.effect for taint in node.taints] == ([effect] if effect else [])
+    label = "faulty" if effect == "NoSchedule" else "suspect" if recorded else None
+    assert node.health_label == label
 
 
 @pytest.mark.parametrize("rule", PODS, ids=_id)

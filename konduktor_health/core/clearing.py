@@ -1,0 +1,203 @@
+"""May a record be cleared, and if not, what is missing? (docs/concepts/safety.md 6)
+
+A clear rule is a conjunction. All of it has to be seen after the last occurrence: the repair that
+the fault's step of the ladder asks for, the probes in the current boot, and quiet while the node
+was observed. Silence is no proof: a node that is not observed is never quiet.
+
+Invariants:
+- What is missing is told by words that do not change with the clock, so that waiting writes
+  nothing; the time at which time alone would change the answer is given apart.
+- A fault that comes back after it was cleared has to be quiet for twice as long each time, and a
+  repair that did not hold raises the step of the ladder. After the last step a person decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from konduktor_health.core.record import Missing, Passes, Record
+from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
+from konduktor_health.timestamps import NS
+from konduktor_health.treatment import ProbeNeed, Repair, Treatment, repairs_for
+
+OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
+#: Visible records of evidence that never acts fade away after so long, observed: 7 days.
+SHOWN_DECAY_S = 7 * 86_400.0
+LOAD = "+load"
+
+_STEPS = (Remedy.RESET_GPU, Remedy.REBOOT, Remedy.POWER_CYCLE, Remedy.INSPECT)
+_FIRST_STEP = {Remedy.DRAIN_RESET: Remedy.RESET_GPU, Remedy.DRAIN_INSPECT: Remedy.INSPECT}
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How well a node was watched. Times are Unix ns."""
+
+    boot_id: str  # the Node's
+    noticed_ns: int = 0  # when its present boot was noticed; 0: not known
+    observed_from_ns: int | None = None  # None: it is not observed now
+    agent: bool = False  # a probe agent answers on it
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is missing, and when time alone may change that (Unix ns; None: never)."""
+
+    missing: tuple[str, ...]
+    again_ns: int | None = None
+
+
+def step_of(record: Record, treatment: Treatment) -> Remedy:
+    """The repair that is due now: each one that did not hold raises the step."""
+    ladder = treatment.ladder or _ladder(record.remedy)
+    return ladder[min(record.attempts, len(ladder) - 1)]
+
+
+def _ladder(remedy: Remedy) -> tuple[Remedy, ...]:
+    """From the fault's own remedy upwards; what needs no repair has no further step."""
+    first = _FIRST_STEP.get(remedy, remedy)
+    if first not in _STEPS:
+        return (remedy,)
+    return (remedy, *_STEPS[_STEPS.index(first) + 1 :])
+
+
+def seen_repairs(record: Record, watch: Watch) -> Mapping[Repair, int]:
+    """Repairs since the last occurrence, and when (Unix ns)."""
+    seen = {repair: time_ns for repair, time_ns in record.repairs if time_ns >= record.last_ns}
+    if record.boot_id and watch.boot_id and record.boot_id != watch.boot_id:
+        seen[Repair.BOOT] = max(watch.noticed_ns, record.last_ns)
+    return seen
+
+
+def still_missing(
+    record: Record, treatment: Treatment, watch: Watch, policy: Policy, now_ns: int
+) -> Pending:
+    """What the clear rule still waits for; nothing: the record is proven to be over."""
+    rule = treatment.clear
+    asked = repairs_for(rule.repair, step_of(record, treatment))
+    seen = seen_repairs(record, watch)
+    ended = Repair.END in seen
+    missing: list[str] = []
+    if rule.operator or (asked is None and not ended):
+        missing.append(OPERATOR)
+    done = [time_ns for repair, time_ns in seen.items() if asked is None or repair in asked]
+    if asked and not done:
+        missing.append(REPAIR)
+    if rule.probes and not watch.agent and not rule.log_only:
+        missing.append(OPERATOR)  # nobody can prove it: it waits for a person
+    elif watch.agent:
+        missing += [f"probe:{key_of(need)}" for need in rule.probes if not _passed(record, need)]
+    since_ns = max([record.last_ns, *done])
+    again_ns = None
+    if watch.observed_from_ns is None:
+        missing.append(OBSERVATION)
+    else:
+        quiet_ns = int(quiet_s(record, treatment, policy) * NS)
+        over_ns = max(since_ns, watch.observed_from_ns) + quiet_ns
+        if now_ns < over_ns:
+            missing.append(QUIET)
+            again_ns = over_ns
+    return Pending(tuple(dict.fromkeys(missing)), again_ns)
+
+
+def fades_at(record: Record, treatment: Treatment, watch: Watch) -> int | None:
+    """When a record that asks for nothing goes by itself (Unix ns); None: not while the node is
+    not observed."""
+    if watch.observed_from_ns is None:
+        return None
+    seconds = SHOWN_DECAY_S if treatment.decay_s is None else treatment.decay_s
+    return max(record.last_ns, watch.observed_from_ns) + int(seconds * NS)
+
+
+def quiet_s(record: Record, treatment: Treatment, policy: Policy) -> float:
+    """How long the fault has to be away: twice as long each time that it came back."""
+    longest = max(policy.hold_down_max_s, treatment.clear.quiet_s)
+    return min(treatment.clear.quiet_s * 2.0 ** min(record.flaps, 32), longest)
+
+
+def told(record: Record, found: Pending, now_ns: int) -> Record:
+    """The record with what is missing; what was missing before keeps its time."""
+    before = {each.what: each.since_ns for each in record.missing}
+    missing = tuple(Missing(what, before.get(what, now_ns)) for what in found.missing)
+    return record if missing == record.missing else replace(record, missing=missing)
+
+
+def with_repairs(record: Record, repairs: Iterable[RepairSeen]) -> Record:
+    """The record once these repairs were seen. Those from before its last occurrence are none."""
+    for seen in repairs:
+        if seen.event_ns < record.last_ns:
+            continue
+        if seen.kind is not Repair.END:
+            if seen.device in ("", record.device) and record.device:
+                record = _repaired(record, seen.kind, seen.event_ns)
+        elif seen.device == record.device and record.fault_id in seen.ends:
+            places = tuple(place for place in record.places if place != seen.place)
+            record = replace(record, places=places)
+            if not places:
+                record = _repaired(record, seen.kind, seen.event_ns)
+    return record
+
+
+def _repaired(record: Record, kind: Repair, time_ns: int) -> Record:
+    repairs = dict(record.repairs)
+    if time_ns <= repairs.get(kind, 0):
+        return record
+    repairs[kind] = time_ns
+    # What was proven before the repair was proven of another state of the device.
+    passes = tuple(each for each in record.passes if each.newest_ns > time_ns)
+    ordered = tuple(sorted(repairs.items(), key=lambda each: each[0].value))
+    return replace(record, repairs=ordered, passes=passes)
+
+
+def with_probes(
+    record: Record, treatment: Treatment, results: Iterable[ProbeResult], watch: Watch
+) -> Record:
+    """The record once these results have been counted, each run once. Only passes prove, a
+    failure starts the count again, and what a fake backend says is nothing."""
+    usable = [each for each in results if _concerns(each, record, watch)]
+    passes = {each.name: each for each in record.passes}
+    for need in treatment.clear.probes:
+        name = key_of(need)
+        known = passes.get(name, Passes(name, 0, 0))
+        # a repair starts the count anew: results from before it prove nothing
+        repaired_ns = max(seen_repairs(record, watch).values(), default=0)
+        for time_ns, passed in _runs(usable, need):
+            if time_ns > max(known.newest_ns, repaired_ns):
+                known = Passes(name, known.count + 1 if passed else 0, time_ns)
+        if known.newest_ns:
+            passes[name] = known
+    counted = tuple(sorted(passes.values(), key=lambda each: each.name))
+    return record if counted == record.passes else replace(record, passes=counted)
+
+
+def key_of(need: ProbeNeed) -> str:
+    """The name that passes are kept by."""
+    return need.name + (LOAD if need.under_load else "")
+
+
+def _passed(record: Record, need: ProbeNeed) -> bool:
+    return any(each.name == key_of(need) and each.count >= need.times for each in record.passes)
+
+
+def _concerns(result: ProbeResult, record: Record, watch: Watch) -> bool:
+    here = result.device in ("", record.device)
+    this_boot = not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
+    after = result.time_ns > max(record.last_ns, watch.noticed_ns if this_boot else 0)
+    return here and this_boot and after and not result.fake
+
+
+def _runs(results: Iterable[ProbeResult], need: ProbeNeed) -> list[tuple[int, bool]]:
+    """(time, passed) of each run of the probe, oldest first. A run passed when all of its checks
+    did; one that was skipped throughout is no run."""
+    runs: dict[str, list[ProbeResult]] = {}
+    for each in results:
+        if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
+            runs.setdefault(each.run_id or f"{each.check}@{each.time_ns}", []).append(each)
+    found: list[tuple[int, bool]] = []
+    for checks in runs.values():
+        ran = [each for each in checks if each.status is not ProbeStatus.SKIP]
+        if ran:
+            newest_ns = max(each.time_ns for each in ran)
+            found.append((newest_ns, all(each.status is ProbeStatus.PASS for each in ran)))
+    return sorted(found)

@@ -1,0 +1,151 @@
+"""What becomes of the records of a node? Rules are looked up, proofs counted, records cleared.
+
+Opened, seen often enough, asking for an effect, repaired, proven, cleared into the history, opened
+again: docs/design/decide.md has the states as a table.
+
+Invariants:
+- A record that we have tainted for keeps asking until its clear rule is met, whatever becomes of
+  the policy: the taint goes only when all are cleared.
+- What asks for nothing fades away; it is never the reason of a taint, so no proof is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from konduktor_health.core.clearing import (
+    Watch,
+    fades_at,
+    seen_repairs,
+    still_missing,
+    told,
+    with_probes,
+    with_repairs,
+)
+from konduktor_health.core.record import Ledger, Past, Record
+from konduktor_health.model import NodeView, Policy, ProbeResult, RepairSeen
+from konduktor_health.timestamps import NS
+from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
+
+MAX_HISTORY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """A ledger after its records have been looked after."""
+
+    ledger: Ledger
+    cleared: tuple[Record, ...] = ()  # by their clear rules; what only faded away is not here
+    again_ns: int | None = None  # when time alone may change the answer
+
+
+def tended(
+    ledger: Ledger,
+    view: NodeView,
+    repairs: Iterable[RepairSeen],
+    results: Iterable[ProbeResult],
+    watch: Watch,
+    policy: Policy,
+    now_ns: int,
+    *,
+    clears: bool,
+) -> Tended:
+    """Look after each record: rule, repeats, repairs, probes, clearing. Times are Unix ns."""
+    labels = dict(view.labels)
+    seen, proven = tuple(repairs), tuple(results)
+    cleared: list[Record] = []
+    again: list[int] = []
+    ledger = replace(ledger, history=_young(ledger.history, policy, now_ns))
+    for record in ledger.records:
+        rule = choose(policy.rules, _facts(record, labels))
+        current = judged(with_repairs(record, seen), rule, owned=bool(ledger.owned))
+        treatment = rule.treatment
+        if current.asks:
+            current = with_probes(current, treatment, proven, watch)
+            pending = still_missing(current, treatment, watch, policy, now_ns)
+            if clears and not pending.missing:
+                cleared.append(current)
+                ledger = _cleared(ledger, current, watch, now_ns, faded=False)
+                continue
+            current = told(current, pending, now_ns)
+            at_ns = pending.again_ns
+        else:
+            current = replace(current, missing=()) if current.missing else current
+            at_ns = fades_at(current, treatment, watch)
+            if clears and at_ns is not None and at_ns <= now_ns:
+                ledger = _cleared(ledger, current, watch, now_ns, faded=True)
+                continue
+        if at_ns is not None:
+            again.append(at_ns)
+        if current is not record:
+            ledger = ledger.with_record(current)
+    return Tended(ledger, tuple(cleared), min(again, default=None))
+
+
+def judged(record: Record, rule: Rule, *, owned: bool) -> Record:
+    """The record with what its rule says: does it ask for an effect?"""
+    treatment = rule.treatment
+    granted = owned and bool(record.effect)
+    acts = treatment.mode is Mode.ACT
+    often = record.reached or treatment.repeat is None or _often(record, treatment.repeat)
+    reached = granted or (acts and often)
+    if (record.rule, record.reached) == (rule.name, reached):
+        return record
+    return replace(record, rule=rule.name, reached=reached)
+
+
+def reopened(record: Record, past: Past | None) -> Record:
+    """A record of a fault that was cleared before. What was repaired and came back did not hold."""
+    if past is None:
+        return record
+    attempts = past.attempts + (1 if past.repaired_ns else 0)
+    return replace(record, flaps=past.times, attempts=attempts)
+
+
+def _facts(record: Record, labels: dict[str, str]) -> FaultFacts:
+    return FaultFacts(
+        record.fault_id,
+        record.severity,
+        record.remedy,
+        record.device,
+        record.trust,
+        record.injected,
+        labels,
+    )
+
+
+def _often(record: Record, repeat: Repeat) -> bool:
+    """Seen in so many episodes within the window that ends with the newest line."""
+    oldest_ns = record.last_ns - int(repeat.within_s * NS)
+    episodes = [owner for time_ns, owner in record.episodes if time_ns > oldest_ns]
+    if not repeat.other_owner:
+        return len(episodes) >= repeat.count
+    named = {owner for owner in episodes if owner}
+    return len(named) + episodes.count("") >= repeat.count
+
+
+def _young(history: tuple[Past, ...], policy: Policy, now_ns: int) -> tuple[Past, ...]:
+    oldest_ns = now_ns - int(policy.history_s * NS)
+    return tuple(past for past in history if past.cleared_ns >= oldest_ns)
+
+
+def _cleared(ledger: Ledger, record: Record, watch: Watch, now_ns: int, *, faded: bool) -> Ledger:
+    """The record becomes history: when it was cleared, and what tells its lines."""
+    before = ledger.past(record.key)
+    past = Past(
+        device=record.device,
+        fault_id=record.fault_id,
+        last_ns=record.last_ns,
+        cleared_ns=now_ns,
+        log_ns=record.log_ns,
+        uptime_us=record.uptime_us,
+        boot_id=record.boot_id,
+        identity=record.identity,
+        repaired_ns=max(seen_repairs(record, watch).values(), default=0),
+        times=(before.times if before else 0) + (0 if faded else 1),
+        attempts=record.attempts,
+        count=(before.count if before else 0) + record.count,
+    )
+    others = [each for each in ledger.history if each.key != record.key]
+    return replace(ledger.without(record.key), history=tuple([past, *others][:MAX_HISTORY]))
