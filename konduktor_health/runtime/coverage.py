@@ -7,6 +7,8 @@ each source apart. Invariants:
   and begins anew at the end of each gap of its source. While a source is not read, or its cursor is
   behind, nothing that ships through it is observed.
 - A source that cannot be read makes no node silent; nor does one of which nobody is heard.
+- An outage makes no node due: what was decided about a node while it was not observed is decided
+  again once it is, and nothing else.
 - All but ``look`` is a dictionary's work; ``look`` goes over the nodes, about once a minute.
 
 All but ``deliver`` is called on the loop's thread.
@@ -76,7 +78,7 @@ class Observation:
         self._began_ns: int | None = None  # when the log was first read
         self._look_s = -math.inf
         self._found = Unobserved()
-        self._known: dict[str, int] = {}  # nodes with a ledger: observed from, at the last look
+        self._blind: set[str] = set()  # with a ledger, and decided about without being observed
         self._stored: dict[str, tuple[str, int]] = {}
         self._published: frozenset[str] = frozenset()
         self._flipped = False  # a source is read again, or no longer
@@ -112,6 +114,17 @@ class Observation:
         source.good_until_s = self._clock.monotonic() + STALE_S + 2 * status.poll_interval_s
         source.whole_ns = max([source.whole_ns, *(gap.end_ns for gap in status.gaps)])
 
+    def for_decision(self, views: Mapping[str, NodeView]) -> dict[str, int]:
+        """As ``observed_from``, for nodes that are decided about now: those that are not observed
+        are due once they are."""
+        found = self.observed_from(views)
+        for name, view in views.items():
+            if view.ledger is not None and name not in found:
+                self._blind.add(name)
+            else:
+                self._blind.discard(name)
+        return found
+
     def observed_from(self, names: Iterable[str]) -> dict[str, int]:
         """Since when these nodes have been observed, Unix ns; those that are not are left out."""
         now_ns = self._clock.now_ns()
@@ -131,7 +144,7 @@ class Observation:
 
     def look(self) -> set[str]:
         """Go over all nodes if it is time to; returns those with something new to decide: they
-        begin or cease to be silent, or have a ledger and are observed from another time on."""
+        begin or cease to be silent, or are observed and were not when they were decided about."""
         now_s = self._clock.monotonic()
         if self._began_ns is None:
             self._began_ns = self._clock.now_ns()
@@ -152,7 +165,6 @@ class Observation:
             for ear in source.ears.values():  # the clock may have been set back
                 ear.log_ns, ear.from_ns = min(ear.log_ns, now_ns), min(ear.from_ns, now_ns)
         observed = self.observed_from(nodes)
-        known = {name: since for name, since in observed.items() if nodes[name].ledger is not None}
         found = unobserved_nodes(
             nodes.values(),
             {view.name: self._silent_since(view) for view in nodes.values()},
@@ -162,11 +174,11 @@ class Observation:
         )
         published = found.shown | self._still_told(nodes, now_ns)
         self._say(self._found, found, len(nodes))
-        changed = {name for name, _ in known.items() ^ self._known.items()}
-        due = (changed | (published ^ self._published)) & nodes.keys()
+        due = (self._blind & observed.keys()) | (published ^ self._published)
         self._found, self._published = found, published
-        self._known, self.observed_nodes = known, len(observed)
-        return due
+        self._blind &= nodes.keys()
+        self.observed_nodes = len(observed)
+        return due & nodes.keys()
 
     def _still_told(self, nodes: Mapping[str, NodeView], now_ns: int) -> frozenset[str]:
         """Nodes that another controller told to be silent, until they would be again."""
@@ -287,7 +299,7 @@ class Observation:
         """Since when nodes with a ledger have been observed: without it a change of leader would
         begin every wait for quiet anew. Seconds, rounded up."""
         views, now_ns = self._feed.nodes(), self._clock.now_ns()
-        kept = [name for name in self._known if name in views][:MOST_STORED]
+        kept = [name for name, view in views.items() if view.ledger is not None][:MOST_STORED]
         observed = sorted(self.observed_from(kept).items())
         if not observed:
             return {}

@@ -60,7 +60,7 @@ class Situation:
             fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns)),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
-            observed_from_ns=self.observation.observed_from(nodes) if self.observation else {},
+            observed_from_ns=self.observation.for_decision(nodes) if self.observation else {},
             unobserved=(
                 self.observation.unobserved(nodes.values()) if self.observation else frozenset()
             ),

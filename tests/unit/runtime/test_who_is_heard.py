@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konduktor_health.model import NodeView
-from konduktor_health.ports import Attendance, Gap, SourceStatus
+from konduktor_health.ports import Attendance, Gap, Poll, SourceStatus
 from konduktor_health.runtime.coverage import LOOK_S, STALE_S, Observation
+from konduktor_health.runtime.sources import Delivery
 from konduktor_health.timestamps import NS
+from parsers.record import LogRecord
 from tests.support.builders import NOW, OTHER_BOOT, node, policy
 from tests.support.ledgers import record, sick
 from tests.support.memory_loki import FakeClock
+from tests.support.world import World
 
 AFTER_S = 900
 
@@ -281,16 +284,70 @@ def test_a_new_controller_leaves_what_was_told_until_it_knows_better() -> None:
     assert "gpu-19" in ward.look()
 
 
-def test_nodes_with_a_ledger_are_due_when_their_observation_begins_or_ends() -> None:
+def test_a_node_that_was_decided_about_unobserved_is_due_once_it_is_observed() -> None:
+    ward = Ward(sick(record()), node("gpu-2"))
+    ward.read()
+    assert ward.observation.for_decision(ward.feed.views) == {}
+    ward.later(60, "gpu-1", "gpu-2")
+    assert ward.look() == {"gpu-1"}  # gpu-2 has no ledger: nothing waits
+    assert ward.observation.for_decision(ward.feed.views).keys() == {"gpu-1", "gpu-2"}
+    assert ward.look() == set()
+
+
+def test_an_outage_makes_nobody_due() -> None:
     ward = Ward(sick(record()), node("gpu-2"))
     ward.later(60, "gpu-1", "gpu-2")
-    assert ward.look() == {"gpu-1"}
-    assert ward.look() == set()
-    ward.read(ok=False)
-    assert ward.observation.look() == set()  # not each time that it flaps
-    ward.clock.advance(5)
-    ward.read(ok=False)
-    assert ward.observation.look() == {"gpu-1"}
+    ward.observation.for_decision(ward.feed.views)
+    ward.look()
+    for ok in (False, True, False, True):
+        ward.later(600, "gpu-1", "gpu-2", ok=ok)
+        ward.read(ok=ok)
+        assert ward.observation.look() == set()
+
+
+# ---------------------------------------------------------------- through the loop
+
+
+def cycles(world: World, seconds: float, *, ok: bool = True, silent: str = "") -> None:
+    """Cycles with a heartbeat of each node each minute, while the source is read."""
+    end_s = world.clock.monotonic() + seconds
+    while world.clock.monotonic() < end_s:
+        world.clock.advance(20)
+        beats = LogRecord(text="heartbeat", heartbeat=True)
+        names = [name for name in world.names if ok and name != silent]
+        entries = tuple(world.line(name, record=beats) for name in names)
+        now = world.clock.now_ns()
+        status = SourceStatus("kmsg", ok=ok, cursor_ns=now if ok else now - 900 * NS)
+        world.loop.cycle([Delivery("kmsg", Poll(entries, status), None)])
+        world.feed.sync()
+
+
+def test_an_outage_of_loki_writes_no_node() -> None:
+    world = World(20)
+    world.hear(world.line("gpu-3"))
+    cycles(world, 1200)
+    assert world.tainted() == ["gpu-3"]
+    world.cluster.writes.clear()
+    cycles(world, 7200, ok=False)
+    cycles(world, 3600)
+    assert set(world.cluster.writes) <= {"state"}
+    assert world.observation.silent_nodes == 0
+
+
+def test_a_silent_node_is_told_so_on_its_node_and_others_are_not() -> None:
+    world = World(20)
+    cycles(world, 120)
+    world.cluster.writes.clear()
+    cycles(world, 1200, silent="gpu-3")
+    labels = {name: view.health_label for name, view in world.cluster.nodes.items()}
+    assert labels.pop("gpu-3") == "unobserved"
+    assert set(labels.values()) == {None}
+    told = len(world.cluster.writes)
+    cycles(world, 3600, silent="gpu-3")
+    assert [w for w in world.cluster.writes[told:] if w != "state"] == []
+    cycles(world, 120)
+    assert world.cluster.nodes["gpu-3"].health_label is None
+    assert {write.rpartition(" ")[2] for write in world.cluster.writes} <= {"gpu-3", "state"}
 
 
 # ---------------------------------------------------------------- a change of leader
