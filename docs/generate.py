@@ -16,6 +16,7 @@ from docs.pages.commands import cli_page
 from docs.pages.exits import exit_codes_page
 from docs.pages.faults import faults_page
 from docs.pages.metrics import metrics_page
+from docs.pages.policy import policy_page
 from docs.pages.settings import settings_page
 from docs.pages.states import states_page
 
@@ -26,6 +27,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "metrics.md": metrics_page,
     "faults.md": faults_page,
+    "policy.md": policy_page,
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "states.md": states_page,

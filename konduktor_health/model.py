@@ -38,10 +38,12 @@ __all__ = [
     "PublishEvent",
     "Remedy",
     "RepairSeen",
+    "Scope",
     "SetCondition",
     "Severity",
     "Sighting",
     "Snapshot",
+    "Surge",
     "Taint",
     "Tombstone",
     "Trust",
@@ -156,6 +158,11 @@ class Keys:
         """Annotation: maintenance was declared (``core.declared``)."""
         return f"{self.prefix}/maintenance"
 
+    @property
+    def resume(self) -> str:
+        """Annotation of our ConfigMap: the surges that an operator lets act (``core.resumed``)."""
+        return f"{self.prefix}/resume"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -214,6 +221,7 @@ class EditKind(Enum):
     CLEAR = "clear"  # our taint goes: proven well, or the effect became weaker
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
+    DECLARE = "declare"  # operator's hold or maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +247,9 @@ class SetCondition:
 
 @dataclass(frozen=True, slots=True)
 class PublishEvent:
-    """An Event on a Node. ``dedupe`` names the transition: the same one is published once."""
+    """An Event on a Node; with ``node`` empty on the namespace that the controller's state is in,
+    for what concerns no single Node. ``dedupe`` names the transition: the same one is published
+    once."""
 
     node: str
     node_uid: str
@@ -288,7 +298,7 @@ class Sighting:
     acting: bool = True  # False: too old to act (first look-back); visible only
     # (event time of its newest line, owner) of each episode, oldest first (``core.record``)
     episodes: tuple[tuple[int, str], ...] = ()
-    # where on the device it was seen: details as of ``parsers.proofs.place_of``, sorted
+    # where on the device it was seen: details as of ``parsers.places.place_of``, sorted
     places: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
@@ -360,10 +370,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class PoolCounts:
-    """A pool as it is. Each node counts once in ``unavailable``."""
+    """A pool as it is. A node counts in one pool, and there once: tainted or unavailable."""
 
     managed: int = 0
-    tainted: int = 0  # with our key, adopted ones included
+    # with our key, adopted ones included; not those that a budget holds with ``held_effect``
+    tainted: int = 0
     taint_times_ns: tuple[int, ...] = ()  # when we tainted, within the last minute
     unavailable: int = 0  # not tainted by us: in repair, and unready or cordoned where counted
 
@@ -417,6 +428,12 @@ class Policy:
     pools: tuple[Pool, ...] = ()  # before the pool ``default``
     pauses: Pauses = field(default_factory=Pauses)
     surge_quiet_s: float = 1800.0  # a surge is over after so long without another node
+    # labels with the version of a node's driver; the first that a node has counts
+    driver_labels: tuple[str, ...] = (
+        "nvidia.com/cuda.driver-version.full",
+        "nvidia.com/cuda.driver-version.major",
+        "nvidia.com/cuda.driver.major",
+    )
     held_effect: Effect | None = None  # what a fatal node gets that the budget holds
     domains: tuple[str, ...] = (  # labels whose nodes share a fabric, a rack or a switch
         "nvidia.com/gpu.clique",
@@ -440,6 +457,32 @@ class Policy:
         )
 
 
+class Scope(Enum):
+    """Among which nodes a fault is a mass event. Values are metric labels; the widest first."""
+
+    FLEET = "fleet"
+    POOL = "pool"
+    DRIVER = "driver"
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """A fault id on so many nodes at once that a common cause is likely. Times are Unix ns."""
+
+    fault_id: str
+    scope: Scope
+    name: str  # of the pool, or the driver's version; "" for the fleet
+    since_ns: int
+    last_ns: int  # when its newest node was heard of
+    nodes: int = 0  # the most that have shown it within the window
+    released_ns: int = 0  # when an operator let it act (`resume`); 0: it holds
+
+    @property
+    def key(self) -> tuple[str, Scope, str]:
+        """One surge at a time has it."""
+        return (self.fault_id, self.scope, self.name)
+
+
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """Counts over the managed nodes that a decision about one node needs."""
@@ -447,13 +490,14 @@ class FleetView:
     managed: int = 0
     tainted: int = 0  # with our key, adopted ones included
     taint_times_ns: tuple[int, ...] = ()  # when we tainted, within the last minute
-    # per fault id: (node, event time) of fatal sightings within the surge window
+    # per fault id that may act: node -> when it was first heard of, within the surge window
     fatal_sightings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     # per pool name; empty: there is one pool, and the counts above are its own
     pools: Mapping[str, PoolCounts] = field(default_factory=dict)
-    # surges that were found before and are not over: fault id -> last news, ns
-    surges: Mapping[str, int] = field(default_factory=dict)
-    released: frozenset[str] = frozenset()  # fault ids that an operator let act (`resume`)
+    surges: tuple[Surge, ...] = ()  # that were found before and are not over
+    # of the nodes in ``fatal_sightings``: name of the pool, version of the driver ("": not known)
+    groups: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    drivers: Mapping[str, int] = field(default_factory=dict)  # managed nodes per driver version
 
     def pool(self, name: str) -> PoolCounts:
         """The counts of a pool."""

@@ -146,6 +146,14 @@ class NodeFeed(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an operator asks the running controller for, and the version it was read at."""
+
+    text: str | None  # the annotation; None: nothing is asked
+    resource_version: str
+
+
 class Cluster(Protocol):
     """Reads and compare-and-swap writes. Raises errors of konduktor_health.errors only."""
 
@@ -175,7 +183,8 @@ class Cluster(Protocol):
         ...
 
     def publish_event(self, event: PublishEvent, now_ns: int) -> None:
-        """Create the Event; one that exists already (same dedupe) is left as it is."""
+        """Create the Event; one that exists already (same dedupe) is left as it is. One without a
+        node is about the namespace of the controller's state."""
         ...
 
     def read_state(self) -> Mapping[str, Any] | None:
@@ -183,7 +192,16 @@ class Cluster(Protocol):
         ...
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Create or replace the controller's ConfigMap."""
+        """Create or replace the controller's ConfigMap; its annotations stay."""
+        ...
+
+    def read_request(self) -> Request | None:
+        """What an operator has asked for on the controller's ConfigMap (``Keys.resume``); None
+        when there is no ConfigMap."""
+        ...
+
+    def write_request(self, request: Request) -> None:
+        """Ask for it, at exactly the version that was read; Conflict otherwise."""
         ...
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from pydantic_settings import (
 )
 
 from konduktor_health.errors import ConfigError
-from konduktor_health.model import InjectionMode, Keys, Policy, Trust
+from konduktor_health.model import InjectionMode, Keys, Pauses, Policy, Trust
 from konduktor_health.observation import observed
 from parsers.tables import Tables
 
@@ -174,6 +175,15 @@ class PolicySettings(_Group):
     surge_min_nodes: int = Field(5, ge=1, description="A surge is at least this many nodes,")
     surge_percent: float = Field(3.0, gt=0, le=100, description="and at least this share, percent,")
     surge_window_s: float = Field(600.0, gt=0, description="within this time, seconds.")
+    surge_quiet_s: float = Field(
+        1800.0, gt=0, description="A surge is over after so long without another node, seconds."
+    )
+    start_up_grace_s: float = Field(
+        300.0, ge=0, description="A Node that is younger is not tainted, seconds."
+    )
+    after_boot_grace_s: float = Field(
+        0.0, ge=0, description="Nor is one for so long after a boot that was noticed, seconds."
+    )
     injection: InjectionMode = Field(
         InjectionMode.ACT,
         description="Faults written into the kernel log by a program: act, report or ignore.",
@@ -233,6 +243,12 @@ class Settings(BaseSettings):
             "Rules of this site over the shipped tables (YAML); read again when they change."
         ),
     )
+    policy_file: Path | None = Field(
+        None,
+        description=(
+            "What is done about which fault, and how much of it (YAML); read again when it changes."
+        ),
+    )
     reading: ReadingSettings = ReadingSettings()
     cluster: ClusterSettings = ClusterSettings()
     policy: PolicySettings = PolicySettings()
@@ -261,8 +277,16 @@ class Settings(BaseSettings):
 
         Raises ConfigError for a fault id in ``policy.observe`` that is none.
         """
-        values = self.policy.model_dump(exclude={"observe"})
-        return Policy(keys=self.keys(), observe=observed(self.policy.observe, read), **values)
+        return replace(self.limits(), observe=observed(self.policy.observe, read))
+
+    def limits(self) -> Policy:
+        """As ``core_policy``, but for the faults in observation: no rules are read."""
+        graces = {"start_up_grace_s", "after_boot_grace_s"}
+        values = self.policy.model_dump(exclude={"observe", *graces})
+        pauses = Pauses(
+            start_up_s=self.policy.start_up_grace_s, after_boot_s=self.policy.after_boot_grace_s
+        )
+        return Policy(keys=self.keys(), pauses=pauses, **values)
 
 
 def load(

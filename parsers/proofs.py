@@ -13,13 +13,12 @@ from enum import Enum
 
 from parsers import catalog, tables
 from parsers.fault import Fault, Severity, Trust
+from parsers.places import place_of
 from parsers.tables import Tables
 
 _DIRECTIVE = "xid/154"
 _NOTHING_TO_DO = "0"  # the new value of the directive that asks for nothing
 _OF_THE_KERNEL = (Trust.KERNEL, Trust.ATTESTED)
-#: Details that say where a state is, besides the device.
-_PLACES = ("cpu", "part", "peer", "link")
 
 
 class ProofKind(Enum):
@@ -69,8 +68,3 @@ def ends(proof: Proof, fault: Fault) -> bool:
 
 def _proof(kind: ProofKind, fault: Fault, ends: tuple[str, ...] = ()) -> Proof:
     return Proof(kind, fault.node, fault.device, fault.time_ns, ends, place_of(fault))
-
-
-def place_of(fault: Fault) -> tuple[tuple[str, str], ...]:
-    """Where on its device the state of a Fault is."""
-    return tuple((name, fault.detail[name]) for name in _PLACES if name in fault.detail)

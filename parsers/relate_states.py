@@ -16,7 +16,8 @@ from parsers import catalog
 from parsers.fault import Fault, Remedy, Severity
 from parsers.finding import Finding, Kind
 from parsers.instant import Instant, Recent
-from parsers.proofs import ProofKind, place_of, proof_of
+from parsers.places import place_of
+from parsers.proofs import ProofKind, proof_of
 from parsers.tables import Tables
 
 _OPEN = 64  # states of one node

@@ -78,6 +78,17 @@ _SHAPES: dict[str, Schema] = {
             },
         },
     },
+    "policy": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "content": {"type": "string", "description": "The policy file, as text."},
+            "existingConfigMap": {
+                **_NAME,
+                "description": "Name of a ConfigMap with the key policy.yaml.",
+            },
+        },
+    },
     "gpuNodeLabels": {
         "type": "array",
         "items": {"type": "string", "pattern": "^[A-Za-z0-9][-A-Za-z0-9_./]*$"},

@@ -10,6 +10,8 @@ COPY pip/ /build/pip/
 COPY wheels/ /build/wheels/
 # pip runs out of its wheel and is not installed. Bytecode with unchecked hashes: the root file
 # system is read-only, so what is not compiled here would be compiled at every start.
+# Of cel-expr-python only the engine is loaded: its extensions (38 MB) and what its wheels for Python
+# 3.12 and later hold of its build are left out.
 # kubernetes.aio is never imported (tests hold it): its bytecode would be 10 MB for nothing.
 RUN set -eu; \
     python3 -m venv --without-pip /opt/konduktor-health; \
@@ -18,6 +20,8 @@ RUN set -eu; \
         --no-compile --root-user-action ignore \
         --no-index --find-links /build/wheels konduktor-health; \
     rm -f /opt/konduktor-health/bin/[Aa]ctivate*; \
+    rm -rf /opt/konduktor-health/lib/python3*/site-packages/cel_expr_python/ext \
+        /opt/konduktor-health/lib/python3*/site-packages/bazel-project; \
     /opt/konduktor-health/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         -x '/kubernetes/aio/' /opt/konduktor-health/lib
 

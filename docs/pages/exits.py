@@ -18,10 +18,12 @@ Every error is one line on stderr (`error: ...`), most with a second one (`hint:
 """
 _EXIT_MEANINGS = {
     0: "Done. `run`, and `demo` after its story: ended by SIGTERM or Ctrl-C. "
-    "`status`: whatever the verdicts are; with `--watch`: ended by Ctrl-C.",
+    "`status`: whatever the verdicts are; with `--watch`: ended by SIGTERM or Ctrl-C.",
     1: "Not all of it could be done. `reset`: a named node does not exist or could not be reset; "
-    "the others were. `status`: a named node does not exist or is not managed; the others were "
+    "the others were. `hold`, `release`, `taint`, `maintenance`: the same, or --selector takes no "
+    "node. `status`: a named node does not exist or is not managed; the others were "
     "shown. `explain`: no such node. `uninstall`: not all could be cleared; the rest was. "
+    "`policy diff`: the policies differ. `policy test`: a case failed. "
     "Any command: its output could not be written (closed pipe, full disk).",
     2: "Wrong usage, settings, selector or kubeconfig: mend it and try again. A question that was "
     "answered with no, or could not be asked.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.pages.tables import code, table
-from konduktor_health.model import EditKind, HoldReason
+from konduktor_health.model import EditKind, HoldReason, Scope
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
 
@@ -19,9 +19,12 @@ _LABELS = {
     "severity": ", ".join(code(each.value) for each in Severity),
     "source": "name of a log source in the settings; of faults also `controller`",
     "kind": ", ".join(code(each.value) for each in EditKind)
-    + " (`reset` is done by the command, so it is never counted by the controller)",
+    + " (`reset` and `declare` are done by commands, so they are never counted by the controller)",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
+    "scope": "among which nodes: "
+    + ", ".join(code(each.value) for each in Scope)
+    + " (any of the pools, any of the driver versions)",
     "outcome": "`ok`, `failed`",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}

@@ -18,12 +18,17 @@ from konduktor_health import __version__
 from konduktor_health.cli import (
     demo,
     explain,
+    hold,
     inject_command,
+    maintenance,
     policy,
+    release,
     reset,
+    resume,
     run,
     scan_command,
     status,
+    taint,
     uninstall,
 )
 from konduktor_health.errors import HealthError
@@ -40,6 +45,11 @@ app = typer.Typer(
 )
 app.command("run")(run.command)
 app.command("reset")(reset.command)
+app.command("hold")(hold.command)
+app.command("release")(release.command)
+app.command("taint")(taint.command)
+app.add_typer(maintenance.app, name="maintenance")
+app.command("resume")(resume.command)
 app.command("inject")(inject_command.command)
 app.command("status")(status.command)
 app.command("scan")(scan_command.command)

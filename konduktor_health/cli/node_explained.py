@@ -15,19 +15,23 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from konduktor_health.cli.node_json import as_json, missing
+from konduktor_health.cli.node_json import as_json
+from konduktor_health.cli.node_missing import missing_rows
 from konduktor_health.cli.node_story import (
     CORRUPT,
     NO_LEDGER,
     READ,
     STALE,
+    Declaration,
     OurTaint,
     Story,
     tell,
 )
 from konduktor_health.cli.times import age, when
 from konduktor_health.clock import SystemClock
+from konduktor_health.core.declared import describe_declared
 from konduktor_health.core.ledger import Record
+from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.errors import NotFound, excerpt
 from konduktor_health.model import Taint
@@ -57,11 +61,12 @@ def explain_node(
     except NotFound as error:
         hint = "names: konduktor-health status --all; a fault: explain xid 79"
         raise NotFound(f"{excerpt(name)}: no such node", hint=hint) from error
-    story = tell(view, settings.keys())
+    now_ns = clock.now_ns()
+    story = tell(view, settings.keys(), now_ns)
     if as_objects:
         typer.echo(json.dumps(story_as_json(story, known), ensure_ascii=False, indent=2))
     else:
-        render_story(story, known, clock.now_ns(), console)
+        render_story(story, known, now_ns, console)
 
 
 def story_as_json(story: Story, known: Known) -> dict[str, Any]:
@@ -110,6 +115,9 @@ def node_rows(story: Story, now_ns: int) -> Iterator[Row]:
         yield "condition", f"{condition.status} {condition.reason}: {condition.message}"
     if story.held is not None:
         yield "held", _reason(story.held.value)
+    for name, declaration in (("hold", story.hold), ("maintenance", story.maintenance)):
+        if declaration is not None:
+            yield name, _declared(declaration, now_ns)
     yield "ledger", _ledger(story, now_ns)
     if story.ledger.removed_ns:
         yield "taint removed", f"{_ago(story.ledger.removed_ns, now_ns)}, by somebody else"
@@ -137,6 +145,14 @@ def _ledger(story: Story, now_ns: int) -> str:
     return texts[story.ledger_state] + kept
 
 
+def _declared(declaration: Declaration, now_ns: int) -> str:
+    declared = declaration.declared
+    text = describe_declared(declared)
+    if declared.since_ns:
+        text += f"; declared {_ago(declared.since_ns, now_ns)}"
+    return text if declaration.in_force else f"not in force: {text}"
+
+
 def _whose(ours: OurTaint, story: Story, now_ns: int) -> str:
     if not ours.adopted:
         return f"ours, since {_ago(story.ledger.tainted_ns, now_ns)}"
@@ -147,7 +163,7 @@ def _whose(ours: OurTaint, story: Story, now_ns: int) -> str:
 
 def record_rows(story: Story, record: Record, entry: Entry | None, now_ns: int) -> Iterator[Row]:
     """One open record: what it means, since when, whether it acts, and what to do."""
-    yield "meaning", entry.meaning if entry else "the catalog does not know it"
+    yield "meaning", _meaning(record, entry)
     yield "severity", record.severity.value
     yield "remedy", record.remedy.value
     yield "acting", "yes" if record.acting else f"no: {_reason(record.why) or 'no reason is told'}"
@@ -170,16 +186,10 @@ def record_rows(story: Story, record: Record, entry: Entry | None, now_ns: int) 
         yield "note", entry.note
 
 
-def missing_rows(story: Story) -> Iterator[Row]:
-    """What has to happen before our taint and the records go."""
-    commands = missing(story)
-    if not commands:
-        yield "", "nothing: the node carries neither our taint nor a ledger"
-        return
-    if story.unmanaged:
-        yield "", "the controller does nothing about this node while it is not managed"
-    yield "an operator", f"repairs the node, then says so: {commands[0]}"
-    yield "", "nothing else clears the taint or the records"
+def _meaning(record: Record, entry: Entry | None) -> str:
+    if is_operators(record):
+        return "an operator's own word (konduktor-health taint), not a fault that was seen"
+    return entry.meaning if entry else "the catalog does not know it"
 
 
 def _reason(name: str) -> str:

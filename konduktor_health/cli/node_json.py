@@ -5,12 +5,13 @@ Every field is always there: what is not known is null. Times are RFC 3339 in UT
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
-from konduktor_health.cli.node_story import OurTaint, Story
+from konduktor_health.cli.node_missing import missing
+from konduktor_health.cli.node_story import Declaration, OurTaint, Story
 from konduktor_health.cli.times import when
 from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.model import Taint
 
@@ -22,6 +23,7 @@ def as_json(story: Story) -> dict[str, Any]:
         "node": story.node,
         "managed": not story.unmanaged,
         "unmanaged_because": story.unmanaged or None,
+        "opted_out": story.opted_out,
         "verdict": story.verdict.value,
         "taints": [_ours(each) for each in story.ours],
         "other_taints": [_taint(each) for each in story.foreign],
@@ -34,6 +36,8 @@ def as_json(story: Story) -> dict[str, Any]:
             "message": condition.message,
         },
         "held": _reason(story.held.value if story.held else ""),
+        "hold": _declared(story.hold),
+        "maintenance": _declared(story.maintenance),
         "ledger": {
             "state": story.ledger_state,
             "damage": story.damage or None,
@@ -67,14 +71,10 @@ def record_as_json(record: Record) -> dict[str, Any]:
         "injected": record.injected,
         "trust": record.trust.value,
         "source": record.source or None,
+        "operator": is_operators(record),
         "boot_id": record.boot_id or None,
         "text": record.text,
     }
-
-
-def missing(story: Story) -> tuple[str, ...]:
-    """What has to happen before our taint and the records go: nothing but a reset clears."""
-    return (f"konduktor-health reset {shlex.quote(story.node)}",) if story.clearable else ()
 
 
 def _reason(name: str) -> dict[str, Any] | None:
@@ -90,6 +90,18 @@ def _reboot(ledger: Ledger) -> dict[str, Any] | None:
     if not ledger.noticed_ns:
         return None
     return {"after": when(ledger.rebooted_ns), "before": when(ledger.noticed_ns)}
+
+
+def _declared(declaration: Declaration | None) -> dict[str, Any] | None:
+    if declaration is None:
+        return None
+    declared = declaration.declared
+    return {
+        "in_force": declaration.in_force,
+        "since": when(declared.since_ns),
+        "until": when(declared.until_ns or 0),
+        "reason": declared.reason or None,
+    }
 
 
 def _ours(ours: OurTaint) -> dict[str, Any]:

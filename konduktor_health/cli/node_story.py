@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from konduktor_health.core.declared import Declared, parse_declared
 from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
+from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import named
 from konduktor_health.core.reset import needs_reset, our_taints, parse_reset_at
 from konduktor_health.core.verdict import verdict_of
@@ -35,6 +37,14 @@ class OurTaint:
 
 
 @dataclass(frozen=True, slots=True)
+class Declaration:
+    """What an operator declared. It may be over, or still to come."""
+
+    declared: Declared
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """What one Node says. All texts are printable and bounded."""
 
@@ -54,6 +64,9 @@ class Story:
     reset_ns: int | None  # what happened up to here never acts
     reset_unreadable: bool
     clearable: bool  # it carries our taint or a ledger, which ``reset`` takes away
+    opted_out: bool
+    hold: Declaration | None
+    maintenance: Declaration | None
 
     @property
     def worst(self) -> Record | None:
@@ -70,9 +83,29 @@ class Story:
         """Nothing to look at: the verdict is healthy, and the ledger can be read."""
         return self.verdict is Verdict.HEALTHY and not self.corrupt
 
+    @property
+    def on_hold(self) -> bool:
+        """An operator's hold is in force."""
+        return self.hold is not None and self.hold.in_force
 
-def tell(view: NodeView, keys: Keys) -> Story:
-    """The story of one Node."""
+    @property
+    def in_maintenance(self) -> bool:
+        """A declared maintenance is in force."""
+        return self.maintenance is not None and self.maintenance.in_force
+
+    @property
+    def notable(self) -> bool:
+        """Worth showing: not healthy, or left alone because somebody said so."""
+        return not self.healthy or self.on_hold or self.in_maintenance
+
+    @property
+    def operators(self) -> tuple[Record, ...]:
+        """An operator's own records."""
+        return tuple(each for each in self.ledger.records if is_operators(each))
+
+
+def tell(view: NodeView, keys: Keys, now_ns: int | None = None) -> Story:
+    """The story of one Node. Without a time, what was declared is taken to be in force."""
     state, ledger, damage = _ledger(view)
     condition = _condition(view.condition)
     held = _held(condition, corrupt=state == CORRUPT)
@@ -96,7 +129,17 @@ def tell(view: NodeView, keys: Keys) -> Story:
         reset_ns=reset.time_ns if reset else None,
         reset_unreadable=bool(view.reset_at) and reset is None,
         clearable=needs_reset(view, keys),
+        opted_out=opted_out(view),
+        hold=_declaration(view.hold, now_ns),
+        maintenance=_declaration(view.maintenance, now_ns),
     )
+
+
+def _declaration(text: str | None, now_ns: int | None) -> Declaration | None:
+    declared = parse_declared(text)
+    if declared is None:
+        return None
+    return Declaration(declared, now_ns is None or declared.holds(now_ns))
 
 
 def _ledger(view: NodeView) -> tuple[str, Ledger, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from konduktor_health.cli.scan import STDIN, scan_files
 from konduktor_health.cli.scan_progress import progress
 from konduktor_health.cli.scan_show import render_jsonl, render_table
 from konduktor_health.cli.scan_summary import NOTHING, render_summary
+from konduktor_health.cli.times import seconds as seconds_of
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError, HealthError
 from konduktor_health.settings import Settings
@@ -27,9 +27,7 @@ from parsers.record import unwrap
 from parsers.scan import ScanHit
 from parsers.tables import Tables
 
-MOST_SINCE_S = 3650 * 86_400
 PIPE_WIDTH = 250  # columns, when there is no terminal to fit
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Output(StrEnum):
@@ -66,7 +64,7 @@ def command(
     settings = options.load(config, log_endpoint=log_endpoint)
     read = options.shown(rules or settings.rules_file)
     if loki:
-        found = _from_loki(settings, _seconds(since), read)
+        found = _from_loki(settings, seconds_of(since, "--since"), read)
         _show((("", hit) for hit in found), output, read)()
         return
     paths = files or [STDIN]
@@ -144,13 +142,3 @@ def _from_loki(settings: Settings, seconds: int, read: Tables) -> Iterator[ScanH
                 node = printable(entry.node_name, 253)
                 known = replace(fault, node=node, time_ns=entry.time_ns, source=entry.source)
                 yield ScanHit(number, known)
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
-    if not found:
-        raise ConfigError(f"--since: not a duration: {text[:40]!r}", hint="e.g. 90s, 15m, 6h, 2d")
-    seconds = int(found[1]) * _UNITS[found[2]]
-    if seconds > MOST_SINCE_S:
-        raise ConfigError(f"--since: too long ago: {text[:40]}", hint="at most 3650d")
-    return seconds

@@ -1,7 +1,8 @@
-"""``konduktor-health status``: which managed nodes are not healthy, why, and how much may be done.
+"""``konduktor-health status``: who is not healthy or held, why, and how much may be done.
 
-Reads Nodes and writes nothing. Exit code 0 whatever the verdicts are; 1 when a named node does
-not exist or is not managed (the others are shown all the same).
+Reads Nodes, and the controller's stored surges where it may; writes nothing. Exit code 0 whatever
+the verdicts are; 1 when a named node does not exist or is not managed (the others are shown all
+the same).
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from konduktor_health.cli import options
+from konduktor_health.cli import options, policy_source
 from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, shown, survey, unknown
 from konduktor_health.cli.status_show import print_fleet
-from konduktor_health.cli.status_watch import JsonLines, Lines, Look, Painted, follow
+from konduktor_health.cli.status_watch import (
+    JsonLines,
+    Lines,
+    Look,
+    Painted,
+    ended_by_sigterm,
+    follow,
+)
+from konduktor_health.cli.surges_told import StoredSurges
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.errors import ConfigError
-from konduktor_health.model import Policy
-from konduktor_health.settings import Settings
 
 EVERY_S = 5.0
 
@@ -48,23 +55,25 @@ def command(
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
+    namespace: options.Namespace = None,
 ) -> None:
-    """Show the managed nodes that are not healthy, worst first, and the sums of all.
+    """Show the managed nodes that are not healthy or on hold, worst first, and the sums of all.
 
     Exit code 0 whatever is found; 1 when a named node does not exist or is not managed.
     """
     names = list(dict.fromkeys(nodes or ()))
     if names and all_nodes:
         raise ConfigError("name nodes, or say --all", hint="without either: those not healthy")
-    settings = options.load(config, kubeconfig=kubeconfig, context=context)
+    settings = options.load(config, kubeconfig=kubeconfig, context=context, namespace=namespace)
     from konduktor_health.adapters.kube import build_cluster  # loads the Kubernetes client
 
     clock = SystemClock()
     _, cluster = build_cluster(settings, clock)
-    policy = _policy(settings)
+    policy, stored = policy_source.limits(settings), StoredSurges(cluster)
 
     def look() -> Fleet:
-        return survey(cluster.list_nodes(), policy, clock.now_ns())
+        views = cluster.list_nodes()
+        return survey(views, policy, clock.now_ns(), stored.look())
 
     choice = Choice(names, healthy=all_nodes, wide=output is Output.WIDE)
     fleet = look()
@@ -74,7 +83,7 @@ def command(
     if not watch:
         _print(fleet, choice, output)
     elif not problems:
-        with suppress(KeyboardInterrupt):  # how a watch ends
+        with suppress(KeyboardInterrupt), ended_by_sigterm():  # how a watch ends
             _watch(look, fleet, choice, output, clock, every)
     raise typer.Exit(1 if problems else 0)
 
@@ -98,9 +107,3 @@ def _watch(
             follow(look, Painted(choice, live).show, clock, every_s, first)
     else:
         follow(look, Lines(choice).show, clock, every_s, first)
-
-
-def _policy(settings: Settings) -> Policy:
-    """What the sums need of it. Not what is observed: that may want the site's rules file."""
-    limits = settings.policy.model_dump(exclude={"observe"})
-    return Policy(keys=settings.keys(), **limits)

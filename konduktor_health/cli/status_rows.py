@@ -12,13 +12,15 @@ from typing import Any
 
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_story import WORD_LIMIT, Story, tell, unmanaged_because
+from konduktor_health.cli.surges_told import SurgeTold, surge_as_json, surge_text
 from konduktor_health.cli.times import when
 from konduktor_health.core.budget import allowance
+from konduktor_health.core.declared import Declared, describe_declared
 from konduktor_health.core.ledger import Record
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.core.reset import our_taints
-from konduktor_health.model import FleetView, NodeView, Policy, Verdict
+from konduktor_health.model import FleetView, HoldReason, NodeView, Policy, Verdict
 from parsers.printable import printable
 
 VERSION = 1  # of the JSON form
@@ -52,6 +54,8 @@ class Sums:
     corrupt: int  # nodes whose ledger cannot be read
     opted_out: int
     opted_out_tainted: int  # of them, with our taint: nobody looks after it
+    on_hold: int = 0  # an operator's hold is in force
+    in_maintenance: int = 0  # a declared maintenance is in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Fleet:
     sums: Sums
     now_ns: int
     unmanaged: Mapping[str, str] = field(default_factory=dict)  # by name: why it is not managed
+    surges: tuple[SurgeTold, ...] | None = None  # by the controller's state; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,13 @@ class Choice:
     wide: bool = False
 
 
-def survey(views: Iterable[NodeView], policy: Policy, now_ns: int) -> Fleet:
-    """What all Nodes of a cluster come to."""
+def survey(
+    views: Iterable[NodeView],
+    policy: Policy,
+    now_ns: int,
+    surges: tuple[SurgeTold, ...] | None = None,
+) -> Fleet:
+    """What all Nodes of a cluster come to; ``surges``: what the controller's state tells."""
     keys = policy.keys
     stories: list[Story] = []
     unmanaged: dict[str, str] = {}
@@ -85,7 +95,7 @@ def survey(views: Iterable[NodeView], policy: Policy, now_ns: int) -> Fleet:
             opted += opted_out(view)
             left += opted_out(view) and bool(our_taints(view, keys))
         else:
-            stories.append(tell(view, keys))
+            stories.append(tell(view, keys, now_ns))
     tainted = [each for each in stories if each.ours]
     owned = [each for each in tainted if each.ledger.owned]
     times = tuple(each.ledger.tainted_ns for each in owned)
@@ -101,8 +111,10 @@ def survey(views: Iterable[NodeView], policy: Policy, now_ns: int) -> Fleet:
         corrupt=sum(each.corrupt for each in stories),
         opted_out=opted,
         opted_out_tainted=left,
+        on_hold=sum(each.on_hold for each in stories),
+        in_maintenance=sum(each.in_maintenance for each in stories),
     )
-    return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged)
+    return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged, surges)
 
 
 def _badness(story: Story) -> tuple[int, bool, int, int, str]:
@@ -113,12 +125,13 @@ def _badness(story: Story) -> tuple[int, bool, int, int, str]:
 
 
 def shown(fleet: Fleet, choice: Choice) -> tuple[Story, ...]:
-    """The nodes to show: those named; without names those that are not healthy, or all."""
+    """The nodes to show: those named; without names all, or those that are not healthy or that
+    somebody has put on hold or into maintenance."""
     wanted = frozenset(choice.names)
     return tuple(
         each
         for each in fleet.stories
-        if (each.node in wanted if wanted else choice.healthy or not each.healthy)
+        if (each.node in wanted if wanted else choice.healthy or each.notable)
     )
 
 
@@ -156,7 +169,7 @@ def rows(
 def _row(story: Story, record: Record | None, since: Callable[[int], str]) -> tuple[str, ...]:
     common = (story.node, story.verdict.value, taint_text(story) or NOTHING)
     opened = str(len(story.ledger.records) + story.ledger.dropped)
-    held = why_not(story, record) or NOTHING
+    held = "; ".join(filter(None, (why_not(story, record), *declared(story)))) or NOTHING
     if record is None:
         return (*common, *(NOTHING,) * 4, opened, held, *(NOTHING,) * 5)
     return (
@@ -186,7 +199,24 @@ def why_not(story: Story, record: Record | None) -> str:
     """Why a record never acts; else what is held and why, by the node's condition."""
     if record is not None and not record.acting:
         return reason_text(record.why) or "it never acts"
-    return reason_text(story.held.value) if story.held is not None else ""
+    if story.held is None or any(each is story.held for each, _ in _declarations(story)):
+        return ""  # what was declared says more
+    return reason_text(story.held.value)
+
+
+def declared(story: Story) -> Iterator[str]:
+    """What an operator has declared and is in force, under the name of its hold reason."""
+    for reason, said in _declarations(story):
+        yield f"{reason.value}: {describe_declared(said)}"
+
+
+def _declarations(story: Story) -> Iterator[tuple[HoldReason, Declared]]:
+    for reason, declaration in (
+        (HoldReason.OPERATOR, story.hold),
+        (HoldReason.MAINTENANCE, story.maintenance),
+    ):
+        if declaration is not None and declaration.in_force:
+            yield reason, declaration.declared
 
 
 def reason_text(name: str) -> str:
@@ -214,9 +244,18 @@ def sums_text(sums: Sums) -> str:
     if sums.opted_out:
         left = f" ({sums.opted_out_tainted} tainted)" if sums.opted_out_tainted else ""
         told.append(f"{sums.opted_out} opted out{left}")
+    if sums.on_hold:
+        told.append(f"{sums.on_hold} on hold")
+    if sums.in_maintenance:
+        told.append(f"{sums.in_maintenance} in maintenance")
     if sums.refusal:
         told.append(f"no more taints now: {sums.refusal}")
     return "; ".join(told)
+
+
+def fleet_text(fleet: Fleet) -> str:
+    """The sums, and the surges if any are known, in one line."""
+    return "; ".join((sums_text(fleet.sums), *map(surge_text, fleet.surges or ())))
 
 
 def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
@@ -235,6 +274,9 @@ def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
             "corrupt": sums.corrupt,
             "opted_out": sums.opted_out,
             "opted_out_tainted": sums.opted_out_tainted,
+            "on_hold": sums.on_hold,
+            "in_maintenance": sums.in_maintenance,
         },
+        "surges": None if fleet.surges is None else [surge_as_json(each) for each in fleet.surges],
         "nodes": [as_json(each) for each in stories],
     }

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from konduktor_health.cli.scan_show import STYLES
-from konduktor_health.cli.status_rows import Choice, Fleet, columns, rows, shown, sums_text
+from konduktor_health.cli.status_rows import Choice, Fleet, columns, fleet_text, rows, shown
 from konduktor_health.cli.times import age
 from konduktor_health.model import Verdict
 from parsers.fault import Severity
@@ -35,13 +35,13 @@ def print_fleet(fleet: Fleet, choice: Choice, console: Console) -> None:
     found = _rows(fleet, choice)
     for line in table(found, columns(choice)) if found else ():
         _print(line, console)
-    console.print(Text(sums_text(fleet.sums)), soft_wrap=True, highlight=False)
+    console.print(Text(fleet_text(fleet)), soft_wrap=True, highlight=False)
 
 
 def frame(fleet: Fleet, choice: Choice, height: int, *, note: str = "") -> Group:
     """What a terminal of that height shows: the sums first, then what fits, the worst."""
     found = _rows(fleet, choice)
-    lines = [Text(sums_text(fleet.sums))]
+    lines = [Text(fleet_text(fleet))]
     if note:
         lines.append(Text(note, style="bold red"))
     room = max(1, height - _AROUND - bool(note))

@@ -1,21 +1,24 @@
 """How does ``status --watch`` go on? A terminal is repainted; elsewhere what is new is appended.
 
 A cluster that does not answer for a while ends nothing: it is told, and asked again. Ctrl-C ends
-it.
+it, and so does SIGTERM: either way the terminal gets its screen back.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 
 import typer
 from rich.live import Live
 
-from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, rows, shown, sums_text
+from konduktor_health.cli.status_rows import Choice, Fleet, fleet_as_json, fleet_text, rows, shown
 from konduktor_health.cli.status_show import frame
 from konduktor_health.cli.times import when
 from konduktor_health.clock import Clock
@@ -23,6 +26,22 @@ from konduktor_health.errors import TransientError
 from konduktor_health.runtime.log import printable
 
 Look = Callable[[], Fleet]
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM is what Ctrl-C is: KeyboardInterrupt, once, so that what is open is closed.
+    Main thread only."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would disturb the closing
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def follow(
@@ -82,7 +101,7 @@ class Lines:
         managed = {story.node: story.verdict.value for story in fleet.stories}
         for node in sorted(left):
             typer.echo(f"{stamp}  {node}  {managed.get(node, 'gone, or no longer managed')}")
-        sums = sums_text(fleet.sums)
+        sums = fleet_text(fleet)
         if sums != self._sums:
             typer.echo(f"{stamp}  {sums}")
         self._rows, self._sums = frozenset(found), sums

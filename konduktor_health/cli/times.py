@@ -1,8 +1,15 @@
-"""How is a point in time written for a person, and how long ago was it?"""
+"""How is a point in time written for a person, how long ago was it, and how does one say it?"""
 
 from __future__ import annotations
 
-from konduktor_health.timestamps import NS, rfc3339_micro
+import re
+
+from konduktor_health.errors import ConfigError, excerpt
+from konduktor_health.timestamps import NS, parse_rfc3339, rfc3339_micro
+
+MOST_S = 3650 * 86_400
+_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def when(ns: int) -> str | None:
@@ -24,3 +31,35 @@ def age(ns: int, now_ns: int) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def seconds(text: str, option: str) -> int:
+    """A duration such as 90s, 15m, 6h, 2d. Raises ConfigError that names the option."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ConfigError(
+            f"{option}: not a duration: {excerpt(text[:40])!r}", hint="e.g. 90s, 15m, 6h, 2d"
+        )
+    length = int(found[1]) * _UNITS[found[2]]
+    if length > MOST_S:
+        raise ConfigError(f"{option}: too long: {text.strip()}", hint="at most 3650d")
+    return length
+
+
+def moment(text: str, option: str, now_ns: int) -> int:
+    """A time to come: RFC 3339, or a duration from now. Unix nanoseconds; raises ConfigError."""
+    word = text.strip()
+    if _DURATION.fullmatch(word):
+        return now_ns + seconds(word, option) * NS
+    try:
+        told = parse_rfc3339(word)
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"{option}: neither a time nor a duration: {excerpt(text[:40])!r}",
+            hint="e.g. 90s, 15m, 6h, 2d, 2030-01-31T18:00:00Z, 2030-01-31T18:00:00+01:00",
+        ) from None
+    if told <= now_ns:
+        raise ConfigError(f"{option}: that is over: {word[:40]}", hint="name a time to come")
+    if told > now_ns + MOST_S * NS:
+        raise ConfigError(f"{option}: too far away: {word[:40]}", hint="at most 3650d from now")
+    return told

@@ -60,14 +60,6 @@ class Assessment:
             if record.asks and record.last_ns > self.after.removed_ns
         )
 
-    @property
-    def changed(self) -> frozenset[str]:
-        """Fault ids of records that are new, or changed in more than counts and times."""
-        known = {essence(record) for record in self.before.records}
-        return frozenset(
-            record.fault_id for record in self.after.records if essence(record) not in known
-        )
-
 
 def read_ledger(view: NodeView) -> tuple[Ledger, bool]:
     """The node's ledger and whether its annotation is corrupt.

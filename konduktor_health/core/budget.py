@@ -1,66 +1,105 @@
-"""How many more nodes may be tainted now, and is this a mass event? (docs/concepts/safety.md 4)
+"""How many more nodes may be tainted now? (docs/concepts/safety.md 4, docs/design/budgets.md)
 
-Budgets count the managed nodes; rounding is up, so that one node may always be tainted.
-They never block clearing.
+Budgets count the managed nodes of a pool; rounding is up, so that in every pool one node may be
+tainted, however small the pool. The pools of one label have ``max_nodes`` and the rate in common.
+Budgets never block clearing.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from konduktor_health.core.pools import pool_of
-from konduktor_health.model import FleetView, HoldReason, NodeView, Policy, Pool
+from konduktor_health.core.pools import family, pool_of, share
+from konduktor_health.core.surge import surges
+from konduktor_health.model import (
+    DEFAULT_POOL,
+    FleetView,
+    HoldReason,
+    NodeView,
+    Policy,
+    Pool,
+    PoolCounts,
+)
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import Effect
+
+__all__ = ["Allowance", "Budgets", "Refusal", "allowance", "held_effect_of", "surges"]
+
+Refusal = tuple[HoldReason, str, int | None]  # reason, sentence, when to look again (ns)
+
+
+@dataclass(slots=True)
+class Common:
+    """What the pools of one label spend together."""
+
+    max_nodes: int
+    taken: int  # nodes that are tainted or unavailable
+    recent_ns: list[int]  # when we tainted within the last minute, oldest first
+    rate: int  # taints a minute; 0: no limit
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What is left to spend within one Plan; spend() is called for each taint planned."""
+    """What is left to spend in a pool within one Plan; spend() is called for each taint planned."""
 
     policy: Policy
-    limit: int  # nodes that may carry our taint
-    tainted: int
-    recent_ns: list[int]  # when we tainted within the last minute, oldest first
-    rate: int  # taints a minute; 0: no limit
+    pool: Pool
+    share: int  # nodes of the pool that may be taken
+    tainted: int  # nodes of the pool that are taken: tainted or unavailable
+    unavailable: int  # how many of these we have not tainted
+    common: Common
 
-    def refusal(self) -> tuple[HoldReason, str, int | None] | None:
+    @property
+    def limit(self) -> int:
+        """Nodes of the pool that may be tainted."""
+        return min(self.share, self.common.max_nodes)
+
+    def refusal(self) -> Refusal | None:
         """Why one more taint may not be: reason, sentence, when to look again (ns)."""
-        if self.policy.budget_enabled and self.tainted >= self.limit:
-            return (
-                HoldReason.BUDGET,
-                f"budget exhausted: {self.tainted} nodes are tainted, {self.limit} may be",
-                None,
-            )
-        rate = self.rate
-        if rate and len(self.recent_ns) >= rate:
-            return (
-                HoldReason.RATE,
-                f"{rate} nodes were tainted within the last minute",
-                self.recent_ns[-rate] + 60 * NS,
-            )
+        return self._full() or self.too_fast()
+
+    def too_fast(self) -> Refusal | None:
+        """The refusal for the rate alone: what holds a node that has its place already."""
+        rate, recent = self.common.rate, self.common.recent_ns
+        if rate and len(recent) >= rate:
+            sentence = f"{rate} nodes{self._where()} were tainted within the last minute"
+            return (HoldReason.RATE, sentence, recent[-rate] + 60 * NS)
         return None
 
     def spend(self, now_ns: int) -> None:
         """Count one more taint."""
         self.tainted += 1
-        self.recent_ns.append(now_ns)
+        self.common.taken += 1
+        self.common.recent_ns.append(now_ns)
+
+    def hasten(self, now_ns: int) -> None:
+        """Count a taint that was made stronger: it has its place, and counts for the rate."""
+        self.common.recent_ns.append(now_ns)
+
+    def _full(self) -> Refusal | None:
+        if not self.policy.budget_enabled:
+            return None
+        if self.tainted >= self.limit:
+            counted = f"{self.tainted} nodes are tainted"
+            if self.unavailable:
+                counted += f" or unavailable ({self.unavailable})"
+            sentence = f"budget{self._where()} exhausted: {counted}, {self.limit} may be"
+            return (HoldReason.BUDGET, sentence, None)
+        if self.common.taken >= self.common.max_nodes:
+            together = f" in all pools of {family(self.pool)} together"
+            sentence = f"budget exhausted: {self.common.taken} nodes are tainted{together}, "
+            return (HoldReason.BUDGET, f"{sentence}{self.common.max_nodes} may be", None)
+        return None
+
+    def _where(self) -> str:
+        return "" if self.pool.name == DEFAULT_POOL else f" of pool {self.pool.name}"
 
 
 def allowance(fleet: FleetView, policy: Policy, now_ns: int, pool: Pool | None = None) -> Allowance:
     """What may be spent in a pool, given how the fleet is now; default: the pool ``default``."""
     pool = pool or policy.default_pool()
-    counts = fleet.pool(pool.name)
-    share = _share(counts.managed, pool.percent)
-    # a time to come is of a clock that was set back since; it must not stop us until then
-    recent = sorted(time for time in counts.taint_times_ns if now_ns - 60 * NS < time <= now_ns)
-    return Allowance(
-        policy=policy,
-        limit=min(share, pool.max_nodes),
-        tainted=counts.tainted + counts.unavailable,
-        recent_ns=recent,
-        rate=pool.rate_per_minute,
-    )
+    return _allowance(fleet, policy, pool, _common(fleet, now_ns, pool))
 
 
 @dataclass(slots=True)
@@ -71,32 +110,57 @@ class Budgets:
     policy: Policy
     now_ns: int
     by_pool: dict[str, Allowance] = field(default_factory=dict)
+    by_family: dict[str, Common] = field(default_factory=dict)
 
     def of(self, view: NodeView) -> Allowance:
         """What may be spent in the node's pool."""
         pool = pool_of(view, self.policy)
         known = self.by_pool.get(pool.name)
         if known is None:
-            known = self.by_pool[pool.name] = allowance(self.fleet, self.policy, self.now_ns, pool)
+            common = self.by_family.get(family(pool))
+            if common is None:
+                common = self.by_family[family(pool)] = _common(self.fleet, self.now_ns, pool)
+            known = _allowance(self.fleet, self.policy, pool, common)
+            self.by_pool[pool.name] = known
         return known
 
 
-def surges(fleet: FleetView, policy: Policy, now_ns: int) -> frozenset[str]:
-    """Fault ids that so many nodes show at once that a common cause is likely.
+def held_effect_of(policy: Policy, *, fatal: bool) -> Effect | None:
+    """What a node gets that the budget holds; None: nothing. Never an effect that keeps pods off
+    the node: that is what the budget is for."""
+    effect = policy.held_effect if fatal else None
+    if effect is not None and effect.rank > Effect.PREFER_NO_SCHEDULE.rank:
+        return Effect.PREFER_NO_SCHEDULE
+    return effect
 
-    One fault id on max(surge_min_nodes, surge_percent of the managed nodes) within the window.
-    """
-    if not policy.surge_enabled:
-        return frozenset()
-    threshold = max(policy.surge_min_nodes, _share(fleet.managed, policy.surge_percent))
-    oldest = now_ns - int(policy.surge_window_s * NS)
-    return frozenset(
-        fault_id
-        for fault_id, nodes in fleet.fatal_sightings.items()
-        if sum(1 for seen_ns in nodes.values() if seen_ns >= oldest) >= threshold
+
+def _allowance(fleet: FleetView, policy: Policy, pool: Pool, common: Common) -> Allowance:
+    counts = fleet.pool(pool.name)
+    return Allowance(
+        policy=policy,
+        pool=pool,
+        share=max(1, share(counts.managed, pool.percent)) if counts.managed else 0,
+        tainted=counts.tainted + counts.unavailable,
+        unavailable=counts.unavailable,
+        common=common,
     )
 
 
-def _share(nodes: int, percent: float) -> int:
-    """Rounded up, but not because 1.1 * 1000 is a little more than 1100."""
-    return math.ceil(round(nodes * percent / 100, 6))
+def _common(fleet: FleetView, now_ns: int, pool: Pool) -> Common:
+    together = list(_together(fleet, pool))
+    times = [time for counts in together for time in counts.taint_times_ns]
+    return Common(
+        max_nodes=pool.max_nodes,
+        taken=sum(counts.tainted + counts.unavailable for counts in together),
+        # a time to come is of a clock that was set back since; it must not stop us until then
+        recent_ns=sorted(time for time in times if now_ns - 60 * NS < time <= now_ns),
+        rate=pool.rate_per_minute,
+    )
+
+
+def _together(fleet: FleetView, pool: Pool) -> Iterable[PoolCounts]:
+    """The counts of all pools that spend together with this one."""
+    if not pool.label or not fleet.pools:
+        return [fleet.pool(pool.name)]
+    start = f"{family(pool)}/"
+    return (counts for name, counts in fleet.pools.items() if name.startswith(start))

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from konduktor_health.core.assess import Assessment, assess
-from konduktor_health.core.budget import Budgets, surges
+from konduktor_health.core.budget import Budgets, Refusal, held_effect_of
 from konduktor_health.core.declared import parse_declared
+from konduktor_health.core.displace import RETRY_S, Displacing, displacement
 from konduktor_health.core.effects import (
     Standing,
     TaintChange,
@@ -30,8 +31,11 @@ from konduktor_health.core.effects import (
 from konduktor_health.core.ledger import render
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import pause_of
+from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import damaged_ledger
+from konduktor_health.core.standing import standing_of
+from konduktor_health.core.surge import Surging, only_in_surge, surging
 from konduktor_health.core.verdict import publish, verdict_of
 from konduktor_health.core.wording import describe
 from konduktor_health.model import (
@@ -53,7 +57,6 @@ from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Effect
 
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
-_SPENT = frozenset({HoldReason.BUDGET, HoldReason.RATE})
 
 
 @dataclass(slots=True)
@@ -63,8 +66,9 @@ class _Cycle:
     snapshot: Snapshot
     policy: Policy
     now_ns: int
-    surging: frozenset[str]
+    surging: Surging
     budgets: Budgets
+    displacing: Displacing
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class _Decision:
     change: TaintChange
     hold: Hold | None = None
     unwritten: bool = False  # a common cause: nothing of this node is written
+    displaced: EditNode | None = None  # another node makes room for this one
 
 
 def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
@@ -83,8 +88,9 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         snapshot,
         policy,
         now_ns,
-        surges(snapshot.fleet, policy, now_ns),
+        surging(snapshot.fleet, policy, now_ns),
         Budgets(snapshot.fleet, policy, now_ns),
+        Displacing(snapshot, policy),
     )
     actions: list[Action] = []
     settled: set[str] = set()
@@ -99,13 +105,16 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             clears = not _is_held(view, now_ns)
             assessed.append(assess(view, snapshot, policy, now_ns, clears=clears))
     for node in sorted(assessed, key=_urgency):
+        if node.view.name in cycle.displacing.given:
+            continue  # it has just made room for another one: decided again once that is written
         planned, done = _plan_node(node, cycle)
         actions.extend(planned)
         if done:
             settled.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = node.again_ns
-    return Plan(tuple(actions), frozenset(settled), cycle.surging, wakes)
+    held = frozenset(each.fault_id for each in cycle.surging.holding)
+    return Plan(tuple(actions), frozenset(settled), held, wakes)
 
 
 def _is_held(view: NodeView, now_ns: int) -> bool:
@@ -139,6 +148,7 @@ def _plan_node(node: Assessment, cycle: _Cycle) -> tuple[list[Action], bool]:
         holds.append(decision.hold)
     if decision.unwritten:
         return [*holds], False
+    displaced = [decision.displaced] if decision.displaced else []
     after, change = decision.after, decision.change
     tainted = bool((now.present - {taint.effect for taint in change.remove}) or change.add)
     held = decision.hold.reason if decision.hold else None
@@ -146,7 +156,7 @@ def _plan_node(node: Assessment, cycle: _Cycle) -> tuple[list[Action], bool]:
     verdict = verdict_of(after, tainted, held, view.boot_id, unobserved=unobserved)
     if awaited := _awaited(after, view.boot_id):
         holds.append(Hold(view.name, HoldReason.PROOF, awaited, evidence=_evidence(after.records)))
-    actions: list[Action] = [*holds]
+    actions: list[Action] = [*holds, *displaced]
     due = _write_due(node, after, change, verdict, policy, now_ns)
     done = True
     if due is _Due.NOW:
@@ -175,7 +185,7 @@ def _effect(node: Assessment, now: Standing, cycle: _Cycle) -> _Decision:
     wanted = worst_effect(wanting, view, policy) or Effect.LABEL
     if wanted.rank > now.strongest.rank or (after.soft and wanted.rank >= now.strongest.rank):
         return _worse(node, wanted, now, cycle)
-    if _all_in_surge(node, cycle) and not node.cleared:
+    if _all_in_surge(node, cycle):
         return _Decision(after, keep, _surge_hold(node), unwritten=True)
     if any(record.asks for record in after.records) and not wanting and not now.present:
         return _Decision(
@@ -209,32 +219,47 @@ def _worse(node: Assessment, wanted: Effect, now: Standing, cycle: _Cycle) -> _D
     """The node is to get more than it has: walk the holds."""
     view, policy, after = node.view, cycle.policy, node.after
     keep = TaintChange(owned=now.owned)
-    counted = bool(now.present) and not after.soft
     hold = pause_of(view, policy, cycle.now_ns, node.noticed_ns)
     if hold is None and _wanted_in_surge(node, wanted, cycle):
         return _Decision(after, keep, _surge_hold(node), unwritten=not node.cleared)
     budget = cycle.budgets.of(view)
-    if hold is None and not counted and (refusal := budget.refusal()):
-        reason, message, until_ns = refusal
-        hold = Hold(view.name, reason, message, until_ns, _evidence(node.wanting))
+    placed = standing_of(view, pool_of(view, policy), policy).taken.a_taint
+    refusal = budget.too_fast() if placed else budget.refusal()
+    if hold is None and refusal is not None:
+        return _refused(node, wanted, now, cycle, refusal)
     if hold is not None:
-        return _held(node, hold, now, policy)
-    if not counted:
+        return _Decision(after, keep, hold)
+    if placed:
+        budget.hasten(cycle.now_ns)
+    else:
         budget.spend(cycle.now_ns)
-        after = replace(after, tainted_ns=cycle.now_ns)
+    after = replace(after, tainted_ns=cycle.now_ns)
     change = change_to(wanted, now, view, policy.keys)
     after = replace(after, owned=change.owned, since_ns=cycle.now_ns, removed_ns=0, soft=False)
     return _Decision(_granted(after, view, policy), change)
 
 
-def _held(node: Assessment, hold: Hold, now: Standing, policy: Policy) -> _Decision:
-    """Held; a fatal node that the budget holds may get a weaker effect (``held_effect``)."""
-    after, soft = node.after, policy.held_effect
+def _refused(
+    node: Assessment, wanted: Effect, now: Standing, cycle: _Cycle, refusal: Refusal
+) -> _Decision:
+    """No room, or too fast. A fatal node may get a degraded one's place, and until there is room
+    a weaker effect (``held_effect``)."""
+    view, policy, after = node.view, cycle.policy, node.after
+    reason, message, until_ns = refusal
     fatal = any(record.severity is Severity.FATAL for record in node.wanting)
-    if soft is None or not fatal or hold.reason not in _SPENT or now.present:
-        return _Decision(after, TaintChange(owned=now.owned), hold)
-    change = change_to(soft, now, node.view, policy.keys)
-    return _Decision(replace(after, owned=change.owned, soft=True), change, hold)
+    displaced = None
+    if reason is HoldReason.BUDGET and fatal and wanted.rank >= Effect.NO_SCHEDULE.rank:
+        victim = cycle.displacing.for_(view, cycle.budgets.of(view))
+        if victim is not None:
+            displaced = displacement(victim, policy, cycle.now_ns, view.name)
+            until_ns = cycle.now_ns + int(RETRY_S * NS)
+    hold = Hold(view.name, reason, message, until_ns, _evidence(node.wanting))
+    soft = held_effect_of(policy, fatal=fatal)
+    change = TaintChange(owned=now.owned)
+    if soft is not None and not now.present:
+        change = change_to(soft, now, view, policy.keys)
+        after = replace(after, owned=change.owned, soft=bool(change.owned))
+    return _Decision(after, change, hold, displaced=displaced)
 
 
 def _granted(after: Ledger, view: NodeView, policy: Policy) -> Ledger:
@@ -249,21 +274,22 @@ def _granted(after: Ledger, view: NodeView, policy: Policy) -> Ledger:
 
 def _wanted_in_surge(node: Assessment, wanted: Effect, cycle: _Cycle) -> bool:
     """All that asks for this effect is on many nodes at once."""
-    asking = [
-        record
+    held = cycle.surging.of(node.view)
+    return bool(held) and all(
+        record.fault_id in held
         for record in node.wanting
         if effect_of(record, node.view, cycle.policy).rank >= wanted.rank
-    ]
-    return all(record.fault_id in cycle.surging for record in asking)
+    )
 
 
 def _all_in_surge(node: Assessment, cycle: _Cycle) -> bool:
     """Something is new, and all of it is on many nodes at once."""
-    return bool(node.changed) and node.changed <= cycle.surging
+    held = cycle.surging.of(node.view)
+    return not node.cleared and only_in_surge(node.before, node.after, held)
 
 
 def _surge_hold(node: Assessment) -> Hold:
-    ids = sorted({record.fault_id for record in node.wanting} or node.changed)
+    ids = sorted({record.fault_id for record in node.wanting or node.after.records})
     return Hold(
         node.view.name,
         HoldReason.SURGE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from konduktor_health.timestamps import parse_rfc3339, rfc3339_micro
+from konduktor_health.timestamps import parse_rfc3339, rfc3339, rfc3339_micro
 from parsers.printable import printable
 
 REASON_LIMIT = 200
@@ -55,3 +55,15 @@ def parse_declared(text: str | None) -> Declared | None:
         )
     except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
         return Declared(reason="the annotation cannot be read")
+
+
+def describe_declared(declared: Declared) -> str:
+    """Until when and why, in a few words."""
+    if declared.until_ns is None:
+        text = "until it is ended"
+    else:
+        try:
+            text = f"until {rfc3339(declared.until_ns)}"
+        except (ValueError, OverflowError, OSError):  # a year that no calendar has
+            text = "until a time that cannot be told"
+    return f"{text}: {declared.reason}" if declared.reason else text

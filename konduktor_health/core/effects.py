@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from konduktor_health.core.operators_record import asked_effect
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import Keys, NodeView, Policy, Taint
@@ -53,7 +54,10 @@ def standing(view: NodeView, ledger: Ledger, keys: Keys) -> Standing:
 
 
 def effect_of(record: Record, view: NodeView, policy: Policy) -> Effect:
-    """What a record asks for by its rule; what it was granted, where the rule acts no longer."""
+    """What a record asks for by its rule; what it was granted, where the rule acts no longer; what
+    an operator asked for."""
+    if (asked := asked_effect(record)) is not None:
+        return asked
     facts = FaultFacts(
         record.fault_id,
         record.severity,

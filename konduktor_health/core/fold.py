@@ -21,7 +21,7 @@ from konduktor_health.core.record import (
 )
 from konduktor_health.model import Fault, HoldReason, Sighting, Trust
 from konduktor_health.timestamps import NS
-from parsers.proofs import place_of
+from parsers.places import place_of
 
 #: Most sightings kept for one node between two decisions.
 MAX_SIGHTINGS = 256

@@ -28,7 +28,7 @@ MEANINGS: Mapping[HoldReason, Meaning] = {
     ),
     HoldReason.SURGE: Meaning(
         "many nodes show this fault at once: a common cause is likely",
-        "looked at again every 10 s",
+        "when no further node has shown it for policy.surge_quiet_s, or by resume",
     ),
     HoldReason.OPTED_OUT: Meaning(
         "the label managed=false, set while the fault came in", "with the label"

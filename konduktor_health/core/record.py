@@ -31,7 +31,7 @@ MORE_PLACES: Place = (("more", ""),)
 
 #: (time of its newest line, owner); the owner is "" where no program is named.
 Episode = tuple[int, str]
-#: Details that say where on its device a state is (``parsers.proofs.place_of``).
+#: Details that say where on its device a state is (``parsers.places.place_of``).
 Place = tuple[tuple[str, str], ...]
 
 

@@ -1,7 +1,8 @@
 """What does an operator's reset change on a node, and what does it mean for later faults?
 
 Only nodes that carry our taint or a ledger are touched. The ledger goes, every taint with our
-key goes (adopted ones too), and ``reset-at`` says which faults are history from now on.
+key goes (adopted ones too), and ``reset-at`` says which faults are history from now on. A hold
+and a declared maintenance are a person's word about the future: they stay.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from konduktor_health.core.declared import describe_declared, parse_declared
 from konduktor_health.core.ledger import CorruptLedger, Ledger, parse
 from konduktor_health.model import (
     Condition,
@@ -178,6 +180,16 @@ def plan_reset(view: NodeView, keys: Keys, now_ns: int) -> EditNode | None:
 def condition_after_reset(now_ns: int) -> Condition:
     """Our condition once an operator has vouched for the node."""
     return Condition("True", "Reset", f"reset by an operator at {rfc3339_micro(now_ns)}")
+
+
+def declared_left(view: NodeView) -> tuple[str, ...]:
+    """What a reset leaves of an operator's, in words."""
+    declared = (("hold", view.hold), ("maintenance", view.maintenance))
+    return tuple(
+        f"{name} {describe_declared(found)}"
+        for name, text in declared
+        if (found := parse_declared(text)) is not None
+    )
 
 
 def _readable(text: str | None) -> Ledger:

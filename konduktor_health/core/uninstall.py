@@ -32,6 +32,8 @@ def plan_removal(view: NodeView, keys: Keys) -> Removal | None:
             (keys.ledger, view.ledger is not None),
             (keys.ledger_corrupt, view.ledger_corrupt),
             (keys.reset_at, view.reset_at is not None),
+            (keys.hold, view.hold is not None),
+            (keys.maintenance, view.maintenance is not None),
         )
         if there
     ]

@@ -1,8 +1,9 @@
 """Which nodes have to be looked at again, and when? Held ones and unfinished ones.
 
-A hold without a time (budget) is looked at again when the counts of the fleet change; one with
-a time (rate, repeat, surge) when the time has come, and at the latest after MAX_WAIT_S; an
-unfinished write after a delay that grows for each node up to MAX_RETRY_S. Waiting is measured
+A hold without a time (budget, surge, a pause without an end) is looked at again when the counts or
+the surges of the fleet change; one with a time (rate, repeat, a pause) when the time has come; both
+at the latest after MAX_WAIT_S, but for the budget, which nothing else can end; an unfinished write
+after a delay that grows for each node up to MAX_RETRY_S. Waiting is measured
 with the monotonic clock: a wall clock that is set back delays nothing.
 """
 
@@ -13,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from konduktor_health.clock import Clock
+from konduktor_health.core.pauses import PAUSES
 from konduktor_health.model import Hold, HoldReason, Plan
 from konduktor_health.timestamps import NS
 
-WAITING = frozenset({HoldReason.BUDGET, HoldReason.RATE, HoldReason.SURGE, HoldReason.REPEAT})
-SURGE_LOOK_S = 10.0
+_BY_FLEET = frozenset({HoldReason.BUDGET, HoldReason.SURGE}) | PAUSES
+WAITING = _BY_FLEET | {HoldReason.RATE, HoldReason.REPEAT}
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 10.0
 MIN_WAIT_S = 0.05
@@ -70,10 +72,11 @@ class Agenda:
         for action in plan.actions:
             if isinstance(action, Hold) and action.reason in WAITING:
                 wait = self._waiting.setdefault(action.node, _Wait())
-                if action.reason is HoldReason.SURGE:
-                    wait.at_s = min(wait.at_s, now_s + SURGE_LOOK_S)
-                elif action.until_ns is None:
+                if action.reason in _BY_FLEET:
                     wait.at_change = True
+                if action.until_ns is None:
+                    late_s = math.inf if action.reason is HoldReason.BUDGET else MAX_WAIT_S
+                    wait.at_s = min(wait.at_s, now_s + late_s)
                 else:
                     wait.at_s = min(wait.at_s, now_s + _seconds(action.until_ns - now_ns))
         for name, at_ns in plan.wakes.items():

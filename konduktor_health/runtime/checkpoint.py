@@ -1,15 +1,15 @@
-"""What must survive the controller, and when is it written? Log cursors and remembered nodes.
+"""What must survive the controller, and when is it written? Log cursors, remembered nodes, surges.
 
-Written to the ConfigMap at most every ``interval_s`` and on shutdown; sooner where a part says that
-it is urgent. A stored cursor never passes a sighting that is not on its Node yet: a crash costs a
-re-read, never a fault.
+Written to the ConfigMap at most every ``interval_s`` and on shutdown; sooner only for what seldom
+changes and must not be lost (a surge begins or ends, a node is deleted with open records). A stored
+cursor never passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from loguru import logger
@@ -21,6 +21,8 @@ from konduktor_health.ports import Cluster
 VERSION = 1
 MAX_REMEMBERED = 20_000
 URGENT_S = 10.0  # between two writes of what is urgent
+RETRY_S = 5.0  # after a failed write of what is pressing
+_OWN = frozenset({"v", "floor", "sources", "managed"})  # what others keep has other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Stored:
     sources: Mapping[str, Mapping[str, Any]]
     managed: frozenset[str]  # short hashes of Node UIDs
     floor_ns: int  # events before it never act
+    kept: Mapping[str, Any] = field(default_factory=dict)  # what ``keep`` was given, by its key
 
 
 class Part(Protocol):
@@ -71,10 +74,14 @@ class Checkpoint:
         self._written_at: float | None = None
         self._content: Mapping[str, Any] = {}
         self._floor_ns = 0
+        self._kept: dict[str, Any] = {}
         self._parts: dict[str, Part] = {}
+        self._pressing = False
 
-    def keep(self, name: str, part: Part) -> None:
-        """Store this as well, under a name that is no other's."""
+    def attach(self, name: str, part: Part) -> None:
+        """Store what this part holds, under a name that is no other's (before ``load``)."""
+        if name in _OWN:
+            raise ValueError(f"{name} is the checkpoint's own")
         self._parts[name] = part
 
     def load(self, first_floor_ns: int) -> Stored:
@@ -95,11 +102,25 @@ class Checkpoint:
         for name, part in self._parts.items():
             if name in stored:
                 part.restore(stored[name])
-        return Stored(dict(self._sources), frozenset(map(str, hashes)), self._floor_ns)
+        others = _OWN | self._parts.keys()
+        self._kept = {str(key): stored[key] for key in stored if key not in others}
+        return Stored(
+            dict(self._sources), frozenset(map(str, hashes)), self._floor_ns, dict(self._kept)
+        )
 
     def update(self, source: str, state: Mapping[str, Any]) -> None:
         """The newest state of a source whose entries have been taken."""
         self._sources[source] = state
+
+    def keep(self, key: str, value: Any, soon: bool = False) -> None:
+        """Store this JSON value too, from the next write on. ``soon``: it is not put off until
+        the interval is over."""
+        if key in _OWN:
+            raise ValueError(f"{key} is the checkpoint's own")
+        self._kept[key] = value
+        if soon:
+            self._written_at = None
+            self._pressing = True
 
     def write_if_due(
         self,
@@ -111,10 +132,10 @@ class Checkpoint:
         Both are asked only then. Raises LeadershipLost.
         """
         since = self._clock.monotonic() - (self._written_at or 0.0)
-        pause_s = self._interval_s
+        interval_s = min(self._interval_s, RETRY_S) if self._pressing else self._interval_s
         if any(part.urgent() for part in self._parts.values()):
-            pause_s = min(pause_s, URGENT_S)
-        if self._written_at is not None and since < pause_s:
+            interval_s = min(interval_s, URGENT_S)
+        if self._written_at is not None and since < interval_s:
             return
         try:
             self.write(oldest_pending_ns(), managed_uids())
@@ -127,6 +148,7 @@ class Checkpoint:
         """Write the state. Raises LeadershipLost and errors of the cluster port."""
         hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
         content: dict[str, Any] = {
+            **self._kept,
             "v": VERSION,
             "floor": self._floor_ns,
             "sources": {
@@ -145,6 +167,7 @@ class Checkpoint:
             self._content = content
         for part in self._parts.values():
             part.saved()
+        self._pressing = False
 
 
 def short_hash(uid: str) -> str:

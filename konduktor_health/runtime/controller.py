@@ -15,6 +15,7 @@ from typing import TypeVar
 from loguru import logger
 
 from konduktor_health.clock import NS, Clock
+from konduktor_health.core.resumed import parse_surges
 from konduktor_health.errors import (
     ClusterForbidden,
     ClusterUnavailable,
@@ -32,6 +33,7 @@ from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.report import Report, Trouble
 from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.sources import Sources
+from konduktor_health.runtime.surges import STATE_KEY
 from konduktor_health.settings import Settings
 
 SYNC_TIMEOUT_S = 30.0
@@ -176,6 +178,7 @@ class Controller:
             self.sources.restore(stored.sources)
             self.observer.floor_ns = stored.floor_ns
             self._recall(stored.managed)
+            self.loop.situation.surges.restore(parse_surges(stored.kept.get(STATE_KEY)))
 
     def _patiently(self, read: Callable[[], T], *, once: bool = False) -> T | None:
         """What ``read`` says of the stored state; None when stopped before.

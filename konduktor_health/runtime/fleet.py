@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.managed import is_managed, odd_label, opted_out
-from konduktor_health.core.reset import needs_reset, our_taints
-from konduktor_health.model import FleetView, Keys, NodeView
+from konduktor_health.core.reset import needs_reset
+from konduktor_health.model import FleetView, Keys, NodeView, Policy, Surge
+from konduktor_health.runtime.census import Census, Repairing
 from konduktor_health.runtime.checkpoint import RememberedUids
-from konduktor_health.timestamps import NS
 
 MAX_OPTED_OUT = 20_000
 
@@ -34,21 +33,29 @@ class Fleet:
     """Counts over the managed nodes and the queue of changed ones. Thread-safe."""
 
     def __init__(
-        self, keys: Keys, now_ns: Callable[[], int], wake: Callable[[], None] = lambda: None
+        self,
+        keys: Keys,
+        now_ns: Callable[[], int],
+        wake: Callable[[], None] = lambda: None,
+        *,
+        policy: Policy | None = None,
+        in_repair: Repairing = lambda _view: False,
     ) -> None:
         self._keys = keys
         self._now_ns = now_ns
         self._wake = wake
         self._lock = threading.Lock()
         self._changed: dict[str, Change] = {}
-        self._managed: set[str] = set()
-        self._tainted: set[str] = set()
-        self._adopted: set[str] = set()
-        self._taint_times: dict[str, int] = {}
+        self._census = Census(policy or Policy(keys=keys), in_repair)
         self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
         self._opted_out: set[str] = set()
         self._seen_at: dict[str, int] = {}
         self.remembered = RememberedUids()
+
+    def use(self, policy: Policy) -> None:
+        """Count by this policy's pools from now on."""
+        with self._lock:
+            self._census.use(policy)
 
     def recall(self, hashes: Iterable[str]) -> None:
         """Take up who was managed before this process started."""
@@ -78,11 +85,13 @@ class Fleet:
         name = view.name
         now_ns = self._now_ns()
         with self._lock:
-            self._count(name, new)
-            if new is None:
+            if new is not None:
+                self._census.put(new)
+            else:
+                self._census.drop(name)
                 self._boots.pop(name, None)
                 self._seen_at.pop(name, None)
-            else:
+            if new is not None:
                 if old and old.boot_id and new.boot_id and old.boot_id != new.boot_id:
                     self._boots[name] = (self._seen_at.get(name, now_ns), now_ns)
                 self._seen_at[name] = now_ns
@@ -101,8 +110,8 @@ class Fleet:
     def wrote(self, view: NodeView) -> None:
         """Our own write counts at once: the watch delivers it later, budgets must not wait."""
         with self._lock:
-            if view.name in self._managed:
-                self._count(view.name, view)
+            if view.name in self._census:
+                self._census.put(view)
 
     def take_changes(self) -> dict[str, Change]:
         """Changes since the last call."""
@@ -116,11 +125,33 @@ class Fleet:
         with self._lock:
             return {name: self._boots[name] for name in names if name in self._boots}
 
-    def view(self, now_ns: int, fatal: Mapping[str, Mapping[str, int]]) -> FleetView:
-        """The counts that the core decides with."""
+    def view(
+        self,
+        now_ns: int,
+        fatal: Mapping[str, Mapping[str, int]],
+        surges: tuple[Surge, ...] = (),
+    ) -> FleetView:
+        """The counts that the core decides with. ``fatal`` and ``surges`` as in FleetView."""
         with self._lock:
-            recent = [time for time in self._taint_times.values() if time > now_ns - 60 * NS]
-            return FleetView(len(self._managed), len(self._tainted), tuple(sorted(recent)), fatal)
+            managed, tainted, _ = self._census.totals()
+            pools = self._census.pools(now_ns)
+            return FleetView(
+                managed=managed,
+                tainted=tainted,
+                taint_times_ns=tuple(
+                    sorted(time for counts in pools.values() for time in counts.taint_times_ns)
+                ),
+                fatal_sightings=fatal,
+                pools=pools,
+                surges=surges,
+                groups=self._census.groups({name for nodes in fatal.values() for name in nodes}),
+                drivers=self._census.drivers() if fatal else {},
+            )
+
+    def displaceable(self) -> Mapping[str, tuple[str, ...]]:
+        """Per pool the nodes that may give their taint up, the weakest proof first."""
+        with self._lock:
+            return self._census.displaceable()
 
     def uids(self) -> frozenset[str]:
         """UIDs of the nodes that were managed in this process and still exist."""
@@ -129,22 +160,12 @@ class Fleet:
     def counts(self) -> tuple[int, int, int]:
         """(managed, tainted, adopted) nodes."""
         with self._lock:
-            return len(self._managed), len(self._tainted), len(self._adopted)
+            return self._census.totals()
 
-    def _count(self, name: str, view: NodeView | None) -> None:
-        for group in (self._managed, self._tainted, self._adopted):
-            group.discard(name)
-        self._taint_times.pop(name, None)
-        if view is None:
-            return
-        self._managed.add(name)
-        if our_taints(view, self._keys):
-            self._tainted.add(name)
-            ledger, _ = read_ledger(view)
-            if ledger.owned:
-                self._taint_times[name] = ledger.tainted_ns
-            else:
-                self._adopted.add(name)
+    def generation(self) -> int:
+        """Another number whenever a count of any pool has changed, or how pools are counted."""
+        with self._lock:
+            return self._census.generation
 
     def _needs_decision(self, old: NodeView | None, new: NodeView | None) -> bool:
         """Anything that a decision rests on, for nodes that carry something of ours."""
@@ -153,7 +174,7 @@ class Fleet:
         if old is None:
             unwell = new.condition is not None and new.condition.status != "True"
             return needs_reset(new, self._keys) or unwell
-        return _basis(old) != _basis(new)
+        return _basis(old) != _basis(new) or old.labels != new.labels  # rules and pauses read them
 
 
 def _basis(view: NodeView) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 
 if TYPE_CHECKING:
+    from konduktor_health.runtime.policy import PolicyWatch
     from konduktor_health.runtime.rules import RulesWatch
 
 BACK_OFF_S = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0)
@@ -47,6 +48,7 @@ class Loop:
     wake: threading.Event
     agenda: Agenda
     rules: RulesWatch | None = None  # None: the shipped rules only
+    policy: PolicyWatch | None = None  # None: the preset default
     turned_at: float | None = None  # monotonic time of the last cycle
 
     def alive(self, standstill_s: float) -> bool:
@@ -76,6 +78,8 @@ class Loop:
         started = self.turned_at = self.clock.monotonic()
         if self.rules is not None:
             self.rules.look()
+        if self.policy is not None:
+            self.policy.look()
         changed = self.fleet.take_changes()
         self.agenda.add(changed)  # due until the Plan has been carried out, whatever happens
         self.observer.follow(changed)
@@ -85,12 +89,13 @@ class Loop:
             if self.checkpoint and delivery.checkpoint is not None:
                 self.checkpoint.update(delivery.source, delivery.checkpoint)
         self.agenda.add(self.observer.revisit())
-        names = self.agenda.due(self.fleet.counts())
+        names = self.agenda.due((self.fleet.generation(), self.situation.surges_now()))
         plan, failing = self.situation.decide(names)
         outcome = self.applier.apply(plan) if self.applier else Outcome()
         self.observer.settle(plan.settled - (outcome.unfinished - outcome.edited))
         self.agenda.note(names, plan, outcome.unfinished | failing)
         self.report.plan(plan, outcome, dry_run=self.applier is None)
+        self.report.surges(self.situation.surges.now)
         if self.checkpoint:
             self.checkpoint.write_if_due(self.observer.oldest_pending_ns, self.fleet.uids)
         self.report.cycle(self.clock.monotonic() - started, self.observer, self.fleet)

@@ -52,7 +52,9 @@ class Metrics:
         self.roll_call_failures = counter(
             "roll_call_failures_total", "Times that Loki did not tell who ships logs.", ("source",)
         )
-        self.surge = gauge("surge", "1 while a fault id is held as a mass event.", ("fault_id",))
+        self.surge = gauge(
+            "surge", "1 while a fault id is held as a mass event.", ("fault_id", "scope")
+        )
         self.leader = gauge("leader", "1 while this replica leads.")
         self.unknown_lines = gauge(
             "unknown_node_lines", "Log lines of names that are no Node of this cluster."
@@ -81,9 +83,22 @@ class Metrics:
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
         )
+        self.policy_loads = counter(
+            "policy_loads_total",
+            "Times that the policy file was read and had changed.",
+            ("outcome",),
+        )
+        self.policy_broken = gauge(
+            "policy_broken", "1 while the policy file is wrong and the policy before it holds."
+        )
+        self.policy_condition_errors = counter(
+            "policy_condition_errors_total",
+            "Times that a condition of the policy file failed and counted as not met.",
+        )
         for outcome in ("ok", "failed"):
             self.cycles.labels(outcome)
             self.rules_loads.labels(outcome)
+            self.policy_loads.labels(outcome)
 
     def render(self) -> bytes:
         """The text that /metrics answers."""

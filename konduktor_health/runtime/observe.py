@@ -18,7 +18,6 @@ from dataclasses import replace
 from loguru import logger
 
 from konduktor_health.clock import Clock
-from konduktor_health.core import reboots
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.fold import SightingKey, add, already_counted
 from konduktor_health.core.ledger import Ledger
@@ -39,6 +38,8 @@ MAX_UNKNOWN_NAMES = 1000
 MAX_FAULT_KINDS = 2000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
+
+_MASS = frozenset({Severity.FATAL, Severity.DEGRADED})  # severities that can be a mass event
 
 FaultKind = tuple[str, str, str]  # (fault id, severity, source)
 
@@ -88,7 +89,9 @@ class Observer:
             decoder.use(read)
 
     def judge_by(self, policy: Policy) -> None:
-        """Judge silence and reboots by this policy from now on."""
+        """Judge surges, silence and reboots by this policy from now on. What a shorter window of
+        surges has forgotten does not come back."""
+        self._surge_window_ns = int(policy.surge_window_s * NS)
         for part in (self.observation, self._reboots):
             if part is not None:
                 part.use(policy)
@@ -170,8 +173,9 @@ class Observer:
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
-        """Per fault id the nodes on which it began, as fatal, within the surge window. What
-        counts is when we heard of it: after an outage a mass event arrives late, and at once."""
+        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window:
+        what may act, and what would write a record on each of many nodes. What counts is when we
+        heard of it: after an outage a mass event arrives late, and at once."""
         oldest = now_ns - self._surge_window_ns
         for fault_id, nodes in list(self._fatal.items()):
             for name in [name for name, began_ns in nodes.items() if began_ns < oldest]:
@@ -248,8 +252,7 @@ class Observer:
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
-        grave = fault.severity is Severity.FATAL or fault.fault_id == reboots.FAULT_ID
-        if grave and fault.trust is not Trust.POD and acting:
+        if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
             known = any(key[1] == fault.fault_id for key in pending) or any(
                 record.fault_id == fault.fault_id for record in ledger.records
             )

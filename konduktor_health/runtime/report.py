@@ -7,12 +7,12 @@ it begins and when it changes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from loguru import logger
 
-from konduktor_health.model import EditNode, Hold, HoldReason, Plan
+from konduktor_health.model import EditNode, Hold, HoldReason, Plan, Surge
 from konduktor_health.ports import SourceStatus
 from konduktor_health.runtime.apply import Outcome
 from konduktor_health.runtime.fleet import Fleet
@@ -51,7 +51,7 @@ class Report:
         self._holds: dict[str, frozenset[HoldReason]] = {}
         self._failures: dict[str, str] = {}
         self._said: dict[str, str] = {}
-        self._surges: frozenset[str] = frozenset()
+        self._surges: set[tuple[str, str]] = set()
         self._fault_ids: set[str] = set()
         self._unknown_shown: set[str] = set()
 
@@ -115,7 +115,17 @@ class Report:
         self.metrics.events.inc(outcome.events)
         self.metrics.conditions.inc(outcome.conditions)
         self._failed(outcome)
-        self._note_surges(plan.surges, bool(plan.actions))
+
+    def surges(self, surges: Iterable[Surge]) -> None:
+        """The mass events there are; the log tells of each where it is found."""
+        holding = {
+            (self._label(each.fault_id), each.scope.value)
+            for each in surges
+            if not each.released_ns
+        }
+        for fault_id, scope in holding | self._surges:
+            self.metrics.surge.labels(fault_id, scope).set((fault_id, scope) in holding)
+        self._surges = holding
 
     def cycle(self, seconds: float, observer: Observer, fleet: Fleet) -> None:
         """A cycle has ended."""
@@ -183,17 +193,6 @@ class Report:
         if self._said.get(node) != text:
             self._said[node] = text
             self._emit(text)
-
-    def _note_surges(self, surges: frozenset[str], decided: bool) -> None:
-        if not decided and not surges:
-            return
-        for fault_id in surges - self._surges:
-            logger.bind(fault_id=fault_id).error("surge: many nodes at once, tainting is held")
-            self.metrics.surge.labels(self._label(fault_id)).set(1)
-        for fault_id in self._surges - surges:
-            logger.bind(fault_id=fault_id).info("surge is over")
-            self.metrics.surge.labels(self._label(fault_id)).set(0)
-        self._surges = surges
 
     def _count_faults(self, observer: Observer) -> None:
         for (fault_id, severity, source), count in observer.drain_faults().items():

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from konduktor_health.clock import Clock, rfc3339_micro
-from konduktor_health.core.reset import condition_after_reset, plan_reset
+from konduktor_health.core.reset import condition_after_reset, declared_left, plan_reset
 from konduktor_health.errors import Conflict, HealthError
 from konduktor_health.model import EditNode, Keys, NodeView, PublishEvent
 from konduktor_health.ports import Cluster
-
-ATTEMPTS = 5
+from konduktor_health.runtime.insist import insist
 
 
 def reset(cluster: Cluster, view: NodeView, keys: Keys, clock: Clock, dry_run: bool) -> str:
-    """Reset one node; returns what was (or would be) removed. Conflicts are read again."""
-    for attempt in range(ATTEMPTS):
-        now_ns = clock.now_ns()
-        plan = plan_reset(view, keys, now_ns)
-        if plan is None:
-            return "nothing of ours on it"
-        if dry_run:
-            return plan.message.replace("removed", "would remove", 1)
-        try:
-            written = cluster.edit_node(view, plan.edit)
-        except Conflict:
-            if attempt == ATTEMPTS - 1:
-                raise
-            view = cluster.get_node(view.name)
-            continue
-        return plan.message + _announced(cluster, written, plan, now_ns)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    """Reset one node; returns what was (or would be) removed, and what of an operator's is left.
+    Conflicts are read again."""
+
+    def plan_at(view: NodeView, now_ns: int) -> EditNode | None:
+        return plan_reset(view, keys, now_ns)
+
+    if dry_run:
+        plan = plan_at(view, clock.now_ns())
+        said = plan.message.replace("removed", "would remove", 1) if plan else None
+    else:
+        written = insist(cluster, view, plan_at, clock)
+        said = None
+        if written is not None:
+            view = written.view
+            said = written.plan.message
+            said += _announced(cluster, view, written.plan, written.now_ns)
+    return (said or "nothing of ours on it") + "".join(
+        f"; left: {it}" for it in declared_left(view)
+    )
 
 
 def _announced(cluster: Cluster, view: NodeView, plan: EditNode, now_ns: int) -> str:

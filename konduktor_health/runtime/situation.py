@@ -6,18 +6,20 @@ costs its own node and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.decide import decide
+from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 
 
@@ -30,8 +32,27 @@ class Situation:
     observer: Observer
     policy: Policy
     clock: Clock
+    surges: SurgeWatch
     observation: Observation | None = None
     tombstones: Tombstones | None = None
+
+    def surges_now(self) -> frozenset[Key]:
+        """The surges that hold, brought up to date. Raises LeadershipLost."""
+        now_ns = self.clock.now_ns()
+        fatal = self.observer.fatal_sightings(now_ns)
+        if not fatal and not self.surges.now:
+            return frozenset()
+        return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
+
+    def recorded(self) -> set[str]:
+        """Nodes that carry a ledger or our taint: what is done about them is decided again when
+        the policy changes."""
+        keys = self.policy.keys
+        return {
+            name
+            for name, view in self.feed.nodes().items()
+            if view.ledger is not None or our_taints(view, keys)
+        }
 
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
@@ -57,7 +78,7 @@ class Situation:
         snapshot = Snapshot(
             nodes=nodes,
             sightings=self.observer.sightings(nodes),
-            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns)),
+            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns), self.surges.now),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
             observed_from_ns=self.observation.for_decision(nodes) if self.observation else {},
@@ -65,8 +86,17 @@ class Situation:
                 self.observation.unobserved(nodes.values()) if self.observation else frozenset()
             ),
             tombstones=self.tombstones.of(nodes.values()) if self.tombstones else {},
+            displaceable=self._displaceable(),
         )
         return decide(snapshot, self.policy, now_ns)
+
+    def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
+        by_pool = self.fleet.displaceable()
+        known = self.feed.nodes() if by_pool else {}
+        return {
+            pool: tuple(known[name] for name in names if name in known)
+            for pool, names in by_pool.items()
+        }
 
     def _can_decide(self, view: NodeView) -> bool:
         try:

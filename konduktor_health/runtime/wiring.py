@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from konduktor_health.adapters.kube import build_cluster, build_feed, build_lease
 from konduktor_health.adapters.lease import new_identity
@@ -17,6 +18,8 @@ from konduktor_health.adapters.loki import (
     literals_for,
 )
 from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.model import Policy, PublishEvent
+from konduktor_health.ports import Cluster, Leadership
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -32,11 +35,15 @@ from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
+from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
 from parsers.tables import Tables
+
+if TYPE_CHECKING:
+    from konduktor_health.runtime.policy import PolicyWatch
 
 STANDSTILL_S = 120.0  # a loop that has not turned for so long is not alive
 
@@ -61,9 +68,10 @@ def build(
 
         rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
     read = tables.recorded() if rules is None else rules.tables
+    watch, policy = _policy(settings, read, clock, metrics)
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
-    fleet = Fleet(keys, clock.now_ns, wake.set)
+    fleet = Fleet(keys, clock.now_ns, wake.set, policy=policy)
     feed = build_feed(settings, http, fleet.keep, clock)
     feed.on_change(fleet.changed)
     lease = None if dry_run else build_lease(settings, http, clock, new_identity())
@@ -74,7 +82,6 @@ def build(
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
     )
-    policy = settings.core_policy(read)
     callers = build_coverage(settings, clock, stop)
     observation = Observation(
         feed, clock=clock, policy=policy, counted={one.name for one in callers}, wake=wake.set
@@ -88,7 +95,7 @@ def build(
         clock=clock,
         opted_out=fleet.is_opted_out,
         decoder=lambda: Decoder(read),
-        surge_window_s=settings.policy.surge_window_s,
+        surge_window_s=policy.surge_window_s,
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
@@ -110,8 +117,8 @@ def build(
         interval_s=settings.checkpoint_interval_s,
         assert_leader=lease.assert_leader if lease else lambda: None,
     )
-    checkpoint.keep("observed", observation)
-    checkpoint.keep("tombstones", tombstones)
+    checkpoint.attach("observed", observation)
+    checkpoint.attach("tombstones", tombstones)
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
@@ -128,7 +135,16 @@ def build(
     )
     loop = Loop(
         sources=sources,
-        situation=Situation(feed, fleet, observer, policy, clock, observation, tombstones),
+        situation=Situation(
+            feed,
+            fleet,
+            observer,
+            policy,
+            clock,
+            _surges(clock, cluster, checkpoint, lease),
+            observation,
+            tombstones,
+        ),
         fleet=fleet,
         observer=observer,
         applier=applier,
@@ -138,7 +154,10 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         rules=rules,
+        policy=watch,
     )
+    if watch is not None:
+        watch.on_change(partial(_decide_by, loop))
     if rules is not None:
         rules.on_change(partial(_use, settings, loop, from_loki))
     controller = Controller(
@@ -169,12 +188,57 @@ def build(
     return controller
 
 
+def _surges(
+    clock: Clock, cluster: Cluster, checkpoint: Checkpoint, lease: Leadership | None
+) -> SurgeWatch:
+    """In a dry run nothing is told, stored or asked."""
+    if lease is None:
+        return SurgeWatch(clock)
+
+    def tell(event: PublishEvent) -> None:
+        lease.assert_leader()
+        cluster.publish_event(event, clock.now_ns())
+
+    def asked() -> str | None:
+        request = cluster.read_request()
+        return None if request is None else request.text
+
+    return SurgeWatch(clock, tell=tell, store=checkpoint.keep, asked=asked)
+
+
+def _policy(
+    settings: Settings, read: Tables, clock: Clock, metrics: Metrics
+) -> tuple[PolicyWatch | None, Policy]:
+    """Who looks at the policy file, if there is one, and the policy to begin with. Raises
+    ConfigError for a wrong file."""
+    if settings.policy_file is None:
+        return None, settings.core_policy(read)
+    from konduktor_health.adapters.policy_file import reader_for
+    from konduktor_health.runtime.policy import PolicyWatch
+
+    watch = PolicyWatch(
+        settings.policy_file, reader_for(settings, read), clock=clock, metrics=metrics
+    )
+    return watch, watch.said
+
+
+def _decide_by(loop: Loop, policy: Policy) -> None:
+    """Swap the policy of a running controller; what is on the Nodes is decided again."""
+    loop.situation = replace(loop.situation, policy=policy)
+    loop.observer.judge_by(policy)
+    loop.fleet.use(policy)
+    loop.agenda.add(loop.situation.recorded())
+
+
 def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
     """Swap the tables of a running controller: decoders first, so that no line that is read for
     a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
-    the settings name a fault that these tables do not have."""
+    the settings or the policy file name a fault that these tables do not have."""
     policy = settings.core_policy(read)
+    if loop.policy is not None:
+        policy = loop.policy.remade(policy, read)
     loop.situation = replace(loop.situation, policy=policy)
+    loop.fleet.use(policy)
     loop.observer.use(read)
     loop.observer.judge_by(policy)
     for source in sources:

@@ -73,6 +73,7 @@ class Sandbox:
             "sources": [{"preset": "konduktor-otel"}],
             "reading": {"poll_interval_s": self.poll_interval_s},
             "cluster": {"kubeconfig": self.kubeconfig, "namespace": NAMESPACE},
+            "policy": {"start_up_grace_s": 0},  # the simulated Nodes have just been made
             "http": {"host": "127.0.0.1", "port": 0},
         }
         return settings.load(flags=flags, environ={})

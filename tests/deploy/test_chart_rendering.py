@@ -161,28 +161,33 @@ def test_nothing_of_a_part_that_is_switched_off_is_left(helm: Helm) -> None:
     assert not {"ports", "readinessProbe", "livenessProbe"} & pod["containers"][0].keys()
 
 
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [({"content": RULES}, f"{NAME}-rules"), ({"existingConfigMap": "mine"}, "mine")],
-)
-def test_the_controller_finds_the_rules_of_the_site(
-    helm: Helm, given: dict[str, str], name: str
+@pytest.mark.parametrize("what", ["rules", "policy"])
+@pytest.mark.parametrize("given", [{"content": RULES}, {"existingConfigMap": "mine"}])
+def test_the_controller_finds_the_files_of_the_site(
+    helm: Helm, given: dict[str, str], what: str
 ) -> None:
-    found = helm.template({"rules": given})
+    name = given.get("existingConfigMap", f"{NAME}-{what}")
+    found = helm.template({what: given})
     pod = pod_of(one(found, "Deployment"))
     (container,) = pod["containers"]
-    (volume,) = [each for each in pod["volumes"] if each["name"] == "rules"]
-    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "rules"]
-    (variable,) = [each for each in container["env"] if each["name"].endswith("_RULES_FILE")]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == what]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == what]
+    variable = one_named(container["env"], f"KONDUKTOR_HEALTH_{what.upper()}_FILE")
     assert volume["configMap"] == {"name": name}
-    assert variable["value"] == f"{mount['mountPath']}/rules.yaml"
+    assert variable["value"] == f"{mount['mountPath']}/{what}.yaml"
     assert "subPath" not in mount
     if "content" in given:
-        assert one(found, "ConfigMap", name)["data"] == {"rules.yaml": RULES}
+        assert one(found, "ConfigMap", name)["data"] == {f"{what}.yaml": RULES}
 
 
-def test_other_rules_do_not_roll_the_pods(helm: Helm) -> None:
-    first, second = (helm.template({"rules": {"content": RULES + end}}) for end in ("", "# more"))
+def one_named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = [each for each in entries if each["name"] == name]
+    return found
+
+
+@pytest.mark.parametrize("what", ["rules", "policy"])
+def test_another_file_of_the_site_does_not_roll_the_pods(helm: Helm, what: str) -> None:
+    first, second = (helm.template({what: {"content": RULES + end}}) for end in ("", "# more"))
     assert one(first, "Deployment") == one(second, "Deployment")
 
 

@@ -121,6 +121,11 @@ def nested(path: str, value: Any) -> dict[str, Any]:
             ["rules", "exclude each other"],
         ),
         (
+            "policy",
+            {"content": "version: 1", "existingConfigMap": "mine"},
+            ["policy", "exclude each other"],
+        ),
+        (
             "metrics",
             {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}},
             ["metrics.serviceMonitor.enabled needs metrics.service.enabled"],

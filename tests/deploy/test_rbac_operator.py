@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +26,14 @@ STATUS = ("status",)
 EXPLAIN = ("explain", "gpu-z")
 RESET = ("reset", "gpu-z")
 RESET_ALL = ("reset", "--all")
+ORDERS = (
+    ("hold", "gpu-z", "--until", "1h"),
+    ("taint", "gpu-z", "--reason", "fan"),
+    ("release", "-l", "!rack"),
+    ("maintenance", "start", "gpu-z"),
+)
 INJECT = ("inject", "--node", "gpu-z", "--yes")
+RESUME = ("resume", "--all")
 LIST = ("uninstall", "--dry-run")
 UNINSTALL = ("uninstall", "--yes")
 
@@ -48,6 +56,7 @@ MISSED = {
     ("get", "leases"): Missed(LIST, 4, "error: "),
     ("delete", "leases"): Missed(UNINSTALL, 1, "Lease: not cleared: "),
     ("get", "configmaps"): Missed(LIST, 4, "error: "),
+    ("patch", "configmaps"): Missed(RESUME, 4, "error: "),
     ("delete", "configmaps"): Missed(UNINSTALL, 1, "ConfigMap: not cleared: "),
     ("list", "pods"): Missed(INJECT, 4, "error: "),
     ("get", "pods/exec"): Missed(INJECT, 4, "error: "),
@@ -129,7 +138,9 @@ def leave(scene: Scene) -> None:
     """What a controller leaves beside the Nodes."""
     body = {"metadata": {"name": LEASE_NAME, "namespace": NAMESPACE}, "spec": {}}
     scene.kube.request("POST", LEASE, body)
-    body = {"metadata": {"name": STATE_NAME, "namespace": NAMESPACE}, "data": {}}
+    surge = {"fault": "xid/79", "scope": "fleet", "name": "", "since": 1, "last": 1}
+    data = {"surges": json.dumps([surge])}
+    body = {"metadata": {"name": STATE_NAME, "namespace": NAMESPACE}, "data": data}
     scene.kube.request("POST", STATE, body)
 
 
@@ -158,11 +169,19 @@ def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: lis
     assert injected.returncode == 3, injected.stderr  # got as far as the kubelet
     assert "127.0.0.1" in injected.stderr
     assert "403" not in injected.stderr
+    for order in ORDERS:
+        done = scene.run(*order)
+        assert done.returncode == 0, done.stderr
+        assert "not published" not in done.stdout + done.stderr
+    resumed = scene.run(*RESUME)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert "xid/79" in resumed.stdout
     done = scene.run(*RESET)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not published" not in done.stdout + done.stderr
     assert not scene.tainted("gpu-z")
-    assert scene.reasons("gpu-z") == ["Reset"]
+    told = scene.reasons("gpu-z")
+    assert sorted(told) == ["Held", "MaintenanceStarted", "Released", "Reset", "TaintedByOperator"]
     done = scene.run(*UNINSTALL)
     assert done.returncode == 0, done.stderr
     assert scene.condition("gpu-z") == ""

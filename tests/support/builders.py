@@ -113,7 +113,12 @@ def edited(view: NodeView, action: EditNode) -> NodeView:
         view,
         taints=taints,
         ledger=annotations.get(KEYS.ledger, view.ledger),
+        ledger_corrupt=view.ledger_corrupt
+        if KEYS.ledger_corrupt not in annotations
+        else annotations[KEYS.ledger_corrupt] is not None,
         reset_at=annotations.get(KEYS.reset_at, view.reset_at),
+        hold=annotations.get(KEYS.hold, view.hold),
+        maintenance=annotations.get(KEYS.maintenance, view.maintenance),
         health_label=dict(edit.labels).get(KEYS.health, view.health_label),
     )
 

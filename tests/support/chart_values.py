@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
         "ca": {"configMap": "loki-ca", "secret": "", "key": "bundle.pem"},
     },
     "rules": {"content": "version: 1\n", "existingConfigMap": ""},
+    "policy": {"content": "version: 1\npreset: strict\n", "existingConfigMap": ""},
     "gpuNodeLabels": ["example.com/gpu"],
     "controller": {
         "replicas": 3,

@@ -86,6 +86,7 @@ class ControllerProcess:
             "watched_namespaces": "",
             "reading": {"poll_interval_s": 0.3},
             "cluster": {"kubeconfig": str(kubeconfig), "namespace": NAMESPACE, "timeout_s": 2.0},
+            "policy": {"start_up_grace_s": 0},  # the Nodes of a test have just been made
             "lease": {"duration_s": 6.0, "renew_deadline_s": 3.5, "retry_s": 0.3},
             "http": {"host": "127.0.0.1", "port": self.port},
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from konduktor_health.core.resumed import parse_surges
 from konduktor_health.errors import Conflict, HealthError, NotFound
 from konduktor_health.model import (
     Condition,
@@ -18,7 +19,7 @@ from konduktor_health.model import (
     Taint,
     Trust,
 )
-from konduktor_health.ports import LogEntry, Poll, SourceStatus
+from konduktor_health.ports import LogEntry, Poll, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
+from konduktor_health.runtime.surges import STATE_KEY, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.timestamps import NS
 from parsers.record import unwrap
@@ -47,6 +49,7 @@ class MemoryCluster:
         self.nodes: dict[str, NodeView] = {}
         self.events: dict[str, PublishEvent] = {}
         self.state: Mapping[str, Any] | None = None
+        self.asked: str | None = None
         self.writes: list[str] = []
         self.before: Callable[[str, str], None] = lambda _what, _node: None
         self._version = 0
@@ -89,7 +92,19 @@ class MemoryCluster:
     def write_state(self, state: Mapping[str, Any]) -> None:
         self.before("state", "")
         self.writes.append("state")
+        self._version += 1
         self.state = state
+
+    def read_request(self) -> Request | None:
+        self.before("request", "")
+        if self.state is None:
+            return None
+        return Request(self.asked, str(self._version))
+
+    def write_request(self, request: Request) -> None:
+        if request.resource_version != str(self._version):
+            raise Conflict("state")
+        self.asked = request.text
 
     def _current(self, what: str, view: NodeView) -> NodeView:
         self.before(what, view.name)
@@ -175,7 +190,7 @@ class World:
         self._build(dry_run=dry_run, emit=emit, decoder=decoder, **rules)
 
     def _build(self, *, dry_run: bool, emit: Any, decoder: Any, **rules: Any) -> None:
-        self.fleet = Fleet(KEYS, self.clock.now_ns)
+        self.fleet = Fleet(KEYS, self.clock.now_ns, policy=policy(**rules))
         self.feed = MemoryFeed(self.cluster, self.fleet)
         more = {"decoder": decoder} if decoder else {}
         wake = threading.Event()
@@ -207,9 +222,10 @@ class World:
         self.checkpoint = Checkpoint(
             self.cluster, clock=self.clock, interval_s=300.0, assert_leader=self.assert_leader
         )
-        self.checkpoint.keep("observed", self.observation)
-        self.checkpoint.keep("tombstones", self.tombstones)
+        self.checkpoint.attach("observed", self.observation)
+        self.checkpoint.attach("tombstones", self.tombstones)
         self.report = Report(Metrics(), emit=emit)
+        self.surges = SurgeWatch(self.clock) if dry_run else self._surges()
         self.loop = Loop(
             sources=Sources([], clock=self.clock, poll_interval_s=1.0, wake=wake),
             situation=Situation(
@@ -218,6 +234,7 @@ class World:
                 self.observer,
                 decides,
                 self.clock,
+                self.surges,
                 self.observation,
                 self.tombstones,
             ),
@@ -231,6 +248,20 @@ class World:
             agenda=self.agenda,
         )
         self.feed.sync()
+
+    def _surges(self) -> SurgeWatch:
+        def asked() -> str | None:
+            request = self.cluster.read_request()
+            return None if request is None else request.text
+
+        watch = SurgeWatch(
+            self.clock,
+            tell=lambda event: self.cluster.publish_event(event, self.clock.now_ns()),
+            store=self.checkpoint.keep,
+            asked=asked,
+        )
+        watch.restore(parse_surges((self.cluster.state or {}).get(STATE_KEY)))
+        return watch
 
     def restarted(self, **rules: Any) -> World:
         """A new process on the same cluster."""

@@ -36,6 +36,7 @@ from konduktor_health.errors import (
     excerpt,
 )
 from konduktor_health.model import Condition, Keys, NodeEdit, NodeView, PublishEvent, Taint
+from konduktor_health.ports import Request
 
 COMPONENT = "konduktor-health"
 STATE_NAME = "konduktor-health-state"
@@ -148,13 +149,11 @@ class KubeCluster:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": _event_name(event), "namespace": EVENT_NAMESPACE},
-            "involvedObject": {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "name": event.node,
-                "uid": event.node_uid,
+            "metadata": {
+                "name": _event_name(event, event.node or self._namespace),
+                "namespace": EVENT_NAMESPACE,
             },
+            "involvedObject": self._about(event),
             "type": event.type,
             "reason": printable(event.reason, 128),
             "message": _cut(printable(event.message, MAX_MESSAGE + 1)),
@@ -194,6 +193,38 @@ class KubeCluster:
             self._put_state(data)
         except Conflict:
             self._put_state(data)
+
+    def read_request(self) -> Request | None:
+        """The annotation of the ConfigMap, and the version that it was read at."""
+        raw = self._get_state()
+        if raw is None:
+            return None
+        meta = _meta(raw)
+        annotations = meta.get("annotations")
+        text = annotations.get(self._keys.resume) if isinstance(annotations, dict) else None
+        return Request(text if isinstance(text, str) else None, str(meta.get("resourceVersion")))
+
+    def write_request(self, request: Request) -> None:
+        """One PATCH of the annotation alone; the data stays as it is."""
+        namespace = quote(self._namespace, safe="")
+        body = {
+            "metadata": {
+                "resourceVersion": request.resource_version,
+                "annotations": {self._keys.resume: request.text},
+            }
+        }
+        path = f"/api/v1/namespaces/{namespace}/configmaps/{STATE_NAME}"
+        self._http.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    def _about(self, event: PublishEvent) -> dict[str, str]:
+        if not event.node:
+            return {"apiVersion": "v1", "kind": "Namespace", "name": self._namespace}
+        return {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "name": event.node,
+            "uid": event.node_uid,
+        }
 
     def _put_state(self, data: dict[str, str]) -> None:
         if self._state_meta is None:
@@ -292,10 +323,10 @@ def _node_path(name: str) -> str:
     return f"{NODES}/{quote(name, safe='')}"
 
 
-def _event_name(event: PublishEvent) -> str:
+def _event_name(event: PublishEvent, about: str) -> str:
     source = "\0".join((event.node_uid, event.reason, event.dedupe)).encode("utf-8", "replace")
     digest = hashlib.sha256(source).hexdigest()[:16]
-    return f"{event.node[:230].rstrip('.-')}.{digest}"
+    return f"{about[:230].rstrip('.-')}.{digest}"
 
 
 def _cut(text: str) -> str:

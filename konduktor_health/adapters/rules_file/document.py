@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from konduktor_health.adapters.rules_file.complaints import Complaints
+from konduktor_health.adapters.marked_yaml.complaints import Complaints
+from konduktor_health.adapters.marked_yaml.marked import Path
+from konduktor_health.adapters.marked_yaml.problem import shown
 from konduktor_health.adapters.rules_file.entries import read_entries
-from konduktor_health.adapters.rules_file.marked import Path
 from konduktor_health.adapters.rules_file.one_rule import RuleReader, complain_in_pattern
-from konduktor_health.adapters.rules_file.problem import shown
 from parsers import catalog, lost
 from parsers.rule_check import RULES_LIMIT
 from parsers.rule_pattern import problems_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from konduktor_health.adapters.rules_file.complaints import Complaints
-from konduktor_health.adapters.rules_file.marked import Path
+from konduktor_health.adapters.marked_yaml.complaints import Complaints
+from konduktor_health.adapters.marked_yaml.marked import Path
+from konduktor_health.adapters.marked_yaml.problem import shown
 from konduktor_health.adapters.rules_file.one_rule import MILD, WORDS
-from konduktor_health.adapters.rules_file.problem import shown
 from parsers import catalog, lost
 from parsers.fault import Remedy, Severity
 from parsers.override import Override

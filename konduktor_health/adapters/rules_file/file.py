@@ -9,12 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from konduktor_health.adapters import marked_yaml
+from konduktor_health.adapters.marked_yaml import (
+    Complaints,
+    Malformed,
+    Marked,
+    Problem,
+    most,
+    read_marked,
+)
 from konduktor_health.adapters.rules_file.changes import Change, changes
-from konduktor_health.adapters.rules_file.complaints import Complaints
 from konduktor_health.adapters.rules_file.document import read_document
 from konduktor_health.adapters.rules_file.engine import compile_pattern
-from konduktor_health.adapters.rules_file.marked import SIZE_LIMIT, Marked, read_marked
-from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS, Malformed, Problem
 from konduktor_health.errors import ConfigError
 from parsers import catalog, tables
 from parsers.catalog import Entry
@@ -25,7 +31,6 @@ from parsers.user_rules import UserRules, merged, overridden
 
 #: Most texts that Loki is asked for, shipped ones included: its filter costs by their number.
 LITERALS_LIMIT = 400
-_SUMMARY = 3
 _HINT = "konduktor-health policy check FILE tells every problem with line and column"
 
 
@@ -56,14 +61,7 @@ class Judged:
 
 def read_content(path: Path) -> bytes:
     """The bytes of a rules file, one more than are taken at most. Raises ConfigError."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise ConfigError(f"rules file {path}: not a file", hint="rules_file, --rules")
-        with path.open("rb") as file:
-            return file.read(SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:  # ValueError: an embedded NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"rules file {path}: {reason}", hint="rules_file, --rules") from error
+    return marked_yaml.read_content(path, what="rules file", hint="rules_file, --rules")
 
 
 def judge(content: bytes) -> Judged:
@@ -81,11 +79,7 @@ def judge(content: bytes) -> Judged:
         _examples(own, whole, complaints)
         _literals(recorded, whole, complaints)
     if complaints.problems:
-        found = sorted(
-            dict.fromkeys(complaints.problems), key=lambda each: (each.line, each.column)
-        )
-        unsaid = max(0, len(found) - MOST_PROBLEMS)
-        return Judged(shipped, tables.recorded(), tuple(found[:MOST_PROBLEMS]), unsaid)
+        return Judged(shipped, tables.recorded(), *most(complaints.problems))
     return Judged(whole, recorded, changes=changes(own, shipped, whole), own=own)
 
 
@@ -99,9 +93,7 @@ def read_rules(path: Path) -> Judged:
 
 def summary(path: Path, judged: Judged) -> str:
     """The first problems of a file, in one line."""
-    told = "; ".join(str(problem) for problem in judged.problems[:_SUMMARY])
-    more = len(judged.problems) + judged.unsaid - _SUMMARY
-    return f"rules file {path}: {told}" + (f"; and {more} more" if more > 0 else "")
+    return marked_yaml.summary(f"rules file {path}", judged.problems, judged.unsaid)
 
 
 def _examples(own: UserRules, whole: Tables, complaints: Complaints) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from konduktor_health.adapters.rules_file.complaints import Complaints
+from konduktor_health.adapters.marked_yaml.complaints import Complaints
+from konduktor_health.adapters.marked_yaml.marked import Path
+from konduktor_health.adapters.marked_yaml.problem import shown
 from konduktor_health.adapters.rules_file.engine import compile_pattern
-from konduktor_health.adapters.rules_file.marked import Path
 from konduktor_health.adapters.rules_file.opening import begins_open
-from konduktor_health.adapters.rules_file.problem import shown
 from parsers import catalog
 from parsers.fault import Remedy, Severity
 from parsers.rule_check import FIELDS, check_rules

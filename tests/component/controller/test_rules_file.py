@@ -12,6 +12,7 @@ import pytest
 from tests.support.controller import eventually
 from tests.support.embedded import Embedded
 from tests.support.loglines import STREAM, ago, otel
+from tests.support.mounts import Mount
 
 BROKEN = "konduktor_health_rules_broken "
 LOADED = 'konduktor_health_rules_loads_total{outcome="ok"}'
@@ -27,24 +28,6 @@ kernel:
     meaning: A fan stopped
     examples: [{text: 'acme_fan tray4: fan 2 stopped'}]
 """
-
-
-class Mount:
-    """A ConfigMap as a kubelet mounts it: a change swaps a symbolic link."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._versions = folder / "mount", 0
-        self._folder.mkdir()
-        self.path = self._folder / "rules.yaml"
-        self.path.symlink_to("..data/rules.yaml")
-
-    def put(self, content: str) -> None:
-        self._versions += 1
-        version = self._folder / f"..{self._versions}"
-        version.mkdir()
-        (version / "rules.yaml").write_text(content)
-        (self._folder / "..new").symlink_to(version.name)
-        (self._folder / "..new").rename(self._folder / "..data")
 
 
 def settings(mount: Mount) -> dict[str, Any]:

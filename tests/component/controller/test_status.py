@@ -19,7 +19,7 @@ import pytest
 
 from konduktor_health.core.ledger import Ledger, render
 from konduktor_health.timestamps import NS
-from tests.support.controller import OUR_KEY, cli, eventually
+from tests.support.controller import NAMESPACE, OUR_KEY, cli, eventually
 from tests.support.embedded import Embedded
 from tests.support.ledgers import record
 from tests.support.processes import free_port
@@ -104,6 +104,45 @@ def test_status_as_json_and_wide_print_hostile_text_safely(cluster: Embedded) ->
     wide = run(cluster, "status", "-o", "wide").stdout
     assert text in wide
     assert plain(wide)
+
+
+def test_who_is_on_hold_or_in_maintenance_is_shown_with_until_when_and_why(
+    cluster: Embedded,
+) -> None:
+    def declare(node: Json) -> None:
+        hold = {"until": "2999-01-02T03:04:05Z", "reason": "swap \x1b[31mcable"}
+        node["metadata"]["annotations"] = {
+            f"{PREFIX}/hold": json.dumps(hold),
+            f"{PREFIX}/maintenance": "2020-01-02T03:04:05Z",
+        }
+
+    cluster.api.store.edit("nodes", "gpu-d", declare)
+    done = run(cluster, "status")
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("gpu-d")]
+    assert row.endswith("HeldByOperator: until 2999-01-02T03:04:05Z: swap  [31mcable")
+    assert "; 1 on hold; " in done.stdout.splitlines()[-1]
+    assert "in maintenance" not in done.stdout
+    told = run(cluster, "explain", "gpu-d").stdout
+    assert "hold            until 2999-01-02T03:04:05Z: swap  [31mcable\n" in told
+    assert "maintenance     not in force: until 2020-01-02T03:04:05Z\n" in told
+    assert plain(done.stdout + told)
+
+
+def test_surges_are_told_where_the_state_may_be_read(cluster: Embedded) -> None:
+    surge = {"since": 1_800_000_000 * NS, "last": 1, "scope": "pool a", "released": False}
+    data = {"v": "1", "surges": json.dumps({"xid/74\x1b": surge, "xid/79": "damaged"})}
+    state = {"metadata": {"name": "konduktor-health-state"}, "data": data}
+    cluster.api.store.create("configmaps", state, namespace=NAMESPACE)
+    sums = run(cluster, "status").stdout.splitlines()[-1]
+    assert sums.endswith("; surge of xid/74 in pool a since 2027-01-15T08:00:00Z, held")
+    (told,) = json.loads(run(cluster, "status", "-o", "json").stdout)["surges"]
+    assert (told["fault_id"], told["released"]) == ("xid/74", False)
+    elsewhere = run(cluster, "status", "--namespace", "other", "-o", "json")
+    assert json.loads(elsewhere.stdout)["surges"] is None
+    cluster.api.deny["*"] = {("get", "configmaps")}
+    silent = run(cluster, "status")
+    assert (silent.returncode, silent.stderr) == (0, "")
+    assert "surge" not in silent.stdout
 
 
 def test_the_budget_is_that_of_the_settings_given(cluster: Embedded, tmp_path: Path) -> None:
@@ -238,9 +277,9 @@ class Watching:
     def says(self, words: str) -> None:
         eventually(lambda: words in self.output, lambda: f"{words!r} in {self.output!r}")
 
-    def interrupt(self) -> tuple[int, str]:
-        """Ctrl-C; the exit code and what stands on stderr."""
-        self.process.send_signal(signal.SIGINT)
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Ctrl-C, or another signal; the exit code and what stands on stderr."""
+        self.process.send_signal(number)
         errors = self.process.communicate(timeout=20)[1].decode()
         self._reader.join(20)
         return self.process.returncode, errors
@@ -297,15 +336,17 @@ def test_watching_as_json_gives_an_object_a_line(
     assert counts == [3, 4]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watching_on_a_terminal_repaints_and_gives_the_screen_back(
-    cluster: Embedded, watching: Callable[..., Watching]
+    cluster: Embedded, watching: Callable[..., Watching], number: signal.Signals
 ) -> None:
     watch = watching(terminal=True)
     watch.says("gpu-a")
     cluster.api.store.edit("nodes", "gpu-d", _by_hand)
     watch.says("gpu-d")
-    assert watch.interrupt() == (0, "")
+    assert watch.interrupt(number) == (0, "")
     assert watch.output.count("gpu-a") > 1
     assert "\x1b[?1049h" in watch.output
-    assert "\x1b[?1049l" in watch.output
+    assert watch.output.rindex("\x1b[?1049l") > watch.output.rindex("gpu-d")
+    assert watch.output.rindex("\x1b[?25h") > watch.output.rindex("\x1b[?25l")  # the cursor
     assert "\x1b[31m[bold]" not in watch.output

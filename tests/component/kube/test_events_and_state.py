@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from konduktor_health.errors import ClusterRejected
+from konduktor_health.errors import ClusterRejected, Conflict
 from konduktor_health.model import PublishEvent
 from tests.component.kube.conftest import Side
 
@@ -45,6 +45,38 @@ def test_a_message_is_bounded_and_printable(side: Side) -> None:
     assert message.isprintable()
     assert len(message.encode()) <= 1024
     assert message.endswith("…")
+
+
+def test_an_event_that_concerns_no_node_is_about_the_namespace(side: Side) -> None:
+    event = PublishEvent("", "", "Warning", "Surge", "xid/79 on 34 nodes", "a")
+    for _ in range(2):
+        side.cluster().publish_event(event, NOW)
+    side.cluster().publish_event(replace(event, dedupe="b"), NOW)
+    found = [
+        each["involvedObject"]
+        for each in side.rest.ok("GET", "/api/v1/namespaces/default/events")["items"]
+        if each["reason"] == "Surge"
+    ]
+    assert [(each["kind"], each["name"]) for each in found] == [("Namespace", "default")] * 2
+
+
+def test_request_is_kept_by_whoever_writes_the_state_afterwards(side: Side) -> None:
+    side.rest.call("DELETE", STATE)
+    leader, operator = side.cluster(), side.cluster()
+    assert operator.read_request() is None
+    leader.write_state({"a": 1})
+    read = operator.read_request()
+    assert read is not None
+    assert read.text is None
+    operator.write_request(replace(read, text='{"surges":[]}'))
+    with pytest.raises(Conflict):
+        operator.write_request(replace(read, text="from an old version"))
+    leader.write_state({"a": 2})  # at a version that is no longer: it reads again
+    leader.write_state({"a": 3})
+    asked = leader.read_request()
+    assert asked is not None
+    assert asked.text == '{"surges":[]}'
+    assert leader.read_state() == {"a": 3}
 
 
 def test_state_is_created_replaced_and_read(side: Side) -> None:

@@ -206,3 +206,61 @@ def test_times_that_no_calendar_has_are_unknown_not_an_error(time_ns: int) -> No
     view = sick(odd)
     assert printed(view)
     assert printed(replace(view, reset_at='{"time": "9999-12-31T23:59:59Z"}'))
+
+
+# ---------------------------------------------------------------- what an operator said
+
+
+OWN = record("operator/taint", device="", source="operator", text="fan rattles")
+
+
+def test_an_operators_taint_is_told_as_such_and_release_takes_it_back() -> None:
+    story = tell(sick(OWN), KEYS)
+    rows = dict(record_rows(story, story.ledger.records[0], None, NOW))
+    assert rows["meaning"].startswith("an operator's own word (konduktor-health taint)")
+    assert rows["evidence"] == "fan rattles"
+    told = as_json(story)
+    assert [each["operator"] for each in told["records"]] == [True]
+    assert told["missing"] == ["konduktor-health release gpu-1"]
+    assert "takes the taint back: konduktor-health release gpu-1" in printed(sick(OWN))
+    assert "reset" not in printed(sick(OWN))
+
+
+def test_beside_a_fault_both_are_missing() -> None:
+    view = sick(OWN, record())
+    both = ["konduktor-health release gpu-1", "konduktor-health reset gpu-1"]
+    assert as_json(tell(view, KEYS))["missing"] == both
+    for command in both:
+        assert command in printed(view)
+    adopted = replace(sick(OWN), taints=(OUR_TAINT, Taint(KEYS.taint, "", "NoExecute")))
+    assert as_json(tell(adopted, KEYS))["missing"] == both
+
+
+def test_a_declaration_is_told_with_whether_it_is_in_force() -> None:
+    hold = '{"since":"2027-01-15T07:00:00Z","until":"2027-01-15T09:00:00Z","reason":"cable"}'
+    view = node(hold=hold, maintenance="2020-01-02T03:04:05Z")
+    story = tell(view, KEYS, NOW)
+    assert (story.healthy, story.notable, story.on_hold, story.in_maintenance) == (
+        True,
+        True,
+        True,
+        False,
+    )
+    assert as_json(story)["hold"] == {
+        "in_force": True,
+        "since": "2027-01-15T07:00:00.000000Z",
+        "until": "2027-01-15T09:00:00.000000Z",
+        "reason": "cable",
+    }
+    rows = dict(node_rows(story, NOW))
+    assert rows["hold"] == (
+        "until 2027-01-15T09:00:00Z: cable; declared 2027-01-15T07:00:00Z (1h ago)"
+    )
+    assert rows["maintenance"] == "not in force: until 2020-01-02T03:04:05Z"
+    assert not tell(view, KEYS, NOW + 7200 * NS).notable
+    assert as_json(tell(node(hold="soon"), KEYS, NOW))["hold"]["until"] is None
+
+
+def test_an_opted_out_node_is_told_in_json() -> None:
+    assert as_json(tell(node(managed_label="false"), KEYS))["opted_out"] is True
+    assert as_json(tell(node(), KEYS))["opted_out"] is False

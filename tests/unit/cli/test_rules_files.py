@@ -81,7 +81,7 @@ def test_several_files_are_judged_each_by_itself_and_as_json(rules: Path, tmp_pa
 def test_a_file_that_is_not_there_is_one_error(tmp_path: Path) -> None:
     done = cli("policy", "check", str(tmp_path / "none.yaml"))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: rules file {tmp_path}/none.yaml: No such file")
+    assert done.stderr.startswith(f"error: file {tmp_path}/none.yaml: No such file")
     assert "Traceback" not in done.stderr
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from konduktor_health.cli.status_rows import (
@@ -16,6 +18,7 @@ from konduktor_health.cli.status_rows import (
     Choice,
     Fleet,
     fleet_as_json,
+    fleet_text,
     rows,
     shown,
     sums_text,
@@ -24,12 +27,14 @@ from konduktor_health.cli.status_rows import (
 )
 from konduktor_health.cli.status_show import frame, print_fleet
 from konduktor_health.cli.status_watch import JsonLines, Lines, follow
+from konduktor_health.cli.surges_told import StoredSurges, surge_text, surges_of
 from konduktor_health.cli.times import age
-from konduktor_health.errors import ClusterForbidden, ClusterUnavailable
+from konduktor_health.errors import ClusterForbidden, ClusterUnavailable, HealthError
 from konduktor_health.model import Condition, NodeView, Severity, Verdict
 from konduktor_health.timestamps import NS
 from tests.support.builders import NOW, OUR_TAINT, node, policy
 from tests.support.ledgers import record, sick
+from tests.support.world import MemoryCluster
 
 SINCE = partial(age, now_ns=NOW)
 
@@ -248,3 +253,102 @@ def test_a_cluster_that_does_not_answer_for_a_while_ends_no_watch() -> None:
 
 def test_a_right_that_is_taken_away_ends_a_watch() -> None:
     assert followed(fleet(node("a")), ClusterForbidden("not allowed")) == [("a", "")]
+
+
+# ---------------------------------------------------------------- what operators declared; surges
+
+
+def test_a_healthy_node_on_hold_is_shown_and_summed() -> None:
+    found = fleet(
+        node("a"),
+        node("b", hold="2999-01-02T03:04:05Z"),
+        node("c", maintenance='{"reason":"rack move"}'),
+        node("d", hold="2020-01-02T03:04:05Z"),
+        node("e", hold="2999-01-02T03:04:05Z", managed_label="false"),
+    )
+    assert [each.node for each in shown(found, Choice())] == ["b", "c"]
+    held = [dict(zip(NARROW, row, strict=True))["held"] for row in rows(found.stories, SINCE)]
+    assert held == [
+        "-",
+        "HeldByOperator: until 2999-01-02T03:04:05Z",
+        "Maintenance: until it is ended: rack move",
+        "-",
+    ]
+    assert "; 1 opted out; 1 on hold; 1 in maintenance" in sums_text(found.sums)
+    summary = fleet_as_json(found, ())["summary"]
+    assert (summary["on_hold"], summary["in_maintenance"]) == (1, 1)
+
+
+def test_what_was_declared_and_what_the_condition_says_are_told_once() -> None:
+    condition = Condition("False", "HeldByOperator", "m")
+    view = sick(record(), taints=(), owned=(), condition=condition, hold="2999-01-02T03:04:05Z")
+    (row,) = rows(fleet(view).stories, SINCE)
+    assert row[NARROW.index("held")] == "HeldByOperator: until 2999-01-02T03:04:05Z"
+    (row,) = rows(fleet(replace(view, hold=None)).stories, SINCE)
+    assert row[NARROW.index("held")].startswith("HeldByOperator: an operator holds the node")
+    condition = Condition("False", "BudgetExhausted", "m")
+    (row,) = rows(fleet(replace(view, condition=condition)).stories, SINCE)
+    assert row[NARROW.index("held")] == (
+        "BudgetExhausted: as many nodes are tainted as may be; "
+        "HeldByOperator: until 2999-01-02T03:04:05Z"
+    )
+
+
+def test_surges_of_the_state_are_told_with_the_sums() -> None:
+    state = {
+        "surges": {
+            "xid/79": {"since": NOW, "last": NOW, "scope": "", "released": True},
+            "xid/74": {"since": NOW - NS, "last": NOW, "scope": "pool a", "released": False},
+        }
+    }
+    found = survey([node()], policy(), NOW, surges_of(state))
+    assert fleet_text(found).endswith(
+        "; surge of xid/74 in pool a since 2027-01-15T07:59:59Z, held"
+        "; surge of xid/79 since 2027-01-15T08:00:00Z, released: it acts"
+    )
+    assert fleet_as_json(found, ())["surges"][0] == {
+        "fault_id": "xid/74",
+        "scope": "pool a",
+        "since": "2027-01-15T07:59:59.000000Z",
+        "last": "2027-01-15T08:00:00.000000Z",
+        "released": False,
+    }
+    assert fleet_as_json(fleet(node()), ())["surges"] is None
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)
+_fields = st.sampled_from(["since", "last", "scope", "released"])
+
+
+@given(_json | st.dictionaries(st.text(max_size=200), st.dictionaries(_fields, _json)))
+def test_whatever_the_state_holds_is_told_in_printable_words(stored: object) -> None:
+    for surge in surges_of({"surges": stored}):
+        text = surge_text(surge)
+        assert text.isprintable()
+        assert len(text) < 400
+
+
+def test_a_state_that_may_not_be_read_is_asked_for_once() -> None:
+    cluster = MemoryCluster()
+    asked: list[str] = []
+
+    class Closed(MemoryCluster):
+        error: HealthError = ClusterUnavailable("503")
+
+        def read_state(self) -> None:
+            asked.append("state")
+            raise self.error
+
+    assert StoredSurges(cluster).look() is None  # no state: no controller has stored one
+    cluster.state = {"v": 1}
+    assert StoredSurges(cluster).look() == ()
+    closed = Closed()
+    stored = StoredSurges(closed)
+    assert [stored.look(), stored.look()] == [None, None]
+    closed.error = ClusterForbidden("403")
+    assert [stored.look(), stored.look()] == [None, None]
+    assert len(asked) == 3

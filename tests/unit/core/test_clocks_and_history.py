@@ -84,8 +84,8 @@ def test_reboot_is_remembered_over_a_restart_once_the_ledger_was_written_after_i
 
 def test_lines_of_a_predecessor_of_the_same_name_are_only_shown() -> None:
     view = node(created_ns=NOW + HOUR)
-    assert kinds(view, sighting(), NOW + HOUR) == [EditKind.RECORD]
-    assert kinds(view, sighting(boot_id=BOOT), NOW + HOUR) == [EditKind.TAINT]
+    assert kinds(view, sighting(), NOW + 2 * HOUR) == [EditKind.RECORD]
+    assert kinds(view, sighting(boot_id=BOOT), NOW + 2 * HOUR) == [EditKind.TAINT]
     joined = node(created_ns=NOW + 300 * NS)  # logged while it was booting
     assert kinds(joined, sighting(), NOW + HOUR) == [EditKind.TAINT]
 

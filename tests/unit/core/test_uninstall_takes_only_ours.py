@@ -16,6 +16,8 @@ def test_everything_of_ours_goes_adopted_taints_too() -> None:
         ledger="{",
         ledger_corrupt=True,
         reset_at="",
+        hold="2999-01-02T03:04:05Z",
+        maintenance="",
         health_label="faulty",
         managed_label="false",
         condition=Condition("False", "FatalFault", "m"),
@@ -24,7 +26,9 @@ def test_everything_of_ours_goes_adopted_taints_too() -> None:
     assert removal is not None
     assert removal.edit == NodeEdit(
         remove_taints=(OUR_TAINT, ADOPTED),
-        annotations={KEYS.ledger: None, KEYS.ledger_corrupt: None, KEYS.reset_at: None},
+        annotations=dict.fromkeys(
+            (KEYS.ledger, KEYS.ledger_corrupt, KEYS.reset_at, KEYS.hold, KEYS.maintenance)
+        ),
         labels={KEYS.health: None},
     )
     assert removal.condition
@@ -34,6 +38,8 @@ def test_everything_of_ours_goes_adopted_taints_too() -> None:
         "annotation trainy.konduktor.ai/ledger",
         "annotation trainy.konduktor.ai/ledger-corrupt",
         "annotation trainy.konduktor.ai/reset-at",
+        "annotation trainy.konduktor.ai/hold",
+        "annotation trainy.konduktor.ai/maintenance",
         "label trainy.konduktor.ai/health=faulty",
         "condition KonduktorHealthy",
     )
@@ -45,6 +51,8 @@ def test_each_trace_alone_is_found() -> None:
         node(ledger=""),
         node(ledger_corrupt=True),
         node(reset_at=""),
+        node(hold=""),
+        node(maintenance="{"),
         node(health_label=""),
     ]
     for view in traces:

@@ -22,8 +22,11 @@ from docs.pages.commands import commands
 from konduktor_health import errors, settings
 from konduktor_health.adapters.kube.cluster import EVENT_NAMESPACE, STATE_NAME
 from konduktor_health.adapters.loki import build_specs
+from konduktor_health.adapters.policy_file import Reader
 from konduktor_health.adapters.rules_file import judge
 from konduktor_health.cli.app import app
+from konduktor_health.core.operator import OperatorEvent
+from konduktor_health.core.operators_record import OPERATOR_TAINT
 from konduktor_health.model import HoldReason, Keys, Verdict
 from konduktor_health.runtime.metrics import NAMESPACE, Metrics
 from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
@@ -169,11 +172,17 @@ def test_every_condition_and_event_reason_is_documented() -> None:
         assert f"`{hold.value}`" in page
 
 
+def test_every_event_of_an_operators_command_is_documented() -> None:
+    for event in OperatorEvent:
+        assert f"`{event.value}`" in reference("events-and-conditions.md"), event
+
+
 def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
     names += [f"{keys.ledger}-corrupt", EVENT_NAMESPACE, keys.hold, keys.maintenance]
     names += [f"true:{effect.value}" for effect in Effect if effect is not Effect.LABEL]
+    names.append(OPERATOR_TAINT)
     for name in names:
         assert f"`{name}`" in page, name
     assert f"Lease `{settings.LeaseSettings().name}`" in page
@@ -294,6 +303,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
         assert content
         if block.startswith("# rules.yaml"):  # of a site
             assert judge(block.encode()).problems == ()
+            continue
+        if block.startswith("# policy.yaml"):  # tests/unit/docs/test_policy_guide.py plays it
+            assert Reader().judge(block.encode()).problems == ()
             continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from konduktor_health.adapters.marked_yaml.problem import MOST_PROBLEMS
 from konduktor_health.adapters.rules_file import Judged, judge, read_content, read_rules
-from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS
 from konduktor_health.errors import ConfigError
 from parsers import tables
 from parsers.decode import Decoder

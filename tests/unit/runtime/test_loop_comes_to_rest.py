@@ -158,7 +158,7 @@ def test_write_that_is_refused_for_good_is_retried_ever_more_seldom() -> None:
 
 
 def test_late_batch_of_one_fault_on_many_nodes_is_a_surge() -> None:
-    world = World(50)
+    world = World(50, surge_quiet_s=600.0)
     lines = [world.line(f"gpu-{n}", ago_s=1500) for n in range(6)]  # Loki was down
     world.hear(*lines)
     assert world.tainted() == []
@@ -170,7 +170,7 @@ def test_late_batch_of_one_fault_on_many_nodes_is_a_surge() -> None:
 
 
 def test_nodes_that_go_on_logging_do_not_hold_themselves_for_ever() -> None:
-    world = World(50)
+    world = World(50, surge_quiet_s=600.0)
     world.hear(*[world.line(f"gpu-{n}") for n in range(6)])
     for _ in range(70):
         world.clock.advance(10)

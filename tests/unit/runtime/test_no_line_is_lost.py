@@ -159,7 +159,7 @@ def test_node_that_cannot_be_decided_about_stops_no_other(monkeypatch: pytest.Mo
 
 
 def test_stored_cursor_never_passes_a_line_that_is_not_on_its_node() -> None:
-    world = World(surge_min_nodes=2, surge_percent=0.1)
+    world = World(surge_min_nodes=2, surge_percent=0.1, surge_quiet_s=600.0)
     pending_ns = world.clock.now_ns() - 40 * NS
     world.hear(world.line("gpu-1", ago_s=40), world.line("gpu-2", ago_s=10))
     assert world.tainted() == []  # held as a surge
@@ -239,7 +239,7 @@ LOST_ELSEWHERE = "NVRM: Xid (PCI:0000:86:00): 79, pid=1, GPU has fallen off the 
 
 
 def test_lines_of_a_deleted_nodes_name_do_not_act_on_the_new_node() -> None:
-    world = World(surge_min_nodes=1, surge_percent=0.001)
+    world = World(surge_min_nodes=1, surge_percent=0.001, surge_quiet_s=600.0)
     world.hear(world.line("gpu-1"))  # held: not on the node
     world.clock.advance(10)
     fresh = node("gpu-1", uid="another", created_ns=world.clock.now_ns())

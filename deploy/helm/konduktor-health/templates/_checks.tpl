@@ -24,6 +24,12 @@
 {{- if and (or .Values.rules.content .Values.rules.existingConfigMap) (get (.Values.settings | default dict) "rules_file") -}}
 {{- fail "settings.rules_file and rules: give one of them; the ConfigMap is mounted and its file is set for you" -}}
 {{- end -}}
+{{- if and .Values.policy.content .Values.policy.existingConfigMap -}}
+{{- fail "policy: content and existingConfigMap exclude each other" -}}
+{{- end -}}
+{{- if and (or .Values.policy.content .Values.policy.existingConfigMap) (get (.Values.settings | default dict) "policy_file") -}}
+{{- fail "settings.policy_file and policy: give one of them; the ConfigMap is mounted and its file is set for you" -}}
+{{- end -}}
 {{- range $term := splitList "," (dig "cluster" "node_selector" "" (.Values.settings | default dict)) -}}
 {{- if not (regexMatch "^(!?[A-Za-z0-9][-A-Za-z0-9_./]*|[A-Za-z0-9][-A-Za-z0-9_./]*\\s*(==?|!=)\\s*[-A-Za-z0-9_.]*)?$" (trim $term)) -}}
 {{- fail (printf "settings.cluster.node_selector: %q is not an equality term; terms are KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas" (trim $term)) -}}

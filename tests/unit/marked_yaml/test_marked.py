@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from konduktor_health.adapters.rules_file.marked import SIZE_LIMIT, dotted, read_marked
-from konduktor_health.adapters.rules_file.problem import Malformed
+from konduktor_health.adapters.marked_yaml.marked import SIZE_LIMIT, dotted, read_marked
+from konduktor_health.adapters.marked_yaml.problem import Malformed
 
 
 def test_every_value_and_key_knows_its_place() -> None:
@@ -24,6 +24,17 @@ def test_every_value_and_key_knows_its_place() -> None:
     assert marked.place(("kernel", 0, "patterns", 0)) == (4, 16)
     assert marked.place(("kernel", 0, "remedy")) == (3, 5), "missing: where its rule begins"
     assert marked.problems == ()
+
+
+def test_a_text_with_and_without_quotes_is_verbatim_and_a_folded_one_is_not() -> None:
+    marked = read_marked(b"a: code = 1\nb: 'code'\nc: |\n  code\nd: 'it''s'\n")
+    assert marked.verbatim == {("a",), ("b",)}
+
+
+def test_a_time_without_quotes_is_a_text_only_where_it_may_be() -> None:
+    content = b"a: 2027-01-31T22:00:00Z\n"
+    assert read_marked(content, times_are_texts=True).value == {"a": "2027-01-31T22:00:00Z"}
+    assert "taken for 'timestamp'" in read_marked(content).problems[0].message
 
 
 @pytest.mark.parametrize(

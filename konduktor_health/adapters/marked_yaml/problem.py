@@ -1,7 +1,8 @@
-"""What is wrong with a rules file, and where does it stand?"""
+"""What is wrong with a file that a site wrote, and where does it stand?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,3 +47,9 @@ def shown(value: object) -> str:
         return "a list"
     text = repr(value)
     return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 1] + "…"
+
+
+def most(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], int]:
+    """The problems that are told, in the order of the file and each once, and how many are not."""
+    found = sorted(dict.fromkeys(problems), key=lambda each: (each.line, each.column))
+    return tuple(found[:MOST_PROBLEMS]), max(0, len(found) - MOST_PROBLEMS)

@@ -2,7 +2,7 @@
 
 YAML is composed into nodes, which know their places, and made into plain values here. Refused:
 aliases (a small file could name a value a million times), duplicated keys, keys that are no text,
-tags, several documents, and more size or depth than rules need. Each with its place.
+tags, several documents, and more size or depth than such files need. Each with its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from konduktor_health.adapters.rules_file.problem import VALUE_LIMIT, Malformed, Problem, shown
+from konduktor_health.adapters.marked_yaml.problem import VALUE_LIMIT, Malformed, Problem, shown
 
 #: Most bytes of a file: what a ConfigMap can hold.
 SIZE_LIMIT = 1 << 20
@@ -46,8 +46,12 @@ class Marked:
         return self.keys.get(path) or self.place(path)
 
 
-def read_marked(content: bytes) -> Marked:
-    """The one document of a file; None is the value of an empty one. Raises Malformed."""
+def read_marked(content: bytes, *, times_are_texts: bool = False) -> Marked:
+    """The one document of a file; None is the value of an empty one. Raises Malformed.
+
+    ``times_are_texts``: a date or time without quotes is the text that stands there, for files
+    that have times; otherwise it is a problem.
+    """
     text = _text(content)
     try:
         _check_events(text)
@@ -68,7 +72,7 @@ def read_marked(content: bytes) -> Marked:
         raise Malformed(Problem(*place, "", what, "write it as an escape in quotes")) from error
     if root is None:
         return Marked(None, {}, {}, frozenset())
-    reading = _Reading(text)
+    reading = _Reading(text, times_are_texts)
     value = reading.plain(root, ())
     return Marked(
         value, reading.places, reading.keys, frozenset(reading.verbatim), tuple(reading.problems)
@@ -106,12 +110,13 @@ def _check_events(text: str) -> None:
             depth -= 1
         if depth > DEPTH_LIMIT:
             what = f"more than {DEPTH_LIMIT} levels deep"
-            raise Malformed(Problem(line, column, "", what, "rules need five"))
+            raise Malformed(Problem(line, column, "", what, "nothing here needs so many"))
 
 
 @dataclass(slots=True)
 class _Reading:
     text: str
+    times_are_texts: bool = False
     constructor: yaml.constructor.SafeConstructor = field(
         default_factory=yaml.constructor.SafeConstructor
     )
@@ -154,6 +159,8 @@ class _Reading:
     def _scalar(self, node: Any, path: Path) -> Any:
         place = (node.start_mark.line + 1, node.start_mark.column + 1)
         kind = node.tag.removeprefix(_CORE)
+        if kind == "timestamp" and self.times_are_texts:
+            return str(node.value)
         if kind not in _SCALARS:
             what = f"{shown(node.value)} is taken for {shown(kind)}"
             self._complain(place, path, what, "write it in quotes, without a tag")
@@ -170,7 +177,7 @@ class _Reading:
         quoted = node.style in ("'", '"')
         start = node.start_mark.index + quoted
         line, column = self.places[path]
-        if quoted or node.style is None:
+        if quoted or not node.style:  # of a plain one libyaml says "", the other parser None
             self.places[path] = (line, column + quoted)
             if self.text[start : start + len(node.value)] == node.value:
                 self.verbatim.add(path)

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from konduktor_health.adapters.rules_file.marked import Marked, Path, dotted
-from konduktor_health.adapters.rules_file.problem import MOST_PROBLEMS, Problem
+from konduktor_health.adapters.marked_yaml.marked import Marked, Path, dotted
+from konduktor_health.adapters.marked_yaml.problem import MOST_PROBLEMS, Problem
 
 _FEW = 20
 #: For so many problems a near name is looked for, which takes half a millisecond each.
