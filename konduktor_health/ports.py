@@ -8,7 +8,7 @@ Every call has a deadline inside the adapter and raises only errors of
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ class SourceStatus:
     gaps: tuple[Gap, ...] = ()
     bytes_per_minute: float = 0.0
     poll_interval_s: float = 0.0  # after slowing by the byte bound
+    lag_s: float | None = None  # age that most lines have when they are read; None: not known
     clusters: tuple[str, ...] = ()  # values of the cluster label seen in the selector
 
 
@@ -83,6 +84,31 @@ class LogSource(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a stored checkpoint; damaged state counts as none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who has shipped lines of any kind within a window of log time that ends now."""
+
+    source: str
+    names: frozenset[str]  # as the streams say
+    start_ns: int  # the window is (start, end]: each of them was heard after its start,
+    end_ns: int  # and at its end at the latest
+    bytes_scanned: int = 0
+
+
+class Coverage(Protocol):
+    """Who ships logs at all? Asked now and then, off the fault path. Not thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in settings and metrics."""
+        ...
+
+    def ask(self, nodes: Iterable[NodeView]) -> Attendance:
+        """Ask now. ``nodes``: whose names are asked for one by one where the answer would be too
+        large otherwise. Ends after a bounded time; raises errors of konduktor_health.errors."""
         ...
 
 

@@ -136,6 +136,14 @@ class ReadingSettings(_Group):
     bytes_per_minute: int = Field(
         2_000_000_000, ge=1, description="Bytes that Loki may scan for us a minute, per source."
     )
+    coverage_interval_s: float = Field(
+        60.0, ge=0, description="Seconds between two questions who ships logs at all; 0: never."
+    )
+    coverage_window_s: float = Field(
+        300.0,
+        ge=10,
+        description="A node that shipped any line within this time ships, seconds; more than lag.",
+    )
     cluster_label: str = Field("cluster", description="Index label that tells clusters apart.")
     cluster: str = Field("", description="Value of the cluster label to read; empty: no matcher.")
 

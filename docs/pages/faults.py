@@ -69,6 +69,12 @@ _LOST_TEXT = """
 ## GPU lost without an Xid
 
 """
+_CONTROLLER_TEXT = """
+## Found by the controller
+
+No line says these. [Observation](../design/observation.md#reboots) says when a reboot is one.
+
+"""
 _RULES_TEXT = """
 ## Other kernel messages
 
@@ -110,6 +116,14 @@ def faults_page() -> str:
             (
                 (code(each.fault_id), each.meaning, each.severity.value, each.remedy.value)
                 for each in catalog.others().values()
+            ),
+        )
+        + _CONTROLLER_TEXT
+        + table(
+            ("fault id", "when", "severity", "remedy"),
+            (
+                (code(each.fault_id), each.meaning, each.severity.value, each.remedy.value)
+                for each in catalog.controller().values()
             ),
         )
         + _RULES_TEXT

@@ -24,7 +24,7 @@ whose Lease has run out, so that a sum over the replicas counts nothing twice.
 _LABELS = {
     "fault_id": f"a [fault id](faults.md); after {MAX_FAULT_IDS} different ones `other`",
     "severity": ", ".join(code(each.value) for each in Severity),
-    "source": "name of a log source in the settings",
+    "source": "name of a log source in the settings; of faults also `controller`",
     "kind": ", ".join(code(each.value) for each in EditKind)
     + " (`reset` and `declare` are done by commands, so they are never counted by the controller);"
     + " of relations: "

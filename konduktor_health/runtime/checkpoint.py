@@ -1,8 +1,8 @@
 """What must survive the controller, and when is it written? Log cursors, remembered nodes, surges.
 
 Written to the ConfigMap at most every ``interval_s`` and on shutdown; sooner only for what seldom
-changes and must not be lost (a surge begins or ends). A stored cursor never
-passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
+changes and must not be lost (a surge begins or ends, a node is deleted with open records). A stored
+cursor never passes a sighting that is not on its Node yet: a crash costs a re-read, never a fault.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from loguru import logger
 
@@ -20,6 +20,7 @@ from konduktor_health.ports import Cluster
 
 VERSION = 1
 MAX_REMEMBERED = 20_000
+URGENT_S = 10.0  # between two writes of what is urgent
 RETRY_S = 5.0  # after a failed write of what is pressing
 _OWN = frozenset({"v", "floor", "sources", "managed"})  # what others keep has other names
 
@@ -32,6 +33,26 @@ class Stored:
     managed: frozenset[str]  # short hashes of Node UIDs
     floor_ns: int  # events before it never act
     kept: Mapping[str, Any] = field(default_factory=dict)  # what ``keep`` was given, by its key
+
+
+class Part(Protocol):
+    """Something else that is stored, under a name of its own. Called on the loop's thread."""
+
+    def urgent(self) -> bool:
+        """It has to be written soon."""
+        ...
+
+    def state(self) -> Any:
+        """Small JSON that ``restore`` takes; empty: nothing is stored."""
+        ...
+
+    def saved(self) -> None:
+        """What ``state`` gave last has been written."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Take up what was stored; damaged state counts as none."""
+        ...
 
 
 class Checkpoint:
@@ -54,7 +75,14 @@ class Checkpoint:
         self._content: Mapping[str, Any] = {}
         self._floor_ns = 0
         self._kept: dict[str, Any] = {}
+        self._parts: dict[str, Part] = {}
         self._pressing = False
+
+    def attach(self, name: str, part: Part) -> None:
+        """Store what this part holds, under a name that is no other's (before ``load``)."""
+        if name in _OWN:
+            raise ValueError(f"{name} is the checkpoint's own")
+        self._parts[name] = part
 
     def load(self, first_floor_ns: int) -> Stored:
         """What was stored. Damage counts as none; then ``first_floor_ns`` is the floor.
@@ -71,7 +99,11 @@ class Checkpoint:
         stored_floor = floor if type(floor) is int else first_floor_ns
         self._floor_ns = min(stored_floor, first_floor_ns)
         hashes = managed if isinstance(managed, list) else []
-        self._kept = {str(key): stored[key] for key in stored if key not in _OWN}
+        for name, part in self._parts.items():
+            if name in stored:
+                part.restore(stored[name])
+        others = _OWN | self._parts.keys()
+        self._kept = {str(key): stored[key] for key in stored if key not in others}
         return Stored(
             dict(self._sources), frozenset(map(str, hashes)), self._floor_ns, dict(self._kept)
         )
@@ -101,6 +133,8 @@ class Checkpoint:
         """
         since = self._clock.monotonic() - (self._written_at or 0.0)
         interval_s = min(self._interval_s, RETRY_S) if self._pressing else self._interval_s
+        if any(part.urgent() for part in self._parts.values()):
+            interval_s = min(interval_s, URGENT_S)
         if self._written_at is not None and since < interval_s:
             return
         try:
@@ -113,7 +147,7 @@ class Checkpoint:
     def write(self, oldest_pending_ns: int | None, managed_uids: Iterable[str]) -> None:
         """Write the state. Raises LeadershipLost and errors of the cluster port."""
         hashes = sorted(short_hash(uid) for uid in managed_uids)[:MAX_REMEMBERED]
-        content = {
+        content: dict[str, Any] = {
             **self._kept,
             "v": VERSION,
             "floor": self._floor_ns,
@@ -123,10 +157,15 @@ class Checkpoint:
             },
             "managed": hashes,
         }
+        for name, part in self._parts.items():
+            if state := part.state():
+                content[name] = state
         self._written_at = self._clock.monotonic()
         if content != self._content:
             self._write(content)
             self._content = content
+        for part in self._parts.values():
+            part.saved()
         self._pressing = False
 
     def _write(self, content: Mapping[str, Any]) -> None:

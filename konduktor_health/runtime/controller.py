@@ -32,6 +32,7 @@ from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.pod_news import PodTeller
 from konduktor_health.runtime.report import Report, Trouble
+from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import STATE_KEY
 from konduktor_health.settings import Settings
@@ -63,6 +64,7 @@ class Controller:
     lease: Leadership | None  # None: dry run
     teller: PodTeller | None = None  # None: pods are told nothing
     status: StatusServer | None = None
+    roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -76,6 +78,8 @@ class Controller:
                 return
             self._resume()
             self.sources.start(self.stop)
+            if self.roll_call is not None:
+                self.roll_call.start(self.stop)
             self.loop.run(self.stop)
         finally:
             self._put_down()

@@ -89,7 +89,7 @@ class Loop:
         self.agenda.add(changed)  # due until the Plan has been carried out, whatever happens
         self.observer.follow(changed)
         for delivery in deliveries:
-            self.agenda.add(self.observer.take(delivery.poll.entries))
+            self.agenda.add(self.observer.hear(delivery.poll))
             self.report.source(delivery.poll.status)
             if self.checkpoint and delivery.checkpoint is not None:
                 self.checkpoint.update(delivery.source, delivery.checkpoint)

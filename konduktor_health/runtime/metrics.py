@@ -76,6 +76,15 @@ class Metrics:
         self.tainted = gauge("tainted_nodes", "Managed nodes with our taint, adopted ones too.")
         self.adopted = gauge("adopted_nodes", "Nodes with our taint that we did not put there.")
         self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
+        self.observed = gauge(
+            "observed_nodes", "Managed nodes whose log is read and says something."
+        )
+        self.unobserved = gauge(
+            "unobserved_nodes", "Managed nodes of which nothing was heard for long, for any reason."
+        )
+        self.roll_call_failures = counter(
+            "roll_call_failures_total", "Times that Loki did not tell who ships logs.", ("source",)
+        )
         self.surge = gauge(
             "surge", "1 while a fault id is held as a mass event.", ("fault_id", "scope")
         )
@@ -97,6 +106,11 @@ class Metrics:
         self.source_ok = gauge("source_ok", "1 while a log source is read.", ("source",))
         self.source_lag = gauge(
             "source_newest_timestamp_seconds", "Newest log time of a source.", ("source",)
+        )
+        self.lag = gauge(
+            "pipeline_lag_seconds",
+            "Age that 19 of 20 lines of a source have when they are read, over the last hour.",
+            ("source",),
         )
         self.source_gaps = gauge("source_gaps", "Open observation gaps of a source.", ("source",))
         self.source_bytes = gauge(

@@ -25,14 +25,17 @@ from konduktor_health.core.fold import SightingKey, already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
-from konduktor_health.model import Fault, NodeView, RepairSeen, Severity, Sighting, Trust
-from konduktor_health.ports import LogEntry, NodeFeed
+from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
+from konduktor_health.ports import LogEntry, NodeFeed, Poll
 from konduktor_health.runtime.boots import BootTimes
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.peers import PeerNotes
+from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
+from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
 from konduktor_health.timestamps import NS
 from parsers import tables
@@ -62,6 +65,9 @@ class Observer:
         read: tables.Tables | None = None,
         observed: Collection[str] = (),
         surge_window_s: float = 600.0,
+        observation: Observation | None = None,
+        reboots: Reboots | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         """``read``: the tables that ``decoder`` reads; default: those that are shipped.
         ``observed``: fault ids in observation."""
@@ -71,6 +77,9 @@ class Observer:
         self._elsewhere = elsewhere  # another shard's: its controller hears the line too
         self._new_decoder = decoder
         self._read = read or tables.recorded()
+        self.observation = observation
+        self._reboots = reboots
+        self._tombstones = tombstones
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
@@ -100,10 +109,19 @@ class Observer:
         for decoder in self._decoders.values():
             decoder.use(read)
 
-    def count_surges_within(self, window_s: float) -> None:
-        """A surge is looked for within so many seconds from now on. What a shorter window has
-        forgotten does not come back."""
-        self._surge_window_ns = int(window_s * NS)
+    def judge_by(self, policy: Policy) -> None:
+        """Judge surges, silence and reboots by this policy from now on. What a shorter window of
+        surges has forgotten does not come back."""
+        self._surge_window_ns = int(policy.surge_window_s * NS)
+        for part in (self.observation, self._reboots):
+            if part is not None:
+                part.use(policy)
+
+    def hear(self, poll: Poll) -> set[str]:
+        """Take a poll: its lines, and what it says of its source. Returns as ``take``."""
+        if self.observation is not None:
+            self.observation.read(poll.status)
+        return self.take(poll.entries)
 
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
@@ -118,11 +136,14 @@ class Observer:
                 self._not_managed(name, entry)
         for name, view, entry in at_home:
             self._boots.note(name, entry.record.boot_id or view.boot_id, entry)
+            if self.observation is not None and not (entry.pod or entry.trust is Trust.POD):
+                self.observation.heard(entry.source, name, entry.time_ns)
         return {name for name, view, entry in at_home if self._take_one(name, view, entry)}
 
     def revisit(self) -> set[str]:
-        """Take lines whose name has become a managed Node since, and faults that have waited for
-        another one long enough; returns as ``take``."""
+        """Take what time or the node watch has brought: lines whose name has become a managed Node,
+        faults that have waited for another one long enough, reboots, machines that came back, who
+        is heard. Returns as ``take``."""
         nodes = self._feed.nodes()
 
         def known(name: str) -> bool:
@@ -138,6 +159,11 @@ class Observer:
             if fault.node in nodes and self._keep(fault, nodes[fault.node])
         ]
         due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
+        for fault in self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else ():
+            if self._keep(fault, nodes[fault.node]):
+                due.add(fault.node)
+        due |= self._tombstones.due() if self._tombstones else set()
+        due |= self.observation.look() if self.observation else set()
         return due.union(alone)
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:

@@ -91,6 +91,8 @@ class Report:
         label = status.name
         self.metrics.source_ok.labels(label).set(status.ok)
         self.metrics.source_lag.labels(label).set(status.newest_ns / NS)
+        if status.lag_s is not None:
+            self.metrics.lag.labels(label).set(status.lag_s)
         self.metrics.source_gaps.labels(label).set(len(status.gaps))
         self.metrics.source_bytes.labels(label).set(status.bytes_per_minute)
 
@@ -139,6 +141,9 @@ class Report:
         metrics.unmanaged.set(observer.unmanaged_faults)
         metrics.missed.set(observer.missed_records)
         metrics.undecodable.set(observer.undecodable)
+        if observer.observation is not None:
+            metrics.observed.set(observer.observation.observed_nodes)
+            metrics.unobserved.set(observer.observation.silent_nodes)
         self._count_faults(observer)
         for peer, lines in observer.drain_accusations().items():
             metrics.accusations.labels(peer).inc(lines)

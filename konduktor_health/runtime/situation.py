@@ -16,10 +16,12 @@ from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.surges import Key, SurgeWatch
+from konduktor_health.runtime.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Situation:
     clock: Clock
     surges: SurgeWatch
     domains: DomainWatch | None = None  # None: domains are not looked at
+    observation: Observation | None = None
+    tombstones: Tombstones | None = None
 
     def surges_now(self) -> frozenset[Key]:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
@@ -96,6 +100,11 @@ class Situation:
             fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns), self.surges.now),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
+            observed_from_ns=self.observation.for_decision(nodes) if self.observation else {},
+            unobserved=(
+                self.observation.unobserved(nodes.values()) if self.observation else frozenset()
+            ),
+            tombstones=self.tombstones.of(nodes.values()) if self.tombstones else {},
             displaceable=self._displaceable(),
             repairs=self.observer.repairs(nodes),
             remarks={name: told for name in nodes if (told := self._remarks(name))},

@@ -16,7 +16,13 @@ from konduktor_health.adapters.kube import (
     shard,
 )
 from konduktor_health.adapters.lease import new_identity
-from konduktor_health.adapters.loki import LokiSource, build_sources, build_specs, literals_for
+from konduktor_health.adapters.loki import (
+    LokiSource,
+    build_coverage,
+    build_sources,
+    build_specs,
+    literals_for,
+)
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership
@@ -24,6 +30,7 @@ from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
@@ -31,10 +38,13 @@ from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.pod_news import PodTeller
+from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
+from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -82,7 +92,14 @@ def build(
         poll_interval_s=settings.reading.poll_interval_s,
         wake=wake,
     )
-    policy = settings.core_policy(read)
+    callers = build_coverage(settings, clock, stop)
+    observation = Observation(
+        feed, clock=clock, policy=policy, counted={one.name for one in callers}, wake=wake.set
+    )
+    reboots = Reboots(fleet.boots, clock=clock, policy=policy)
+    tombstones = Tombstones(feed, clock=clock, opted_out=fleet.is_opted_out, wake=wake.set)
+    for follow in (reboots.changed, tombstones.changed):  # after the fleet
+        feed.on_change(follow)
     observer = Observer(
         feed,
         clock=clock,
@@ -92,6 +109,9 @@ def build(
         read=read,
         observed=policy.observe.keys(),
         surge_window_s=policy.surge_window_s,
+        observation=observation,
+        reboots=reboots,
+        tombstones=tombstones,
     )
     applier, teller = None, None
     if lease is not None:
@@ -119,9 +139,22 @@ def build(
         interval_s=settings.checkpoint_interval_s,
         assert_leader=lease.assert_leader if lease else lambda: None,
     )
+    checkpoint.attach("observed", observation)
+    checkpoint.attach("tombstones", tombstones)
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     report = Report(metrics, emit=emit, optional=optional, pods=pods)
+    by_name = {source.name: source for source in from_loki}
+    roll_call = RollCall(
+        callers,
+        feed,
+        clock=clock,
+        interval_s=settings.reading.coverage_interval_s,
+        bytes_per_minute=settings.reading.bytes_per_minute,
+        deliver=observation.deliver,
+        charge=lambda name, scanned: by_name[name].charge(scanned),
+        on_failure=lambda name: metrics.roll_call_failures.labels(name).inc(),
+    )
     loop = Loop(
         sources=sources,
         situation=Situation(
@@ -132,6 +165,8 @@ def build(
             clock,
             _surges(clock, cluster, checkpoint, lease),
             DomainWatch(metrics),
+            observation,
+            tombstones,
         ),
         fleet=fleet,
         observer=observer,
@@ -166,6 +201,7 @@ def build(
         loop=loop,
         lease=lease,
         teller=teller,
+        roll_call=roll_call,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -215,7 +251,7 @@ def _policy(
 def _decide_by(loop: Loop, policy: Policy) -> None:
     """Swap the policy of a running controller; what is on the Nodes is decided again."""
     loop.situation = replace(loop.situation, policy=policy)
-    loop.observer.count_surges_within(policy.surge_window_s)
+    loop.observer.judge_by(policy)
     loop.fleet.use(policy)
     loop.agenda.add(loop.situation.recorded())
 
@@ -230,5 +266,6 @@ def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Ta
     loop.situation = replace(loop.situation, policy=policy)
     loop.fleet.use(policy)
     loop.observer.use(read, policy.observe.keys())
+    loop.observer.judge_by(policy)
     for source in sources:
         source.ask_for(literals_for(source.spec, read))

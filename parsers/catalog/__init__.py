@@ -5,6 +5,7 @@ The tables lie beside this module as JSON and are read when first asked for:
 ====================  ==========================================================
 ``xids``, ``sxids``   entries by code
 ``uncoded``           entries of faults without a code, by fault id: ``others``, and the rules
+``controller``        entries of faults that no line tells, by fault id
 ``relations``         what clears, explains, follows or counts with what
 ``directives``        values of Xid 154
 ``registers``         bits of Xid 74
@@ -35,6 +36,7 @@ __all__ = [
     "Entry",
     "FaultClass",
     "Relation",
+    "controller",
     "directives",
     "entry",
     "load",
@@ -68,8 +70,14 @@ def others() -> Mapping[str, Entry]:
 
 
 @cache
+def controller() -> Mapping[str, Entry]:
+    """Faults that the controller finds by itself. Raises CatalogError for a damaged data file."""
+    return MappingProxyType(read.entries("controller", read.content("controller.json")))
+
+
+@cache
 def uncoded() -> Mapping[str, Entry]:
-    """All faults without a code, by fault id. Raises CatalogError when a data file is damaged."""
+    """Faults of lines without a code, by fault id. Raises CatalogError for a damaged data file."""
     from parsers.catalog import ruled  # reads a hundred rules: only when they are asked for
 
     return MappingProxyType({**others(), **ruled.entries()})
@@ -87,16 +95,16 @@ def entry(fault_id: str) -> Entry | None:
         if not (name.isascii() and name.isdigit() and len(name) <= 10):
             return None
         return (xids() if kind == "xid" else sxids()).get(int(name))
-    return uncoded().get(fault_id)
+    return uncoded().get(fault_id) or controller().get(fault_id)
 
 
 def nearest(fault_id: str) -> list[str]:
     """Fault ids without a code that this may be a slip of the pen for, likeliest first."""
     from difflib import get_close_matches
 
-    asked = fault_id[:80]
-    begun = [each for each in uncoded() if len(asked) > len("kernel/") and each.startswith(asked)]
-    return [*begun, *get_close_matches(asked, uncoded(), n=3, cutoff=0.75)][:3]
+    asked, known = fault_id[:80], [*uncoded(), *controller()]
+    begun = [each for each in known if len(asked) > len("kernel/") and each.startswith(asked)]
+    return [*begun, *get_close_matches(asked, known, n=3, cutoff=0.75)][:3]
 
 
 def relations(fault_id: str) -> tuple[Relation, ...]:

@@ -21,8 +21,8 @@ from parsers.fault import Remedy, Severity
 VERSION = 2
 TEXT_BOUND = 240
 
-#: How the faults of a table are called; those of ``others`` have their whole name in the row.
-_PREFIX = {"xids": "xid", "sxids": "sxid", "others": ""}
+#: How the faults of a table are called; those without a code have their whole name in the row.
+_PREFIX = {"xids": "xid", "sxids": "sxid", "others": "", "controller": ""}
 _REQUIRED = frozenset({"mnemonic", "class", "meaning", "sources"})
 _OPTIONAL = frozenset({
     "severity", "remedy", "nonfatal", "scope", "investigate", "alias", "vendor", "gpus", "guide",
@@ -106,7 +106,7 @@ def load_words(text: str) -> Words:
 
 
 def entries(table: str, text: str) -> dict[str, Entry]:
-    """Entries of a table (``xids``, ``sxids``, ``others``) by fault id. Raises CatalogError."""
+    """Entries of a table (a key of ``_PREFIX``) by fault id. Raises CatalogError."""
     known = words()
     found: dict[str, Entry] = {}
     for row in rows(table, decode(table, text)):

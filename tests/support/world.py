@@ -24,15 +24,18 @@ from konduktor_health.ports import LogEntry, Poll, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
+from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 from konduktor_health.runtime.surges import STATE_KEY, SurgeWatch
+from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.timestamps import NS
 from parsers.record import unwrap
 from tests.support.builders import KEYS, NOW, edited, node, policy
@@ -124,6 +127,7 @@ class MemoryFeed:
         self._known: set[str] = set()
         self._views: dict[str, NodeView] = {}
         self._told: dict[str, NodeView] = {}
+        self._callbacks: list[Callable[[NodeView | None, NodeView | None], None]] = []
 
     def start(self, stop: threading.Event) -> None:
         self.sync()
@@ -142,6 +146,8 @@ class MemoryFeed:
                 or replace(old, resource_version="") != replace(new, resource_version="")
             ):
                 self._fleet.changed(old, new)
+                for callback in self._callbacks:
+                    callback(old, new)
 
     def synced(self) -> bool:
         return True
@@ -160,7 +166,7 @@ class MemoryFeed:
             self._views[view.name] = view
 
     def on_change(self, callback: Callable[[NodeView | None, NodeView | None], None]) -> None:
-        raise AssertionError("the fleet is told directly")
+        self._callbacks.append(callback)  # the fleet is told directly, and first
 
 
 class World:
@@ -195,11 +201,21 @@ class World:
         self.fleet = Fleet(KEYS, self.clock.now_ns, shard=self._shard, policy=policy(**rules))
         self.feed = MemoryFeed(self.cluster, self.fleet)
         more = {"decoder": decoder} if decoder else {}
+        wake = threading.Event()
+        decides = policy(**rules)
+        self.observation = Observation(self.feed, clock=self.clock, policy=decides, wake=wake.set)
+        reboots = Reboots(self.fleet.boots, clock=self.clock, policy=decides)
+        self.tombstones = Tombstones(self.feed, clock=self.clock, opted_out=self.fleet.is_opted_out)
+        self.feed.on_change(reboots.changed)
+        self.feed.on_change(self.tombstones.changed)
         self.observer = Observer(
             self.feed,
             clock=self.clock,
             opted_out=self.fleet.is_opted_out,
             elsewhere=self.fleet.is_elsewhere,
+            observation=self.observation,
+            reboots=reboots,
+            tombstones=self.tombstones,
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -215,19 +231,22 @@ class World:
         self.checkpoint = Checkpoint(
             self.cluster, clock=self.clock, interval_s=300.0, assert_leader=self.assert_leader
         )
+        self.checkpoint.attach("observed", self.observation)
+        self.checkpoint.attach("tombstones", self.tombstones)
         self.report = Report(Metrics(), emit=emit)
         self.surges = SurgeWatch(self.clock) if dry_run else self._surges()
-        wake = threading.Event()
         self.loop = Loop(
             sources=Sources([], clock=self.clock, poll_interval_s=1.0, wake=wake),
             situation=Situation(
                 self.feed,
                 self.fleet,
                 self.observer,
-                policy(**rules),
+                decides,
                 self.clock,
                 self.surges,
                 DomainWatch(self.report.metrics),
+                self.observation,
+                self.tombstones,
             ),
             fleet=self.fleet,
             observer=self.observer,

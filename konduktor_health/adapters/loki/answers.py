@@ -62,6 +62,14 @@ class Page:
         return len(self.lines) + self.skipped >= self.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The answer to an instant metric query: label sets whose value is above zero."""
+
+    series: tuple[Mapping[str, str], ...]
+    bytes_processed: int = 0  # that Loki scanned for it
+
+
 def decode(body: bytes) -> dict[str, Any]:
     """A JSON object with ``status: success``. Raises LokiUnavailable for anything else."""
     try:
@@ -118,6 +126,22 @@ def page(body: bytes, limit: int) -> Page:
     )
 
 
+def vector(body: bytes) -> Vector:
+    """The series of an instant query's answer. Raises LokiUnavailable."""
+    data = decode(body).get("data")
+    result = data.get("result") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or data.get("resultType") != "vector":
+        raise LokiUnavailable(f"Loki's answer holds no vector: {excerpt(body)}", hint=_SHAPE_HINT)
+    if result is not None and not isinstance(result, list):
+        raise LokiUnavailable(f"Loki's answer holds no list: {excerpt(body)}", hint=_SHAPE_HINT)
+    series = [
+        _strings(sample.get("metric"))
+        for sample in result or ()
+        if isinstance(sample, dict) and _above_zero(sample.get("value"))
+    ]
+    return Vector(tuple(series), _bytes_processed(data.get("stats")))
+
+
 def label_sets(body: bytes) -> list[Mapping[str, str]]:
     """The label sets of a series answer. Raises LokiUnavailable."""
     data = decode(body).get("data")
@@ -145,6 +169,16 @@ def _line(value: Any, labels: Mapping[str, str], categorized: bool) -> Line | No
         extra = value[2] if len(value) > 2 else None
         metadata = _strings(extra.get("structuredMetadata")) if isinstance(extra, dict) else {}
     return Line(time_ns, _encodable(value[1]), labels, metadata)
+
+
+def _above_zero(value: Any) -> bool:
+    """Whether a sample ``[time, "12"]`` counts anything."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    try:
+        return float(value[1]) > 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _nanoseconds(value: Any) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from konduktor_health.adapters.loki.client import LokiClient
-from konduktor_health.adapters.loki.presets import SourceSpec, spec
+from konduktor_health.adapters.loki.coverage import LokiCoverage, counted_by
+from konduktor_health.adapters.loki.presets import SourceSpec, for_cluster, spec
 from konduktor_health.adapters.loki.reader import LokiSource
 from konduktor_health.clock import Clock
 from konduktor_health.errors import ConfigError
@@ -36,6 +37,25 @@ def build_specs(settings: Settings) -> list[SourceSpec]:
     if not specs:
         raise ConfigError("no log source is configured", hint="sources, or WATCHED_NAMESPACES")
     return specs
+
+
+def build_coverage(settings: Settings, clock: Clock, stop: threading.Event) -> list[LokiCoverage]:
+    """Who ships logs, for each kernel source that can be asked; a connection of its own for each.
+
+    Raises ConfigError for settings that cannot work.
+    """
+    if not settings.reading.coverage_interval_s:
+        return []
+    return [
+        LokiCoverage(
+            LokiClient(settings.loki, clock=clock, stop=stop),
+            for_cluster(one, settings.reading),
+            clock=clock,
+            window_s=settings.reading.coverage_window_s,
+        )
+        for one in build_specs(settings)
+        if counted_by(one)
+    ]
 
 
 def build_sources(

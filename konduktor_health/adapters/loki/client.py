@@ -28,7 +28,7 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from konduktor_health.adapters.loki import answers
-from konduktor_health.adapters.loki.answers import Page
+from konduktor_health.adapters.loki.answers import Page, Vector
 from konduktor_health.adapters.loki.refusals import AnswerLost, TooManyLines, error_for
 from konduktor_health.adapters.loki.transport import Reply, Transport
 from konduktor_health.clock import NS, Clock, SystemClock
@@ -110,6 +110,12 @@ class LokiClient:
                 raise LokiUnavailable("Loki's answer holds only entries from outside the window")
             skipped = page.skipped + len(page.lines) - len(inside)
             return replace(page, lines=inside, skipped=skipped, took_s=reply.took_s)
+
+    def query(self, query: str, time_ns: int, timeout_s: float | None = None) -> Vector:
+        """An instant metric query. Raises as query_range, and TooManySeries where the answer would
+        have more series than the tenant may have."""
+        form = [("query", query), ("time", str(time_ns))]
+        return answers.vector(self._ask("POST", f"{_API}/query", form, timeout_s).body)
 
     def series(self, selector: str, start_ns: int, end_ns: int) -> list[Mapping[str, str]]:
         """Label sets of the streams that the selector matches. Raises as query_range."""

@@ -36,11 +36,15 @@ class Lag:
     def overlap_s(self, now_s: float) -> float:
         """Seconds that a poll reads again: what 19 of 20 ages are below, within bounds. A single
         odd line never counts: it would multiply what every poll reads for an hour."""
+        return min(max(self._least_s, self.common_s(now_s) or 0.0), MAX_OVERLAP_S)
+
+    def common_s(self, now_s: float) -> float | None:
+        """What 19 of 20 ages are below, seconds; None where too few lines came."""
         while self._ages and self._ages[0][0] < now_s - _KEEP_S:
             self._ages.popleft()
         ages = sorted(age for _, age in self._ages)
         common = ages[: len(ages) - max(1, len(ages) // _ODD)]
-        return min(max(self._least_s, common[-1] if common else 0.0), MAX_OVERLAP_S)
+        return common[-1] if common else None
 
 
 class Pace:

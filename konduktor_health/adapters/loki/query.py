@@ -72,6 +72,16 @@ def labelled(name: str, value: str, *, wanted: bool = True) -> str:
     return f"| {name}{'=' if wanted else '!='}{quote(value)}"
 
 
+def counted(query: Query, by: Iterable[str], window_s: int) -> str:
+    """Metric query: how many lines of the window each value of these labels has."""
+    return f"sum by ({', '.join(by)}) (count_over_time({query} [{window_s}s]))"
+
+
+def one_of(name: str, values: Iterable[str]) -> str:
+    """Stage: an index label or structured metadata is one of the values."""
+    return f"| {name}=~{quote('|'.join(map(escape_pattern, values)))}"
+
+
 def is_label_name(name: str) -> bool:
     """True for a name that LogQL takes as a label name."""
     return _NAME.match(name) is not None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,6 +98,7 @@ class LokiSource:
         self._progress: progress.Progress | None = None
         self._resume_ns: int | None = None  # a forward read stopped early: go on here
         self._minute_due_s: float | None = None
+        self._charges: deque[int] = deque()
         self._notes = Notes(logger.bind(source=self.spec.name))
         self._status = SourceStatus(self.spec.name, ok=False, message="not read yet")
 
@@ -111,6 +113,11 @@ class LokiSource:
         selector = Query(self.spec.selector)
         self._past = selector.then(containing(literals))
         self._recent = selector.then(containing((*literals, *self.spec.tidings)))
+
+    def charge(self, scanned: int) -> None:
+        """Loki scanned so many bytes for this source elsewhere. From any thread: they count from
+        the next poll on, as bytes of the past, which waits while the bound is used up."""
+        self._charges.append(scanned)
 
     def checkpoint(self) -> Mapping[str, Any]:
         """State for restore(); empty before the first poll."""
@@ -137,6 +144,8 @@ class LokiSource:
         now_ns = self._clock.now_ns()
         state = self._take_up(now_ns)
         self._pace.start(now_s)
+        while self._charges:
+            self._pace.scanned(now_s, self._charges.popleft(), again=True)
         self._notes.begin(now_s)
         harvest = Harvest(
             self._memory, self._clock, most=self._most_entries, budget_s=self._budget_s
@@ -293,6 +302,7 @@ class LokiSource:
             gaps=state.gaps.gaps,
             bytes_per_minute=float(self._pace.bytes_per_minute(self._clock.monotonic())),
             poll_interval_s=self._pace.interval_s,
+            lag_s=self._lag.common_s(self._clock.monotonic()),
             clusters=verdict.clusters,
         )
 

@@ -23,6 +23,7 @@ from konduktor_health.errors import (
 
 MAX_RETRY_AFTER_S = 600.0
 _MAX_ENTRIES = re.compile(r"max entries limit per query exceeded.*?\(\d{1,12} > (\d{1,12})\)", re.S)
+_MAX_SERIES = re.compile(r"maximum (?:number )?of series \((\d{1,9})\) reached")
 _TOO_MUCH = (
     "too many bytes",
     "time range exceeds the limit",
@@ -62,6 +63,14 @@ class TooManyLines(LokiRefused):
         self.allowed = allowed
 
 
+class TooManySeries(LokiRefused):
+    """A metric query has more series than the tenant may have; ``allowed`` is what Loki takes."""
+
+    def __init__(self, message: str, *, allowed: int) -> None:
+        super().__init__(message, status=400, hint="limits_config.max_query_series of Loki")
+        self.allowed = allowed
+
+
 def error_for(status: int, headers: Mapping[str, str], body: bytes, now_ns: int) -> HealthError:
     """The error that an answer stands for (to be raised by the caller)."""
     text = body[:4096].decode("utf-8", "replace").lower()
@@ -78,6 +87,8 @@ def error_for(status: int, headers: Mapping[str, str], body: bytes, now_ns: int)
         return LokiUnavailable(said)
     if status == 400 and (match := _MAX_ENTRIES.search(text)):
         return TooManyLines(said, allowed=int(match[1]))
+    if status == 400 and (match := _MAX_SERIES.search(text)):
+        return TooManySeries(said, allowed=int(match[1]))
     if status >= 400:
         return LokiRefused(said, status=status, hint=_hint(status, text))
     if status >= 300:

@@ -1,6 +1,7 @@
 """How does the embedded Loki misbehave on demand?
 
-A test queues faults; each request whose path contains the fault's ``path`` uses up one.
+A test queues faults; each request whose path contains the fault's ``path`` (is it, where that
+begins with a slash) uses up one.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Faults:
         """The fault that this request meets, used up by one."""
         with self._lock:
             for fault in self._queue:
-                if fault.path in path:
+                whole = fault.path.startswith("/")
+                if path == fault.path if whole else fault.path in path:
                     fault.times -= 1
                     if fault.times <= 0:
                         self._queue.remove(fault)

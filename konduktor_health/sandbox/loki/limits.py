@@ -16,6 +16,7 @@ class Limits:
     max_query_length_s: float = 721 * HOUR_S  # time range of one query; 0 is no limit
     max_query_lookback_s: float = 0  # older than that is cut silently, as the real one does
     max_query_bytes: int = 0  # max_query_bytes_read, counted over filtered queries; 0 is off
+    max_query_series: int = 500  # of a metric query; 0 is no limit
     max_query_text: int = 131_072  # characters of LogQL
     # An answer larger than a message between Loki's parts is lost on the way. The client learns
     # nothing until the query times out; and when that is later than the HTTP server's write

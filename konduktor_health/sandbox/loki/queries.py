@@ -118,7 +118,7 @@ def answer_range(
     if request.categorize:
         data["encodingFlags"] = ["categorize-labels"]
     data["result"] = _categorized(found) if request.categorize else _merged(found)
-    data["stats"] = {"summary": _summary(scan, len(found), time.perf_counter() - began)}
+    data["stats"] = {"summary": summary(scan, len(found), time.perf_counter() - began)}
     return data
 
 
@@ -212,7 +212,8 @@ def _in_label_order(streams: Any) -> list[dict[str, Any]]:
     return sorted(streams, key=lambda s: sorted(s["stream"].items()))
 
 
-def _summary(scan: Scan, returned: int, seconds: float) -> dict[str, Any]:
+def summary(scan: Scan, returned: int, seconds: float) -> dict[str, Any]:
+    """``data.stats.summary``: what a query touched."""
     rate = 1 / max(seconds, 1e-6)
     size = scan.bytes + scan.metadata_bytes
     return {

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from konduktor_health.clock import Clock, SystemClock
-from konduktor_health.sandbox.loki import queries
+from konduktor_health.sandbox.loki import counting, queries
 from konduktor_health.sandbox.loki.cache import EmptyAnswers
 from konduktor_health.sandbox.loki.faults import Fault, Faults
 from konduktor_health.sandbox.loki.ingest import Refusal, ingest, print_refusals
@@ -229,11 +229,10 @@ class LokiServer:
             flags = headers.get("x-loki-response-encoding-flags", "")
             return self._range(tenant, first, categorize="categorize-labels" in flags)
         if route == "/loki/api/v1/query":
-            raise queries.Refused(
-                400,
-                "log queries are not supported as an instant query type, please change your "
-                "query to a range query type",
-            )
+            limits = self._limits(tenant)
+            with self._lock:
+                store, now_ns = self._tenant(tenant).store, self._clock.now_ns()
+                return _data(counting.answer_instant(store, first, limits, now_ns))
         with self._lock:
             store, now_ns = self._tenant(tenant).store, self._clock.now_ns()
             if values_of:

@@ -19,6 +19,7 @@ from parsers.rules import kernel_rules, pod_rules
 ROW = {"code": 1, "mnemonic": "A", "class": "watch", "meaning": "b", "sources": ["driver"]}
 EVERY: list[Entry] = [
     *catalog.xids().values(), *catalog.sxids().values(), *catalog.uncoded().values(),
+    *catalog.controller().values(),
 ]  # fmt: skip
 
 
@@ -269,6 +270,12 @@ def test_what_the_catalog_does_not_have_is_none(fault_id: str) -> None:
     assert catalog.entry(fault_id) is None
 
 
+def test_what_the_controller_finds_is_no_lines_fault() -> None:
+    assert catalog.controller().keys() == {"node/unexpected-reboot", "operator/taint"}
+    assert not catalog.controller().keys() & catalog.uncoded().keys()
+    assert not any(each.examples for each in catalog.controller().values())
+
+
 def test_one_fact_stands_in_one_place() -> None:
     rules = {rule.fault_id for rule in (*kernel_rules().rules, *pod_rules().rules)}
 
@@ -279,7 +286,8 @@ def test_one_fact_stands_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("asked", "first"),
     [("kernel/xfs-shutdwn", ["kernel/xfs-shutdown"]), ("kernel/xfs", ["kernel/xfs-shutdown"]),
-     ("workload/nccl-peer", ["workload/nccl-peer-error"]), ("odd", []), ("x" * 5000, [])],
+     ("workload/nccl-peer", ["workload/nccl-peer-error"]),
+     ("node/unexpected", ["node/unexpected-reboot"]), ("odd", []), ("x" * 5000, [])],
 )  # fmt: skip
 def test_a_slip_of_the_pen_is_understood(asked: str, first: list[str]) -> None:
     assert catalog.nearest(asked)[:1] == first

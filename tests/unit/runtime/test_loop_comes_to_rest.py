@@ -20,6 +20,9 @@ def test_steady_state_writes_a_checkpoint_in_five_minutes_and_nothing_else() -> 
     world = World()
     world.hear(world.line("gpu-1"))
     world.settle()
+    for _ in range(601):  # then the node has been quiet, which is told once
+        world.clock.advance(1)
+        world.hear()
     world.cluster.writes.clear()
     for _ in range(600):
         world.clock.advance(1)
