@@ -18,11 +18,11 @@ from konduktor_health.clock import Clock
 from konduktor_health.errors import LeadershipLost
 from konduktor_health.model import Plan
 from konduktor_health.runtime.agenda import Agenda
-from konduktor_health.runtime.apply import Applier, Outcome
+from konduktor_health.runtime.apply import Outcome
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
-from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.parts import CarriesOut, Tells
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 
@@ -40,9 +40,9 @@ class Loop:
     situation: Situation
     fleet: Fleet
     observer: Observer
-    applier: Applier | None  # None: dry run
+    applier: CarriesOut | None  # None: dry run
     checkpoint: Checkpoint | None  # None: nothing is stored
-    report: Report
+    report: Tells
     clock: Clock
     wake: threading.Event
     agenda: Agenda

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, add, already_counted
+from konduktor_health.core.fold import SightingKey, add, already_counted, key_of
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.model import Fault, NodeView, Severity, Sighting, Trust
@@ -171,28 +170,16 @@ class Observer:
             self._waiting.add(entry, self._clock.monotonic())
 
     def _take_one(self, name: str, view: NodeView, entry: LogEntry) -> bool:
-        """Decode one entry of a managed node; True when there is something new to decide."""
+        """Decode one entry of a managed node; True when there is something new to decide. What
+        only counts up a sighting that was decided and still waits is nothing new: the decision
+        would be the same, and the node is looked at again when the wait is over."""
         self.missed_records += entry.record.missed
         decoded = self._faults_of(f"source {entry.source}", entry, name)
         if not decoded:
             return False
         boot_id = entry.record.boot_id or view.boot_id
         event_ns = self._boots.event_ns(name, boot_id, entry)
-        faults = [
-            replace(
-                fault,
-                node=name,
-                time_ns=entry.time_ns,
-                event_ns=event_ns,
-                uptime_us=entry.record.uptime_us,
-                boot_id=entry.record.boot_id,
-                identity=entry.identity,
-                source=entry.source,
-                trust=Trust.POD if entry.pod else entry.trust,
-                count=max(1, entry.record.repeated),
-            )
-            for fault in decoded
-        ]
+        faults = [_heard(fault, name, entry, event_ns) for fault in decoded]
         kept = [self._keep(fault, view) for fault in faults]
         return any(kept)
 
@@ -226,9 +213,11 @@ class Observer:
             if not known:
                 began = self._fatal.setdefault(fault.fault_id, {})
                 began.setdefault(view.name, self._clock.now_ns())
+        key = key_of(fault, acting)
+        before = pending.get(key)
         add(pending, fault, acting)
         self._since[view.name] = min(fault.time_ns, self._since.get(view.name, fault.time_ns))
-        return True
+        return before is None or _differ(before, pending.get(key))
 
     def _forget_until(self, name: str, until_ns: int) -> None:
         """What was seen up to then is history: of another Node, or an operator vouched for it."""
@@ -247,3 +236,39 @@ class Observer:
         ledger, _ = read_ledger(view)
         self._ledgers[view.name] = (view.ledger, view.uid, ledger)
         return ledger
+
+
+def _heard(fault: Fault, name: str, entry: LogEntry, event_ns: int) -> Fault:
+    """The decoded fault with what the stream tells. ``dataclasses.replace`` would take longer than
+    to decode the line."""
+    record = entry.record
+    return Fault(
+        fault.fault_id,
+        fault.severity,
+        fault.remedy,
+        fault.device,
+        name,
+        entry.time_ns,
+        event_ns,
+        record.uptime_us,
+        record.boot_id,
+        entry.identity,
+        fault.injected,
+        entry.source,
+        Trust.POD if entry.pod else entry.trust,
+        fault.text,
+        max(1, record.repeated),
+        fault.detail,
+    )
+
+
+def _differ(one: Sighting, other: Sighting | None) -> bool:
+    """In more than counts and times."""
+    if other is None:
+        return True
+    ours, others = one.fault, other.fault
+    return (
+        ours.severity is not others.severity
+        or ours.remedy is not others.remedy
+        or one.episodes != other.episodes
+    )

@@ -6,7 +6,7 @@ costs its own node and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from loguru import logger
@@ -19,15 +19,21 @@ from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 
 
+def _as_it_is(snapshot: Snapshot) -> Snapshot:
+    return snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Node views, sightings and the fleet's counts, put together for a decision."""
+    """Node views, sightings and the fleet's counts, put together for a decision. ``complete`` adds
+    what is known from elsewhere (where history is played: what is taken for granted)."""
 
     feed: NodeFeed
     fleet: Fleet
     observer: Observer
     policy: Policy
     clock: Clock
+    complete: Callable[[Snapshot], Snapshot] = _as_it_is
 
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
@@ -57,7 +63,7 @@ class Situation:
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
         )
-        return decide(snapshot, self.policy, now_ns)
+        return decide(self.complete(snapshot), self.policy, now_ns)
 
     def _can_decide(self, view: NodeView) -> bool:
         try:
