@@ -20,6 +20,7 @@ from konduktor_health.cli import (
     explain,
     inject_command,
     policy,
+    replay,
     reset,
     run,
     scan_command,
@@ -43,6 +44,7 @@ app.command("reset")(reset.command)
 app.command("inject")(inject_command.command)
 app.command("status")(status.command)
 app.command("scan")(scan_command.command)
+app.command("replay")(replay.command)
 app.command("explain")(explain.command)
 app.add_typer(policy.app, name="policy")
 app.command("uninstall")(uninstall.command)

@@ -62,7 +62,7 @@ class Observer:
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
         self._fatal: dict[str, dict[str, int]] = {}  # fault id -> node -> when it began, ns
         self._surge_window_ns = int(surge_window_s * NS)
-        self._faults: Counter[FaultKind] = Counter()
+        self._faults: Counter[tuple[str, Severity, str]] = Counter()
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
         self.unknown_lines = 0
@@ -153,7 +153,7 @@ class Observer:
     def drain_faults(self) -> Counter[FaultKind]:
         """Faults counted since the last call."""
         drained, self._faults = self._faults, Counter()
-        return drained
+        return Counter({(kind[0], kind[1].value, kind[2]): n for kind, n in drained.items()})
 
     def _not_managed(self, name: str | None, entry: LogEntry) -> None:
         tidings = entry.record.heartbeat or bool(entry.record.missed)
@@ -200,9 +200,9 @@ class Observer:
         ledger = self._ledger(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        kind = (fault.fault_id, fault.severity.value, fault.source)
+        kind = (fault.fault_id, fault.severity, fault.source)
         if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", fault.severity.value, fault.source)
+            kind = ("other", fault.severity, fault.source)
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
