@@ -114,7 +114,7 @@ def _embedded(
         process.leading()
         if troubled:
             eventually(
-                lambda: process.metric("konduktor_health_conditions_total") >= troubled,
+                lambda: process.metric("konduktor_health_conditions_written_total") >= troubled,
                 lambda: f"{troubled} nodes told: {process.tail()}",
                 60.0,
             )

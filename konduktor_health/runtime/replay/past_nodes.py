@@ -173,7 +173,7 @@ def at_the_start(views: Iterable[NodeView], passing: Container[str]) -> tuple[No
     return tuple(
         NodeView(
             view.name,
-            view.uid,
+            view.uid or f"uid {view.name}",
             "0",
             created_ns=view.created_ns,
             system_uuid=view.system_uuid,
