@@ -104,7 +104,7 @@ def _embedded(
             loki=loki.url,
             settings={
                 "reading": {"poll_interval_s": 2.0},
-                "cluster": {"timeout_s": 10.0},
+                "cluster": {"timeout_s": 5.0},
                 "lease": {"duration_s": 15.0, "renew_deadline_s": 10.0, "retry_s": 2.0},
                 "policy": {"surge_enabled": False},
             },
