@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import burst, demo, kmsg, latency, node, scan, steady
+from benchmarks import (
+    burst,
+    decide,
+    demo,
+    fleet,
+    kmsg,
+    latency,
+    node,
+    replay,
+    scan,
+    steady,
+)
 from benchmarks.command import RESULTS, run
 
 ALL = {
     "scan": scan.measure,
+    "decide": decide.measure,
+    "replay": replay.measure,
     "demo": demo.measure,
     "kmsg": kmsg.measure,
     "latency": latency.measure,
     "burst": burst.measure,
     "steady": steady.measure,
+    "fleet_memory": fleet.measure_memory,
+    "outage": fleet.measure_outage,
     "node": node.measure,
 }
 

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks.audit import AuditLog, Request
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
+from benchmarks.large_node import large_node
 from benchmarks.process import cpu_s, memory_mib, pid_of
 from benchmarks.stage import Stage, pause, stage
 from benchmarks.watch import OUR_TAINT, Watch, node_marks
@@ -163,55 +163,8 @@ def _chatter(on: Stage, names: Sequence[str], stop: threading.Event) -> None:
 def _create_nodes(on: Stage, count: int) -> list[str]:
     names = [f"gpu-node-{number:04d}" for number in range(count)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: on.kube.create_node(_node(name)), names))
+        list(pool.map(lambda name: on.kube.create_node(large_node(name)), names))
     return names
-
-
-def _node(name: str) -> dict[str, Any]:
-    """A Node with what GPU discovery, cloud and kubelet put there: about 14 KB of JSON."""
-    discovered = {f"feature.node.kubernetes.io/cpu-cpuid.EXT{n:02d}": "true" for n in range(60)}
-    gpu = {f"nvidia.com/gpu.property-{n:02d}": "NVIDIA-H100-80GB-HBM3" for n in range(25)}
-    capacity = {"cpu": "192", "memory": "2113414388Ki", "pods": "110", "nvidia.com/gpu": "8"}
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    kinds = ("MemoryPressure", "DiskPressure", "PIDPressure")
-    conditions = [{"type": kind, "status": "False", "reason": f"No{kind}"} for kind in kinds]
-    conditions.append({"type": "Ready", "status": "True", "reason": "KubeletReady"})
-    images = [
-        {
-            "names": [
-                f"registry.example/team-{n}/trainer@sha256:{n:064x}",
-                f"registry.example/team-{n}/trainer:v{n}",
-            ],
-            "sizeBytes": 12_345_678_901 + n,
-        }
-        for n in range(50)
-    ]
-    return {
-        "metadata": {
-            "name": name,
-            "labels": {
-                "kubernetes.io/hostname": name,
-                "nvidia.com/gpu.present": "true",
-                **discovered,
-                **gpu,
-            },
-            "annotations": {f"example.com/note-{n}": "x" * 100 for n in range(10)},
-        },
-        "status": {
-            "capacity": capacity,
-            "allocatable": capacity,
-            "conditions": [
-                {**each, "message": "kubelet says so", "lastTransitionTime": now}
-                for each in conditions
-            ],
-            "addresses": [
-                {"type": "Hostname", "address": name},
-                {"type": "InternalIP", "address": f"10.0.{len(name)}.1"},
-            ],
-            "nodeInfo": {"bootID": f"boot-of-{name}", "kernelVersion": "5.15.0-1062"},
-            "images": images,
-        },
-    }
 
 
 if __name__ == "__main__":

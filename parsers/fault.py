@@ -24,6 +24,10 @@ class Severity(Enum):
     APPLICATION = "application"  # the program's fault
     INFO = "info"
 
+    # Members are compared by identity. Enum's own hash is Python that hashes the name each time,
+    # and keys of sightings are hashed for every line.
+    __hash__ = object.__hash__
+
     @property
     def rank(self) -> int:
         """0 is the worst; a total order for sorting and for 'the worst wins'."""
@@ -53,6 +57,8 @@ class Trust(Enum):
     KERNEL = "kernel"  # a kernel-log transport whose selector pins namespace and DaemonSet
     PROBE = "probe"
     POD = "pod"
+
+    __hash__ = object.__hash__  # as Severity
 
 
 @dataclass(slots=True)

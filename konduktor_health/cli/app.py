@@ -23,6 +23,7 @@ from konduktor_health.cli import (
     maintenance,
     policy,
     release,
+    replay,
     reset,
     resume,
     run,
@@ -53,6 +54,7 @@ app.command("resume")(resume.command)
 app.command("inject")(inject_command.command)
 app.command("status")(status.command)
 app.command("scan")(scan_command.command)
+app.command("replay")(replay.command)
 app.command("explain")(explain.command)
 app.add_typer(policy.app, name="policy")
 app.command("uninstall")(uninstall.command)

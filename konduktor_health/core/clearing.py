@@ -119,7 +119,11 @@ def quiet_s(record: Record, treatment: Treatment, policy: Policy) -> float:
 def told(record: Record, found: Pending, now_ns: int) -> Record:
     """The record with what is missing; what was missing before keeps its time."""
     before = {each.what: each.since_ns for each in record.missing}
-    missing = tuple(Missing(what, before.get(what, now_ns)) for what in found.missing)
+    names = found.missing
+    if OBSERVATION in names and before:  # nothing is known anew: an outage must write no Node
+        kept = tuple(what for what in (QUIET, OBSERVATION) if what in before)[:1]
+        names = (*(what for what in names if what != OBSERVATION), *kept)
+    missing = tuple(Missing(what, before.get(what, now_ns)) for what in names)
     return record if missing == record.missing else replace(record, missing=missing)
 
 

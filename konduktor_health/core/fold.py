@@ -114,9 +114,10 @@ def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> N
 
 
 def owner_of(fault: Fault) -> str:
-    """What a repeat is counted by: the program that was hit, or its pid where no name is told."""
+    """What a repeat is counted by: the program that was hit, or its pid where no name is told. Each
+    boot is its own."""
     detail = fault.detail
-    return (detail.get("process") or detail.get("pid") or "")[:OWNER_LIMIT]
+    return (detail.get("process") or detail.get("pid") or detail.get("boot") or "")[:OWNER_LIMIT]
 
 
 def _with_episode(known: tuple[Episode, ...], newer: Episode) -> tuple[Episode, ...]:

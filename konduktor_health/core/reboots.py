@@ -102,4 +102,5 @@ def unexpected_reboot(
         source=SOURCE,
         trust=Trust.KERNEL,
         text="the node booted anew and nobody was seen to ask for it",
+        detail={"boot": change.boot_id},
     )

@@ -5,13 +5,16 @@ the surges of the fleet change; one with a time (rate, repeat, a pause) when the
 at the latest after MAX_WAIT_S, but for the budget, which nothing else can end; an unfinished write
 after a delay that grows for each node up to MAX_RETRY_S. Waiting is measured
 with the monotonic clock: a wall clock that is set back delays nothing.
+
+What is due is found in a heap, so that a cycle costs by what is due and not by who waits. An entry
+of the heap whose time is no longer that of its node is stale, and is dropped when it comes up.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.pauses import PAUSES
@@ -25,20 +28,20 @@ MAX_RETRY_S = 10.0
 MIN_WAIT_S = 0.05
 MAX_WAIT_S = 600.0
 IDLE_LOOK_S = 1.0
-
-
-@dataclass(slots=True)
-class _Wait:
-    at_s: float = math.inf  # monotonic
-    at_change: bool = False
+MOST_STALE = 1000  # entries of the heap beyond those in use
 
 
 class Agenda:
-    """Nodes to decide again. Used by one thread."""
+    """Nodes to decide again. Used by one thread. ``longest_s``: what waits for a time is looked at
+    after so long at the latest."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, longest_s: float = MAX_WAIT_S) -> None:
         self._clock = clock
-        self._waiting: dict[str, _Wait] = {}
+        self._longest_s = longest_s
+        self._times: dict[str, float] = {}  # node -> when it is due, monotonic
+        self._due: set[str] = set()  # their time has come
+        self._later: list[tuple[float, str]] = []  # heap of (monotonic time, node)
+        self._at_change: set[str] = set()
         self._delays: dict[str, float] = {}  # nodes with an unfinished write -> last delay
         self._counts: object = None
 
@@ -48,52 +51,67 @@ class Agenda:
 
     def add(self, names: Iterable[str]) -> None:
         """These are due, until ``note`` says what became of them."""
-        for name in names:
-            self._waiting.setdefault(name, _Wait()).at_s = -math.inf
+        self._due.update(names)
 
     def due(self, counts: object) -> set[str]:
         """Nodes whose time has come; ``counts``: whatever budgets depend on."""
         changed, self._counts = counts != self._counts, counts
         now_s = self._clock.monotonic()
-        return {
-            name
-            for name, wait in self._waiting.items()
-            if wait.at_s <= now_s or (changed and wait.at_change)
-        }
+        while self._later and self._later[0][0] <= now_s:
+            at_s, name = heapq.heappop(self._later)
+            if self._times.get(name) == at_s:
+                self._due.add(name)
+        return self._due | self._at_change if changed else set(self._due)
 
     def note(self, decided: Iterable[str], plan: Plan, unfinished: Iterable[str]) -> None:
         """Take up what became of the decided nodes; those that are gone are forgotten."""
         now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
         failed = set(unfinished)
         for name in decided:
-            self._waiting.pop(name, None)
+            self._times.pop(name, None)
+            self._due.discard(name)
+            self._at_change.discard(name)
             if name not in failed:
                 self._delays.pop(name, None)
         for action in plan.actions:
             if isinstance(action, Hold) and action.reason in WAITING:
-                wait = self._waiting.setdefault(action.node, _Wait())
                 if action.reason in _BY_FLEET:
-                    wait.at_change = True
-                if action.until_ns is None:
-                    late_s = math.inf if action.reason is HoldReason.BUDGET else MAX_WAIT_S
-                    wait.at_s = min(wait.at_s, now_s + late_s)
-                else:
-                    wait.at_s = min(wait.at_s, now_s + _seconds(action.until_ns - now_ns))
+                    self._at_change.add(action.node)
+                if action.until_ns is not None:
+                    self._wait_until(action.node, now_s + self._seconds(action.until_ns - now_ns))
+                elif action.reason is not HoldReason.BUDGET:
+                    self._wait_until(action.node, now_s + self._longest_s)
         for name, at_ns in plan.wakes.items():
-            wait = self._waiting.setdefault(name, _Wait())
-            wait.at_s = min(wait.at_s, now_s + _seconds(at_ns - now_ns))
+            self._wait_until(name, now_s + self._seconds(at_ns - now_ns))
         for name in failed:
             delay = min(2 * self._delays.get(name, FIRST_RETRY_S / 2), MAX_RETRY_S)
             self._delays[name] = delay
-            wait = self._waiting.setdefault(name, _Wait())
-            wait.at_s = min(wait.at_s, now_s + delay)
+            self._wait_until(name, now_s + delay)
+
+    def next_s(self) -> float:
+        """When the next node is due, monotonic seconds; infinite when none is."""
+        if self._due:
+            return -math.inf
+        while self._later:
+            at_s, name = self._later[0]
+            if self._times.get(name) == at_s:
+                return at_s
+            heapq.heappop(self._later)
+        return math.inf
 
     def seconds_until_due(self) -> float:
         """How long the loop may sleep if nothing wakes it."""
-        next_s = min((wait.at_s for wait in self._waiting.values()), default=math.inf)
-        return max(0.0, min(IDLE_LOOK_S, next_s - self._clock.monotonic()))
+        return max(0.0, min(IDLE_LOOK_S, self.next_s() - self._clock.monotonic()))
 
+    def _seconds(self, ns: int) -> float:
+        """How long to wait for a time that the wall clock tells."""
+        return min(max(ns / NS, MIN_WAIT_S), self._longest_s)
 
-def _seconds(ns: int) -> float:
-    """How long to wait for a time that the wall clock tells."""
-    return min(max(ns / NS, MIN_WAIT_S), MAX_WAIT_S)
+    def _wait_until(self, name: str, at_s: float) -> None:
+        if at_s >= self._times.get(name, math.inf):
+            return
+        self._times[name] = at_s
+        heapq.heappush(self._later, (at_s, name))
+        if len(self._later) > 4 * len(self._times) + MOST_STALE:
+            self._later = [(time_s, each) for each, time_s in self._times.items()]
+            heapq.heapify(self._later)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
@@ -18,17 +18,16 @@ from konduktor_health.clock import Clock
 from konduktor_health.errors import LeadershipLost
 from konduktor_health.model import Plan
 from konduktor_health.runtime.agenda import Agenda
-from konduktor_health.runtime.apply import Applier, Outcome
+from konduktor_health.runtime.apply import Outcome
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
-from konduktor_health.runtime.report import Report
+from konduktor_health.runtime.parts import CarriesOut, Tells
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 
 if TYPE_CHECKING:
-    from konduktor_health.runtime.policy import PolicyWatch
-    from konduktor_health.runtime.rules import RulesWatch
+    from konduktor_health.runtime.watch import FileWatch
 
 BACK_OFF_S = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0)
 
@@ -41,21 +40,20 @@ class Loop:
     situation: Situation
     fleet: Fleet
     observer: Observer
-    applier: Applier | None  # None: dry run
+    applier: CarriesOut | None  # None: dry run
     checkpoint: Checkpoint | None  # None: nothing is stored
-    report: Report
+    report: Tells
     clock: Clock
     wake: threading.Event
     agenda: Agenda
-    rules: RulesWatch | None = None  # None: the shipped rules only
-    policy: PolicyWatch | None = None  # None: the preset default
+    files: tuple[FileWatch[Any], ...] = ()  # of the site: rules, policy
     not_lost: Callable[[], None] = lambda: None  # raises LeadershipLost once it is lost for good
     turned_at: float | None = None  # monotonic time of the last cycle
 
     def alive(self, standstill_s: float) -> bool:
         """False when the loop has started and not turned for so long."""
-        turned_at = self.turned_at
-        return turned_at is None or self.clock.monotonic() - turned_at < standstill_s
+        turned = self.turned_at
+        return turned is None or self.clock.monotonic() - turned < standstill_s
 
     def run(self, stop: threading.Event) -> None:
         """Cycle until ``stop`` is set. Raises LeadershipLost."""
@@ -76,15 +74,11 @@ class Loop:
 
     def cycle(self, deliveries: Iterable[Delivery]) -> Plan:
         """One cycle over what was delivered and what has changed; returns what was decided.
-
-        Raises LeadershipLost, even when there is nothing to do: what this process remembers is
-        older than what another leader has stored."""
+        Raises LeadershipLost, even when there is nothing to do: others may have led meanwhile."""
         self.not_lost()
         started = self.turned_at = self.clock.monotonic()
-        if self.rules is not None:
-            self.rules.look()
-        if self.policy is not None:
-            self.policy.look()
+        for file in self.files:
+            file.look()
         changed = self.fleet.take_changes()
         self.agenda.add(changed)  # due until the Plan has been carried out, whatever happens
         self.observer.follow(changed)

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, already_counted
+from konduktor_health.core.fold import SightingKey, already_counted, key_of
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
@@ -31,6 +30,7 @@ from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
+from konduktor_health.runtime.heard import differ, heard_from
 from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.peers import PeerNotes
 from konduktor_health.runtime.reboots import Reboots
@@ -93,7 +93,7 @@ class Observer:
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
         self._fatal: dict[str, dict[str, int]] = {}  # fault id -> node -> when it began, ns
         self._surge_window_ns = int(surge_window_s * NS)
-        self._faults: Counter[FaultKind] = Counter()
+        self._faults: Counter[tuple[str, Severity, str]] = Counter()
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
         self.unknown_lines = 0
@@ -230,10 +230,14 @@ class Observer:
                 del self._fatal[fault_id]
         return self._fatal
 
+    def waits_since_ns(self) -> int | None:
+        """Log time of the oldest fault that waits for another one; None: none waits."""
+        return self._kin.oldest_ns()
+
     def drain_faults(self) -> Counter[FaultKind]:
         """Faults counted since the last call."""
         drained, self._faults = self._faults, Counter()
-        return drained
+        return Counter({(kind[0], kind[1].value, kind[2]): n for kind, n in drained.items()})
 
     def drain_accusations(self) -> Counter[str]:
         """Pods' lines that named a peer since the last call: ``node`` or ``unknown``."""
@@ -262,28 +266,16 @@ class Observer:
             self._waiting.add(entry, self._clock.monotonic())
 
     def _take_one(self, name: str, view: NodeView, entry: LogEntry) -> bool:
-        """Decode one entry of a managed node; True when there is something new to decide."""
+        """Decode one entry of a managed node; True when there is something new to decide. What
+        only counts up a sighting that was decided and still waits is nothing new: the decision
+        would be the same, and the node is looked at again when the wait is over."""
         self.missed_records += entry.record.missed
         decoded = self._faults_of(f"source {entry.source}", entry, name)
         if not decoded:
             return False
         boot_id = entry.record.boot_id or view.boot_id
         event_ns = self._boots.event_ns(name, boot_id, entry)
-        faults = [
-            replace(
-                fault,
-                node=name,
-                time_ns=entry.time_ns,
-                event_ns=event_ns,
-                uptime_us=entry.record.uptime_us,
-                boot_id=entry.record.boot_id,
-                identity=entry.identity,
-                source=entry.source,
-                trust=Trust.POD if entry.pod else entry.trust,
-                count=max(1, entry.record.repeated),
-            )
-            for fault in decoded
-        ]
+        faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
         news = [self._take_fault(fault, view) for fault in faults]
         return any(news)
 
@@ -345,9 +337,9 @@ class Observer:
         ledger = self._ledger(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        kind = (fault.fault_id, fault.severity.value, fault.source)
+        kind = (fault.fault_id, fault.severity, fault.source)
         if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", fault.severity.value, fault.source)
+            kind = ("other", fault.severity, fault.source)
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
@@ -360,9 +352,11 @@ class Observer:
                 began.setdefault(view.name, self._clock.now_ns())
         if acting:
             self.kinds.note(fault, view.name, self._clock.now_ns())
+        key = key_of(fault, acting)
+        before = pending.get(key)
         add_related(pending, fault, acting)
         self._note_time(view.name, fault)
-        return True
+        return before is None or differ(before, pending.get(key))
 
     def _forget_until(self, name: str, until_ns: int) -> None:
         """What was seen up to then is history: of another Node, or an operator vouched for it."""

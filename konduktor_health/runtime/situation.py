@@ -6,7 +6,7 @@ costs its own node and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from loguru import logger
@@ -24,9 +24,14 @@ from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 
 
+def _as_it_is(snapshot: Snapshot) -> Snapshot:
+    return snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Node views, sightings and the fleet's counts, put together for a decision."""
+    """Node views, sightings and the fleet's counts, put together for a decision. ``complete`` adds
+    what is known from elsewhere (where history is played: what is taken for granted)."""
 
     feed: NodeFeed
     fleet: Fleet
@@ -37,6 +42,7 @@ class Situation:
     domains: DomainWatch | None = None  # None: domains are not looked at
     observation: Observation | None = None
     tombstones: Tombstones | None = None
+    complete: Callable[[Snapshot], Snapshot] = _as_it_is
 
     def surges_now(self) -> frozenset[Key]:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
@@ -109,7 +115,7 @@ class Situation:
             repairs=self.observer.repairs(nodes),
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
-        return decide(snapshot, self.policy, now_ns)
+        return decide(self.complete(snapshot), self.policy, now_ns)
 
     def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
         by_pool = self.fleet.displaceable()

@@ -176,15 +176,14 @@ def build(
         clock=clock,
         wake=wake,
         agenda=Agenda(clock),
-        rules=rules,
-        policy=watch,
+        files=tuple(each for each in (rules, watch) if each is not None),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop))
     if lease is not None:
         loop.not_lost = lease.assert_not_lost
     if rules is not None:
-        rules.on_change(partial(_use, settings, loop, from_loki))
+        rules.on_change(partial(_use, settings, loop, from_loki, watch=watch))
     controller = Controller(
         settings=settings,
         clock=clock,
@@ -256,13 +255,19 @@ def _decide_by(loop: Loop, policy: Policy) -> None:
     loop.agenda.add(loop.situation.recorded())
 
 
-def _use(settings: Settings, loop: Loop, sources: Sequence[LokiSource], read: Tables) -> None:
+def _use(
+    settings: Settings,
+    loop: Loop,
+    sources: Sequence[LokiSource],
+    read: Tables,
+    watch: PolicyWatch | None = None,
+) -> None:
     """Swap the tables of a running controller: decoders first, so that no line that is read for
     a new rule is decoded by the old ones. Raises ConfigError, before anything is changed, when
     the settings or the policy file name a fault that these tables do not have."""
     policy = settings.core_policy(read)
-    if loop.policy is not None:
-        policy = loop.policy.remade(policy, read)
+    if watch is not None:
+        policy = watch.remade(policy, read)
     loop.situation = replace(loop.situation, policy=policy)
     loop.fleet.use(policy)
     loop.observer.use(read, policy.observe.keys())

@@ -49,11 +49,9 @@ def identity(node: str, time_ns: int, record: LogRecord) -> str:
         if record.uptime_stamp
         else ("time", node, str(time_ns), record.text)
     )
-    digest = hashlib.blake2b(digest_size=_HASH_BYTES)
-    for part in parts:
-        data = part.encode("utf-8", "replace")
-        digest.update(len(data).to_bytes(4, "big") + data)
-    return digest.hexdigest()
+    encoded = [part.encode("utf-8", "replace") for part in parts]
+    told = b"".join([len(data).to_bytes(4, "big") + data for data in encoded])
+    return hashlib.blake2b(told, digest_size=_HASH_BYTES).hexdigest()
 
 
 def node_name(line: Line, record: LogRecord, node_from: tuple[str, ...]) -> str:

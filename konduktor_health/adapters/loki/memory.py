@@ -47,8 +47,9 @@ class Seen:
     def add(self, name: str, time_ns: int) -> bool:
         """Remember an identity (hex) of a line of that log time; False when it was known."""
         key = bytes.fromhex(name)
-        if any(key in generation.hashes for generation in self._generations):
-            return False
+        for generation in self._generations:  # a generator would cost more than the look-ups
+            if key in generation.hashes:
+                return False
         last = self._generations[-1]
         if len(last.hashes) >= self._size:
             self._begin(last.begun_ns)

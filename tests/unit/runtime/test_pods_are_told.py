@@ -13,6 +13,7 @@ from konduktor_health.errors import (
     LeadershipLost,
 )
 from konduktor_health.ports import PodEvent, PodOnNode
+from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.pod_news import MOST_WAITING, PodTeller
 from tests.support.builders import KEYS
@@ -49,7 +50,7 @@ def teller(world: World, pods: MemoryPods) -> PodTeller:
     made = PodTeller(
         pods, KEYS, clock=world.clock, metrics=Metrics(), assert_leader=world.assert_leader
     )
-    assert world.loop.applier is not None
+    assert isinstance(world.loop.applier, Applier)
     world.loop.applier.on_edit = made.take
     return made
 

@@ -132,7 +132,7 @@ def test_a_held_node_is_decided_again_when_the_policy_changes(tmp_path: Path) ->
     world = World()
     watched.watch.on_change(partial(_decide_by, world.loop))
     _decide_by(world.loop, watched.watch.said)
-    world.loop.policy = watched.watch
+    world.loop.files = (watched.watch,)
     world.hear(world.line("gpu-1"), world.line("gpu-2"))
     world.settle()
     assert world.tainted() == ["gpu-1"]
@@ -155,12 +155,12 @@ def test_tables_without_a_fault_that_the_policy_names_are_refused(tmp_path: Path
     with_fan = judge_rules(FAN_RULES).recorded
     watched = Watched(tmp_path, NAMES_FAN, read=with_fan)
     world = World()
-    world.loop.policy = watched.watch
+    world.loop.files = (watched.watch,)
     before = world.loop.situation
     with pytest.raises(ConfigError, match="no such fault"):
-        _use(Settings(), world.loop, [], tables.recorded())
+        _use(Settings(), world.loop, [], tables.recorded(), watched.watch)
     assert world.loop.situation is before
-    _use(Settings(), world.loop, [], with_fan)
+    _use(Settings(), world.loop, [], with_fan, watched.watch)
     assert world.loop.situation.policy.rules[1].name == "fan"
 
 
@@ -170,11 +170,11 @@ def test_a_file_that_waits_for_new_tables_is_taken_up_after_them(
     """Both files change, and the policy is looked at first."""
     watched = Watched(tmp_path)
     world = World()
-    world.loop.policy = watched.watch
+    world.loop.files = (watched.watch,)
     watched.path.write_text(NAMES_FAN)
     assert watched.look() == 0
     assert "no such fault" in said[0]
-    _use(Settings(), world.loop, [], judge_rules(FAN_RULES).recorded)
+    _use(Settings(), world.loop, [], judge_rules(FAN_RULES).recorded, watched.watch)
     assert world.loop.situation.policy.budget_max_nodes == 1, "the file in use, over new tables"
     assert watched.look() == 1
     assert watched.used[0].rules[1].name == "fan"

@@ -158,7 +158,7 @@ def test_the_loop_looks_and_the_next_line_is_judged_by_the_new_rules(tmp_path: P
     path.write_text(NOTHING)
     watch = RulesWatch(path, clock=world.clock, metrics=world.report.metrics)
     watch.on_change(world.observer.use)
-    world.loop.rules = watch
+    world.loop.files = (watch,)
     world.hear(world.line("gpu-1", FAN))
     assert world.tainted() == []
     path.write_text(RULES)

@@ -1,0 +1,198 @@
+"""How is a past played? The controller's own loop, turned whenever something would have turned it.
+
+A cycle comes with each poll that found lines, whenever the agenda has something due, and once more
+after each of our own writes, as the watch would have it. Between those nothing can happen, so time
+jumps. A replay decides exactly what a controller would have decided that read these lines at these
+polls, on Nodes that nobody but it has changed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from konduktor_health.core.reset import condition_after_reset, plan_reset
+from konduktor_health.core.roots import EVENT_NS
+from konduktor_health.model import Policy, Snapshot
+from konduktor_health.ports import LogEntry
+from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.loop import Loop
+from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.replay.heard import DecodedBefore
+from konduktor_health.runtime.replay.past_boots import PastBoots
+from konduktor_health.runtime.replay.past_clock import PastClock
+from konduktor_health.runtime.replay.past_nodes import Inventory, PastNodes
+from konduktor_health.runtime.replay.timeline import Tell, Timeline
+from konduktor_health.runtime.situation import Situation
+from konduktor_health.runtime.sources import Sources
+from konduktor_health.runtime.surges import SurgeWatch
+from konduktor_health.timestamps import NS
+
+MOST_ROUNDS = 50  # cycles at one time; more is a loop that does not come to rest
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """What no line tells and is taken for granted."""
+
+    reset_after_ns: int | None = None  # an operator resets a tainted node after so long
+
+
+@dataclass(slots=True)
+class Player:
+    """One policy over one past. ``hear`` for each poll, ``end`` once."""
+
+    policy: Policy
+    inventory: Inventory
+    start_ns: int
+    tell: Tell
+    assumed: Assumed = field(default_factory=Assumed)
+    nodes: PastNodes = field(init=False)
+    timeline: Timeline = field(init=False)
+    boots: PastBoots = field(init=False, default_factory=PastBoots)
+    _clock: PastClock = field(init=False)
+    _agenda: Agenda = field(init=False)
+    _loop: Loop = field(init=False)
+    _resets: list[tuple[int, str]] = field(init=False, default_factory=list)
+    _tainted: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clock = self._clock = PastClock(self.start_ns)
+        self.nodes = PastNodes(self.policy.keys, clock, self.inventory)
+        fleet = self.nodes.fleet
+        self.timeline = Timeline(self.nodes, self.policy, clock, self.tell)
+        observer = Observer(
+            self.nodes,
+            clock=clock,
+            opted_out=fleet.is_opted_out,
+            decoder=DecodedBefore,
+            surge_window_s=self.policy.surge_window_s,
+        )
+        self._agenda = Agenda(clock, longest_s=float("inf"))
+        wake = threading.Event()
+        situation = Situation(
+            self.nodes,
+            fleet,
+            observer,
+            self.policy,
+            clock,
+            SurgeWatch(clock),
+            complete=self._observed,
+        )
+        self._loop = Loop(
+            sources=Sources([], clock=clock, poll_interval_s=1.0, wake=wake),
+            situation=situation,
+            fleet=fleet,
+            observer=observer,
+            applier=self.nodes,
+            checkpoint=None,
+            report=self.timeline,
+            clock=clock,
+            wake=wake,
+            agenda=self._agenda,
+        )
+
+    def hear(self, poll_ns: int, entries: Sequence[LogEntry]) -> None:
+        """A poll found these lines at this time."""
+        self._until(poll_ns)
+        self._clock.go_to(poll_ns)
+        for entry in entries:
+            self._at_home(entry)
+        observer = self._loop.observer
+        if self.nodes.restless:
+            self._turn()  # new nodes and boots are there before what they log
+        if news := observer.take(entries):
+            self._agenda.add(news)
+            self._turn()
+
+    def end(self, end_ns: int) -> None:
+        """Nothing more is heard; what is due until then is done, and the sums are closed."""
+        self._until(end_ns)
+        self._clock.go_to(end_ns)
+        self._turn()
+        self.timeline.totals.close(self._clock.now_ns())
+
+    @property
+    def unknown_lines(self) -> int:
+        """Lines of names that are no Node of the list."""
+        return self._loop.observer.unknown_lines
+
+    def _at_home(self, entry: LogEntry) -> None:
+        """Make the node of a line known, with the boot that the line shows."""
+        name = self.nodes.meet(entry.node_name)
+        if name is not None and (boot := self.boots.note(name, entry)) is not None:
+            self.nodes.boot(name, boot.boot_id, boot.before_seen_ns)
+            if boot.before_seen_ns:
+                self.timeline.booted(name)
+
+    def _until(self, time_ns: int) -> None:
+        """Do what is due before this time, when it is due."""
+        while (next_ns := self._next_ns()) is not None and next_ns < time_ns:
+            self._clock.go_to(next_ns)
+            self._reset_due()
+            self._turn()
+
+    def _next_ns(self) -> int | None:
+        times = [self._resets[0][0]] if self._resets else []
+        next_s = self._agenda.next_s()
+        if next_s < float("inf"):
+            times.append(self._clock.ns_of(max(next_s, self._clock.monotonic())))
+        quiet_ns = int(self.policy.surge_quiet_s * NS)
+        times += [each.last_ns + quiet_ns for each in self._loop.situation.surges.now]
+        waiting_ns = self._loop.observer.waits_since_ns()
+        if waiting_ns is not None:  # let go once its time is over, at the latest a second later
+            times.append(max(waiting_ns + EVENT_NS + NS, self._clock.now_ns() + NS))
+        return min(times, default=None)
+
+    def _turn(self) -> None:
+        """Cycles until nothing changes any more at this time."""
+        for _ in range(MOST_ROUNDS):
+            self.nodes.restless = False
+            plan = self._loop.cycle(())
+            if self.assumed.reset_after_ns is not None:
+                self._watch_taints(plan.settled)
+            if not self.nodes.restless:
+                return
+        raise AssertionError("bug: the loop does not come to rest")
+
+    def _watch_taints(self, decided: Iterable[str]) -> None:
+        """Plan the reset of nodes that have been tainted, forget that of others."""
+        now_ns, after_ns = self._clock.now_ns(), self.assumed.reset_after_ns or 0
+        totals = self.timeline.totals.nodes
+        for name in sorted(decided):
+            tainted = name in totals and bool(totals[name].effect)
+            if tainted and name not in self._tainted:
+                self._tainted[name] = now_ns + after_ns
+                heapq.heappush(self._resets, (now_ns + after_ns, name))
+            elif not tainted:
+                self._tainted.pop(name, None)
+
+    def _reset_due(self) -> None:
+        """The operator that is assumed resets what has been tainted for so long."""
+        now_ns = self._clock.now_ns()
+        while self._resets and self._resets[0][0] <= now_ns:
+            due_ns, name = heapq.heappop(self._resets)
+            view = self.nodes.nodes().get(name)
+            if view is None or self._tainted.get(name) != due_ns:
+                continue
+            del self._tainted[name]
+            action = plan_reset(view, self.policy.keys, now_ns)
+            if action is None:
+                continue
+            self.nodes.edit(name, action.edit)
+            self.nodes.say(name, condition_after_reset(now_ns))
+            self.timeline.edited(replace(action, message=f"assumed: {action.message}"))
+
+    def _observed(self, snapshot: Snapshot) -> Snapshot:
+        """The log counts as read without a gap since the start of the past."""
+        return replace(snapshot, observed_from_ns=dict.fromkeys(snapshot.nodes, self.start_ns))
+
+
+def play(batches: Iterable[tuple[int, list[LogEntry]]], players: list[Player]) -> Iterator[int]:
+    """Play a past that is decoded once to all policies. Yields each poll's time."""
+    for poll_ns, entries in batches:
+        for player in players:
+            player.hear(poll_ns, entries)
+        yield poll_ns
