@@ -42,6 +42,7 @@ class Fleet(Embedded):
         """Its Lease is taken over soon."""
         return self.controller(
             cluster={"timeout_s": 0.5},
+            policy={"budget_percent": 100},  # room for both, whichever is decided first
             lease={"duration_s": 2.0, "renew_deadline_s": 1.2, "retry_s": 0.1},
         )
 
@@ -83,7 +84,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 EXPECTED = {
     "gpu-a": ("faulty", ["NoSchedule"], [("False", "FatalFault")], ["xid/79"]),
-    "gpu-b": ("suspect", [], [("False", "BudgetExhausted")], ["xid/63"]),
+    "gpu-b": ("suspect", ["PreferNoSchedule"], [("False", "DegradedFault")], ["xid/63"]),
     "gpu-c": (None, None, [], []),
 }
 
@@ -98,8 +99,8 @@ def check(fleet: Fleet) -> None:
         assert [record[0] for record in node["records"]] == faults
         assert [record[3] for record in node["records"]] == [1] * len(faults)  # counted once
     assert [t["effect"] for t in state["gpu-a"]["taints"]] == ["NoSchedule"]
-    assert state["gpu-b"]["taints"] == []
-    assert state["events"] == [("gpu-a", "FatalFault"), ("gpu-b", "BudgetExhausted")]
+    assert [t["effect"] for t in state["gpu-b"]["taints"]] == ["PreferNoSchedule"]
+    assert state["events"] == [("gpu-a", "FatalFault"), ("gpu-b", "DegradedFault")]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -71,7 +71,9 @@ def test_request_is_kept_by_whoever_writes_the_state_afterwards(side: Side) -> N
     operator.write_request(replace(read, text='{"surges":[]}'))
     with pytest.raises(Conflict):
         operator.write_request(replace(read, text="from an old version"))
-    leader.write_state({"a": 2})  # at a version that is no longer: it reads again
+    with pytest.raises(Conflict):  # at a version that is no longer
+        leader.write_state({"a": 2})
+    leader.write_state({"a": 2})  # it has read again
     leader.write_state({"a": 3})
     asked = leader.read_request()
     assert asked is not None
