@@ -16,13 +16,13 @@ from dataclasses import replace
 
 from konduktor_health.core.assess import Assessment, assess
 from konduktor_health.core.budget import Budgets
-from konduktor_health.core.declared import parse_declared
 from konduktor_health.core.displace import Displacing
 from konduktor_health.core.effects import (
     Standing,
     standing,
 )
 from konduktor_health.core.managed import opted_out
+from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
@@ -52,7 +52,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         now_ns,
         surging(snapshot.fleet, policy, now_ns),
         Budgets(snapshot.fleet, policy, now_ns),
-        Displacing(snapshot, policy),
+        Displacing(snapshot, policy, now_ns),
     )
     actions: list[Action] = []
     settled: set[str] = set()
@@ -64,8 +64,10 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             if snapshot.sightings.get(view.name):
                 actions.append(Hold(view.name, HoldReason.OPTED_OUT, "opted out by label"))
         else:
-            clears = not _is_held(view, now_ns)
-            assessed.append(assess(view, snapshot, policy, now_ns, clears=clears))
+            held = held_by_operator(view, now_ns)
+            assessed.append(assess(view, snapshot, policy, now_ns, clears=held is None))
+            if held is not None and held.until_ns is not None and view.ledger is not None:
+                wakes[view.name] = held.until_ns
     for node in sorted(assessed, key=_urgency):
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
@@ -74,15 +76,9 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         if done:
             settled.add(node.view.name)
         if node.again_ns is not None:
-            wakes[node.view.name] = node.again_ns
-    held = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), held, wakes)
-
-
-def _is_held(view: NodeView, now_ns: int) -> bool:
-    """An operator wants nothing to change: neither for the worse nor for the better."""
-    declared = parse_declared(view.hold)
-    return declared is not None and declared.holds(now_ns)
+            wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))
+    in_surge = frozenset(each.fault_id for each in cycle.surging.holding)
+    return Plan(tuple(actions), frozenset(settled), in_surge, wakes)
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:

@@ -76,7 +76,7 @@ def tended(
             if clears and at_ns is not None and at_ns <= now_ns:
                 ledger = _cleared(ledger, current, watch, now_ns, faded=True)
                 continue
-        if at_ns is not None:
+        if at_ns is not None and at_ns > now_ns:  # else nothing but the hold is waited for
             again.append(at_ns)
         if current is not record:
             ledger = ledger.with_record(current)

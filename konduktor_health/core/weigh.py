@@ -17,7 +17,7 @@ from konduktor_health.core.effects import (
     effect_of,
     worst_effect,
 )
-from konduktor_health.core.pauses import pause_of
+from konduktor_health.core.pauses import held_by_operator, pause_of
 from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.standing import standing_of
@@ -80,7 +80,7 @@ def weigh(node: Assessment, now: Standing, cycle: Cycle) -> Decision:
                 evidence=evidence_of(record for record in after.records if record.asks),
             ),
         )
-    if now.owned and _over(node, wanted):
+    if now.owned and _over(node, wanted) and not held_by_operator(view, cycle.now_ns):
         change = change_to(wanted, now, view, policy.keys)
         if change.add or change.remove:
             after = replace(after, since_ns=cycle.now_ns)
