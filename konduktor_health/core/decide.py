@@ -73,7 +73,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             continue  # it has just made room for another one: decided again once that is written
         planned, done = _plan_node(node, cycle)
         actions.extend(planned)
-        if done:
+        if done and not node.waits:
             settled.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))

@@ -116,6 +116,7 @@ class Past:
     times: int = 1  # how often it was cleared; 0: it only faded away
     attempts: int = 0
     count: int = 0
+    shown: bool = False  # its evidence never acted: it speaks for no line that may
 
     @property
     def key(self) -> tuple[str, str]:
@@ -206,7 +207,9 @@ def merge(record: Record, newer: Record) -> Record:
     or made it worse. An occurrence after a repair undoes it: the repair did not hold.
     """
     if record.acting is not newer.acting:
-        return record if record.acting else replace(newer, flaps=record.flaps)
+        if record.acting:
+            return record
+        return replace(newer, flaps=record.flaps, attempts=record.attempts)
     worst = min(record, newer, key=lambda each: each.severity.rank)
     newest = newer if newer.last_ns >= record.last_ns else record
     same_boot = record.boot_id == newer.boot_id
@@ -239,6 +242,14 @@ def merge(record: Record, newer: Record) -> Record:
         root=newest.root,
         extra=record.extra,
     )
+
+
+def worth_most(history: tuple[Past, ...], most: int) -> tuple[Past, ...]:
+    """So many of a history, in its order: what only faded away goes first, then the oldest."""
+    if len(history) <= most:
+        return history
+    by_worth = sorted(range(len(history)), key=lambda n: (not history[n].times, n))
+    return tuple(history[n] for n in sorted(by_worth[:most]))
 
 
 def joined(one: Iterable[Episode], other: Iterable[Episode]) -> tuple[Episode, ...]:
