@@ -15,10 +15,10 @@ from functools import reduce
 
 from konduktor_health.core.clearing import Watch
 from konduktor_health.core.fold import already_counted
-from konduktor_health.core.guards import REGISTRATION_NS, Judgement, NodeHistory, Outcome, judge
+from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
 from konduktor_health.core.ledger import CorruptLedger, fitted, parse
 from konduktor_health.core.lifecycle import facts_of, reopened, tended
-from konduktor_health.core.record import Ledger, Record, merge, open_record
+from konduktor_health.core.record import REGISTRATION_NS, Ledger, Record, merge, open_record
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from konduktor_health.core.record import Ledger, Past
+from konduktor_health.core.record import REGISTRATION_NS, Ledger, Past
 from konduktor_health.core.reset import ResetAt
 from konduktor_health.model import (
     Fault,
@@ -31,8 +31,6 @@ from konduktor_health.treatment import Repair
 
 #: Clocks differ; Loki takes lines this far ahead of its own.
 AHEAD_NS = 600 * NS
-#: From a machine's first kernel lines to its Node object: slow firmware, drivers, joining.
-REGISTRATION_NS = 900 * NS
 _MENDED_BY_REBOOT = frozenset(
     {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET, Remedy.REBOOT}
 )

@@ -204,6 +204,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         attempts=record.attempts,
         flaps=record.flaps,
         root=record.root,
+        guessed=record.guessed,
     )
     return {name: json.loads(text) for name, text in record.extra} | data
 
@@ -279,6 +280,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         attempts=_number(data.get("attempts", 0)),
         flaps=_number(data.get("flaps", 0)),
         root=str(data.get("root", "")),
+        guessed=bool(data.get("guessed", False)),
         extra=_extra(data, _RECORD_FIELDS),
     )
 
@@ -353,5 +355,6 @@ _RECORD_FIELDS = frozenset(
         "attempts",
         "flaps",
         "root",
+        "guessed",
     ]
 )
