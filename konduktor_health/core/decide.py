@@ -96,7 +96,8 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     now = standing(view, node.before, policy.keys)
     after = node.after
     if set(node.before.owned) - now.present:
-        after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns, soft=False)
+        removed_ns = _removed_ns(node, now_ns)
+        after = replace(after, owned=(), removed_ns=removed_ns, since_ns=now_ns, soft=False)
     else:
         after = replace(after, owned=now.owned)
     node = replace(node, after=after)
@@ -137,6 +138,16 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     if view.ledger is not None or due is Due.NOW or _left_over(view, now) or unobserved:
         actions.extend(publish(view, after, tainted, decision.hold, verdict))
     return actions, done
+
+
+def _removed_ns(node: Assessment, now_ns: int) -> int:
+    """When our taint was removed, at the latest, as far as that matters: a fault that the ledger
+    did not have, and that is newer than all it had, was not what that person decided about."""
+    known = {record.key for record in node.before.records if record.asks}
+    asking = [record for record in node.after.records if record.asks]
+    new = [record.last_ns - 1 for record in asking if record.key not in known]
+    old = [record.last_ns for record in asking if record.key in known]
+    return max([min([now_ns, *new]), *(min(each, now_ns) for each in old)])
 
 
 def _awaited(after: Ledger, boot_id: str) -> str:
