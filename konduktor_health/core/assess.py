@@ -18,7 +18,7 @@ from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
 from konduktor_health.core.ledger import CorruptLedger, fitted, parse
 from konduktor_health.core.lifecycle import facts_of, reopened, tended
-from konduktor_health.core.record import Ledger, Record, merge, open_record
+from konduktor_health.core.record import REGISTRATION_NS, Ledger, Record, merge, open_record
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe
@@ -52,6 +52,7 @@ class Assessment:
     cleared: tuple[Record, ...] = ()
     noticed_ns: int = 0  # when the present boot was noticed; 0: no reboot known
     again_ns: int | None = None  # when time alone may change the answer
+    waits: bool = False  # a line waits for its boot to be reported: it has to be kept
 
     @property
     def wanting(self) -> tuple[Record, ...]:
@@ -96,7 +97,7 @@ def assess(
         removed_ns=min(before.removed_ns, now_ns),  # the clock may have been set back
     )
     after = _returned(after, view, snapshot.tombstones.get(view.system_uuid))
-    after, holds = _folded(after, history, snapshot, policy, now_ns)
+    after, holds, waits_ns = _folded(after, history, snapshot, policy, now_ns)
     watch = Watch(
         view.boot_id,
         noticed_ns,
@@ -115,14 +116,16 @@ def assess(
         _is_news(before, after),
         done.cleared,
         noticed_ns,
-        done.again_ns,
+        min(filter(None, (done.again_ns, waits_ns)), default=None),
+        waits=waits_ns is not None,
     )
 
 
 def _folded(
     after: Ledger, history: NodeHistory, snapshot: Snapshot, policy: Policy, now_ns: int
-) -> tuple[Ledger, tuple[Hold, ...]]:
-    """The ledger with the node's sightings, and why some of them may not act."""
+) -> tuple[Ledger, tuple[Hold, ...], int | None]:
+    """The ledger with the node's sightings, why some of them may not act, and until when some are
+    waited for."""
     view, before = history.view, history.ledger
     holds: list[Hold] = []
     judged: dict[tuple[str, str], list[Judged]] = {}
@@ -141,13 +144,30 @@ def _folded(
             holds.append(Hold(view.name, judgement.reason, judgement.why, evidence=evidence))
         if judgement.outcome is not Outcome.DROP:
             judged.setdefault(fault.key, []).append((sighting, judgement))
-    for seen in judged.values():
+    waits_ns: int | None = None
+    for key, seen in judged.items():
+        known, past = after.record(key), after.past(key)
+        waits_ns = max(filter(None, (waits_ns, _awaited(seen, known, now_ns))), default=None)
         record = _record(seen, view)
-        known = after.record(record.key)
-        past = after.past(record.key)
-        opened = reopened(record, past) if known is None else merge(known, record)
+        opened = record if known is None else merge(known, record)
+        if known is None or known.acting is not opened.acting:
+            opened = reopened(opened, past)
         after = after.with_record(opened)
-    return after, tuple(holds)
+    return after, tuple(holds), waits_ns
+
+
+def _awaited(seen: list[Judged], known: Record | None, now_ns: int) -> int | None:
+    """Until when lines of a boot that the Node does not report yet wait. A record that acts cannot
+    show them: they would be lost, and the reboot be taken for a repair of what came after it."""
+    acts = (known is not None and known.acting) or any(
+        judgement.outcome is Outcome.ACT for _, judgement in seen
+    )
+    ends = [
+        sighting.last_ns + REGISTRATION_NS
+        for sighting, judgement in seen
+        if acts and judgement.reason is HoldReason.BOOT_UNKNOWN
+    ]
+    return max((end_ns for end_ns in ends if end_ns > now_ns), default=None)
 
 
 def _secondary(fault: Fault) -> Judgement:
@@ -223,7 +243,8 @@ def _boot_now_known(ledger: Ledger, view: NodeView, policy: Policy) -> Ledger:
         waited = record.why == HoldReason.BOOT_UNKNOWN.value and not record.acting
         if waited and record.boot_id == view.boot_id:
             why = HoldReason.OBSERVED.value if record.fault_id in policy.observe else ""
-            ledger = ledger.with_record(replace(record, acting=not why, why=why))
+            known = replace(record, acting=not why, why=why)
+            ledger = ledger.with_record(reopened(known, ledger.past(record.key)))
     return ledger
 
 

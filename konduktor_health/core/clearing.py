@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from konduktor_health.core.record import Missing, Passes, Record
+from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import ProbeNeed, Repair, Treatment, repairs_for
@@ -65,9 +65,18 @@ def _ladder(remedy: Remedy) -> tuple[Remedy, ...]:
 def seen_repairs(record: Record, watch: Watch) -> Mapping[Repair, int]:
     """Repairs since the last occurrence, and when (Unix ns)."""
     seen = {repair: time_ns for repair, time_ns in record.repairs if time_ns >= record.last_ns}
-    if record.boot_id and watch.boot_id and record.boot_id != watch.boot_id:
+    rebooted = record.boot_id and watch.boot_id and record.boot_id != watch.boot_id
+    if rebooted and not _may_be_of_new_boot(record, watch):
         seen[Repair.BOOT] = max(watch.noticed_ns, record.last_ns)
     return seen
+
+
+def _may_be_of_new_boot(record: Record, watch: Watch) -> bool:
+    """Its last line named no boot, and its boot began so shortly before the Node reported another
+    one that it may be that one: the log is faster than the kubelet."""
+    if not record.guessed or record.uptime_us is None or not watch.noticed_ns:
+        return False
+    return record.log_ns - record.uptime_us * 1000 > watch.noticed_ns - REGISTRATION_NS
 
 
 def still_missing(
@@ -136,10 +145,11 @@ def with_repairs(record: Record, repairs: Iterable[RepairSeen]) -> Record:
             if seen.device in ("", record.device) and record.device:
                 record = _repaired(record, seen.kind, seen.event_ns)
         elif seen.device == record.device and record.fault_id in seen.ends:
-            places = tuple(place for place in record.places if place != seen.place)
-            record = replace(record, places=places)
+            places = tuple(place for place in record.places or WHOLE if place != seen.place)
             if not places:
-                record = _repaired(record, seen.kind, seen.event_ns)
+                record = _repaired(replace(record, places=()), seen.kind, seen.event_ns)
+            elif record.places:
+                record = replace(record, places=places)
     return record
 
 
@@ -166,13 +176,25 @@ def with_probes(
         known = passes.get(name, Passes(name, 0, 0))
         # a repair starts the count anew: results from before it prove nothing
         repaired_ns = max(seen_repairs(record, watch).values(), default=0)
-        for time_ns, passed in _runs(usable, need):
-            if time_ns > max(known.newest_ns, repaired_ns):
-                known = Passes(name, known.count + 1 if passed else 0, time_ns)
+        since_ns = max(record.last_ns, watch.noticed_ns, repaired_ns)
+        for run in _runs(usable, need):
+            if run.began_ns > since_ns and run.ended_ns > known.newest_ns:
+                known = _counted(known, run, need)
         if known.newest_ns:
             passes[name] = known
     counted = tuple(sorted(passes.values(), key=lambda each: each.name))
     return record if counted == record.passes else replace(record, passes=counted)
+
+
+def _counted(known: Passes, run: _Run, need: ProbeNeed) -> Passes:
+    """One more run. Once there are enough passes, more of them say nothing new."""
+    if not run.passed:
+        return Passes(known.name, 0, run.ended_ns)
+    if run.began_ns <= known.newest_ns:  # it was counted when less of it was known
+        return replace(known, newest_ns=run.ended_ns)
+    if known.count >= need.times:
+        return known
+    return Passes(known.name, known.count + 1, run.ended_ns)
 
 
 def key_of(need: ProbeNeed) -> str:
@@ -187,21 +209,30 @@ def _passed(record: Record, need: ProbeNeed) -> bool:
 def _concerns(result: ProbeResult, record: Record, watch: Watch) -> bool:
     here = result.device in ("", record.device)
     this_boot = not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
-    after = result.time_ns > max(record.last_ns, watch.noticed_ns if this_boot else 0)
-    return here and this_boot and after and not result.fake
+    return here and this_boot and not result.fake
 
 
-def _runs(results: Iterable[ProbeResult], need: ProbeNeed) -> list[tuple[int, bool]]:
-    """(time, passed) of each run of the probe, oldest first. A run passed when all of its checks
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a probe on a device. Unix ns: its first check, and its last."""
+
+    ended_ns: int
+    passed: bool
+    began_ns: int
+
+
+def _runs(results: Iterable[ProbeResult], need: ProbeNeed) -> list[_Run]:
+    """The runs of the probe, oldest first. A run passed when all of its checks
     did; one that was skipped throughout is no run."""
     runs: dict[str, list[ProbeResult]] = {}
     for each in results:
         if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
             runs.setdefault(each.run_id or f"{each.check}@{each.time_ns}", []).append(each)
-    found: list[tuple[int, bool]] = []
+    found: list[_Run] = []
     for checks in runs.values():
         ran = [each for each in checks if each.status is not ProbeStatus.SKIP]
         if ran:
-            newest_ns = max(each.time_ns for each in ran)
-            found.append((newest_ns, all(each.status is ProbeStatus.PASS for each in ran)))
-    return sorted(found)
+            times = [each.time_ns for each in ran]
+            passed = all(each.status is ProbeStatus.PASS for each in ran)
+            found.append(_Run(max(times), passed, min(times)))
+    return sorted(found, key=lambda each: (each.ended_ns, each.passed))

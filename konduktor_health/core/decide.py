@@ -16,13 +16,13 @@ from dataclasses import replace
 
 from konduktor_health.core.assess import Assessment, assess
 from konduktor_health.core.budget import Budgets
-from konduktor_health.core.declared import parse_declared
 from konduktor_health.core.displace import Displacing
 from konduktor_health.core.effects import (
     Standing,
     standing,
 )
 from konduktor_health.core.managed import opted_out
+from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
@@ -52,7 +52,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         now_ns,
         surging(snapshot.fleet, policy, now_ns),
         Budgets(snapshot.fleet, policy, now_ns),
-        Displacing(snapshot, policy),
+        Displacing(snapshot, policy, now_ns),
     )
     actions: list[Action] = []
     settled: set[str] = set()
@@ -64,25 +64,21 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             if snapshot.sightings.get(view.name):
                 actions.append(Hold(view.name, HoldReason.OPTED_OUT, "opted out by label"))
         else:
-            clears = not _is_held(view, now_ns)
-            assessed.append(assess(view, snapshot, policy, now_ns, clears=clears))
+            held = held_by_operator(view, now_ns)
+            assessed.append(assess(view, snapshot, policy, now_ns, clears=held is None))
+            if held is not None and held.until_ns is not None and view.ledger is not None:
+                wakes[view.name] = held.until_ns
     for node in sorted(assessed, key=_urgency):
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
         planned, done = _plan_node(node, cycle)
         actions.extend(planned)
-        if done:
+        if done and not node.waits:
             settled.add(node.view.name)
         if node.again_ns is not None:
-            wakes[node.view.name] = node.again_ns
-    held = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), held, wakes)
-
-
-def _is_held(view: NodeView, now_ns: int) -> bool:
-    """An operator wants nothing to change: neither for the worse nor for the better."""
-    declared = parse_declared(view.hold)
-    return declared is not None and declared.holds(now_ns)
+            wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))
+    in_surge = frozenset(each.fault_id for each in cycle.surging.holding)
+    return Plan(tuple(actions), frozenset(settled), in_surge, wakes)
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
@@ -100,7 +96,8 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     now = standing(view, node.before, policy.keys)
     after = node.after
     if set(node.before.owned) - now.present:
-        after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns, soft=False)
+        removed_ns = _removed_ns(node, now_ns)
+        after = replace(after, owned=(), removed_ns=removed_ns, since_ns=now_ns, soft=False)
     else:
         after = replace(after, owned=now.owned)
     node = replace(node, after=after)
@@ -141,6 +138,16 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     if view.ledger is not None or due is Due.NOW or _left_over(view, now) or unobserved:
         actions.extend(publish(view, after, tainted, decision.hold, verdict))
     return actions, done
+
+
+def _removed_ns(node: Assessment, now_ns: int) -> int:
+    """When our taint was removed, at the latest, as far as that matters: a fault that the ledger
+    did not have, and that is newer than all it had, was not what that person decided about."""
+    known = {record.key for record in node.before.records if record.asks}
+    asking = [record for record in node.after.records if record.asks]
+    new = [record.last_ns - 1 for record in asking if record.key not in known]
+    old = [record.last_ns for record in asking if record.key in known]
+    return max([min([now_ns, *new]), *(min(each, now_ns) for each in old)])
 
 
 def _awaited(after: Ledger, boot_id: str) -> str:

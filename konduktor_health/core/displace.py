@@ -5,10 +5,10 @@ our taint for degraded faults. The node that gives way keeps its record and goes
 
 Invariants: budgets are not exceeded on the way: the place is given up in one Plan and taken in
 the next one, when the count of the pool says so. Each node gives way at most once per Plan, for
-one other. A node gives way only to one that nothing but the count holds: not to one that the rate
-would hold next. So no taint goes to and fro: fatal nodes are planned first, the place that came
-free goes to the one that waited, and the displaced one gets its taint back when there is room
-for one more.
+one other; one that an operator holds, or that is opted out, never does. A node gives way only to
+one that nothing but the count holds: not to one that the rate would hold next. So no taint goes to
+and fro: fatal nodes are planned first, the place that came free goes to the one that waited, and
+the displaced one gets its taint back when there is room for one more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.budget import Allowance
 from konduktor_health.core.ledger import Ledger, Record, render
+from konduktor_health.core.managed import opted_out
+from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import family, pool_of
 from konduktor_health.core.reset import our_taints
 from konduktor_health.core.standing import Taken, standing_of
@@ -34,6 +36,7 @@ class Displacing:
 
     snapshot: Snapshot
     policy: Policy
+    now_ns: int
     given: set[str] = field(default_factory=set)
 
     def for_(self, view: NodeView, allowance: Allowance) -> NodeView | None:
@@ -47,6 +50,8 @@ class Displacing:
             pool = pool_of(candidate, self.policy)
             if standing_of(candidate, pool, self.policy).taken is not Taken.SOFT:
                 continue  # it has changed since it was counted
+            if opted_out(candidate) or held_by_operator(candidate, self.now_ns):
+                continue  # nothing of it is to change
             self.given.add(candidate.name)
             return candidate
         return None

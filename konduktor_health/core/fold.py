@@ -68,10 +68,12 @@ def _covers(past: Past, fault: Fault, node_boot_id: str) -> bool:
     any may be another shipper."""
     if fault.identity and fault.identity == past.identity:
         return True
+    if past.shown and fault.trust is not Trust.POD and not fault.injected:
+        return False  # it may act, where what was shown could not
     if fault.uptime_us is not None and past.uptime_us is not None:
         boot_id = fault.boot_id or node_boot_id
         return boot_id == past.boot_id and fault.uptime_us <= past.uptime_us
-    return fault.time_ns <= past.log_ns
+    return fault.time_ns <= past.log_ns + SHIPPER_SKEW_NS
 
 
 def _replays(record: Record, fault: Fault, node_boot_id: str) -> bool:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from konduktor_health.core.record import Ledger
+from konduktor_health.core.record import REGISTRATION_NS, Ledger, Past
 from konduktor_health.core.reset import ResetAt
 from konduktor_health.model import (
+    Fault,
     HoldReason,
     InjectionMode,
     NodeView,
@@ -30,8 +31,6 @@ from konduktor_health.treatment import Repair
 
 #: Clocks differ; Loki takes lines this far ahead of its own.
 AHEAD_NS = 600 * NS
-#: From a machine's first kernel lines to its Node object: slow firmware, drivers, joining.
-REGISTRATION_NS = 900 * NS
 _MENDED_BY_REBOOT = frozenset(
     {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET, Remedy.REBOOT}
 )
@@ -152,7 +151,11 @@ def _before_repair(sighting: Sighting, history: NodeHistory) -> Judgement | None
     was cleared after a repair. A line of the boot that ended is ``_other_boot``'s."""
     fault = sighting.fault
     past = history.ledger.past(fault.key)
-    if past is not None and sighting.last_ns < past.repaired_ns:
+    if (
+        past is not None
+        and sighting.last_ns < past.repaired_ns
+        and not _of_this_boot(fault, past, history)
+    ):
         return Judgement(Outcome.DROP, HoldReason.CLEARED, "older than the repair that cleared it")
     if not fault.device or fault.remedy not in _MENDED_BY_RESET:
         return None
@@ -161,6 +164,13 @@ def _before_repair(sighting: Sighting, history: NodeHistory) -> Judgement | None
         if mends and sighting.last_ns < seen.event_ns:
             return Judgement(Outcome.DROP, HoldReason.CLEARED, "the GPU was reset since")
     return None
+
+
+def _of_this_boot(fault: Fault, past: Past, history: NodeHistory) -> bool:
+    """The repair was a reboot, and this line is from after it, though from before we noticed."""
+    boot_id = history.view.boot_id
+    reboot = past.repaired_ns == history.boot_noticed_ns and past.boot_id != boot_id
+    return reboot and bool(boot_id) and fault.boot_id == boot_id
 
 
 def _before_node(sighting: Sighting, history: NodeHistory) -> Judgement | None:

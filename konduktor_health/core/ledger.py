@@ -2,8 +2,8 @@
 
 Invariants:
 - ``parse(render(ledger)) == ledger`` as long as the ledger fits MAX_BYTES; beyond that texts
-  are cut, then the oldest history goes, then the least severe, latest opened records, and
-  ``dropped`` says how many at least.
+  are cut, then history goes (what only faded away, then the oldest), then the least severe,
+  latest opened records, and ``dropped`` says how many at least.
 - A text of a later version is read if that version says so (``reads``); what it has beside our
   fields is kept and written again, so that going back a version loses nothing.
 - Anything else is CorruptLedger, never another error: people edit annotations by hand.
@@ -27,6 +27,7 @@ from konduktor_health.core.record import (
     merge,
     open_record,
     worst_first,
+    worth_most,
 )
 from konduktor_health.model import Remedy, Severity, Trust
 from konduktor_health.treatment import Repair
@@ -68,7 +69,7 @@ def fitted(ledger: Ledger) -> Ledger:
     """What of the ledger the annotation can hold: itself, if it fits."""
     bare = replace(ledger, records=(), history=(), dropped=10**9)
     room = MAX_BYTES - len(_dumps(_to_json(bare)))
-    history = ledger.history[:MAX_HISTORY]
+    history = worth_most(ledger.history, MAX_HISTORY)
     past_sizes = [len(_dumps(_past_to_json(past))) + 1 for past in history]
     for crowded in (False, True):
         records = tuple(map(_shortened, ledger.records)) if crowded else ledger.records
@@ -77,10 +78,12 @@ def fitted(ledger: Ledger) -> Ledger:
             return replace(ledger, records=records, history=history)
     fits = sum(1 for total in accumulate(sizes) if total <= room)
     left = room - sum(sizes[:fits])
-    remembered = sum(1 for total in accumulate(past_sizes) if total <= left)
+    while history and sum(past_sizes) > left:
+        history = worth_most(history, len(history) - 1)
+        past_sizes = [len(_dumps(_past_to_json(past))) + 1 for past in history]
     # Those left out before may be the ones that are seen again: the count is the least there are.
     dropped = max(ledger.dropped, len(records) - fits)
-    return replace(ledger, records=records[:fits], history=history[:remembered], dropped=dropped)
+    return replace(ledger, records=records[:fits], history=history, dropped=dropped)
 
 
 def _shortened(record: Record) -> Record:
@@ -201,6 +204,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         attempts=record.attempts,
         flaps=record.flaps,
         root=record.root,
+        guessed=record.guessed,
     )
     return {name: json.loads(text) for name, text in record.extra} | data
 
@@ -218,7 +222,9 @@ def _past_to_json(past: Past) -> dict[str, Any]:
     }
     if past.uptime_us is not None:
         data["uptime"] = past.uptime_us
-    return _set(data, repaired=past.repaired_ns, attempts=past.attempts, count=past.count)
+    return _set(
+        data, repaired=past.repaired_ns, attempts=past.attempts, count=past.count, shown=past.shown
+    )
 
 
 def _from_json(data: Mapping[str, Any]) -> Ledger:
@@ -274,6 +280,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         attempts=_number(data.get("attempts", 0)),
         flaps=_number(data.get("flaps", 0)),
         root=str(data.get("root", "")),
+        guessed=bool(data.get("guessed", False)),
         extra=_extra(data, _RECORD_FIELDS),
     )
 
@@ -292,6 +299,7 @@ def _past_from_json(data: Mapping[str, Any]) -> Past:
         times=_number(data["times"]),
         attempts=_number(data.get("attempts", 0)),
         count=_number(data.get("count", 0)),
+        shown=bool(data.get("shown", False)),
     )
 
 
@@ -347,5 +355,6 @@ _RECORD_FIELDS = frozenset(
         "attempts",
         "flaps",
         "root",
+        "guessed",
     ]
 )

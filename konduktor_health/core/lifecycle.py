@@ -23,7 +23,7 @@ from konduktor_health.core.clearing import (
     with_probes,
     with_repairs,
 )
-from konduktor_health.core.record import Ledger, Past, Record
+from konduktor_health.core.record import Ledger, Past, Record, worth_most
 from konduktor_health.model import Fault, NodeView, Policy, ProbeResult, RepairSeen
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
@@ -76,7 +76,7 @@ def tended(
             if clears and at_ns is not None and at_ns <= now_ns:
                 ledger = _cleared(ledger, current, watch, now_ns, faded=True)
                 continue
-        if at_ns is not None:
+        if at_ns is not None and at_ns > now_ns:  # else nothing but the hold is waited for
             again.append(at_ns)
         if current is not record:
             ledger = ledger.with_record(current)
@@ -96,10 +96,12 @@ def judged(record: Record, rule: Rule, *, owned: bool) -> Record:
 
 
 def reopened(record: Record, past: Past | None) -> Record:
-    """A record of a fault that was cleared before. What was repaired and came back did not hold."""
+    """A record of a fault that was cleared before. What was repaired and came back did not hold;
+    evidence that never acts does not say so."""
     if past is None:
         return record
-    attempts = past.attempts + (1 if past.repaired_ns else 0)
+    undone = record.acting and past.repaired_ns > 0
+    attempts = max(record.attempts, past.attempts + int(undone))
     return replace(record, flaps=past.times, attempts=attempts)
 
 
@@ -134,6 +136,12 @@ def _young(history: tuple[Past, ...], policy: Policy, now_ns: int) -> tuple[Past
 def _cleared(ledger: Ledger, record: Record, watch: Watch, now_ns: int, *, faded: bool) -> Ledger:
     """The record becomes history: when it was cleared, and what tells its lines."""
     before = ledger.past(record.key)
+    others = [each for each in ledger.history if each.key != record.key]
+    ledger = ledger.without(record.key)
+    if not record.acting and before is not None and not before.shown:
+        # what was cleared says more than what was only shown since
+        again = replace(before, count=before.count + record.count)
+        return replace(ledger, history=worth_most((again, *others), MAX_HISTORY))
     past = Past(
         device=record.device,
         fault_id=record.fault_id,
@@ -147,6 +155,6 @@ def _cleared(ledger: Ledger, record: Record, watch: Watch, now_ns: int, *, faded
         times=(before.times if before else 0) + (0 if faded else 1),
         attempts=record.attempts,
         count=(before.count if before else 0) + record.count,
+        shown=not record.acting,
     )
-    others = [each for each in ledger.history if each.key != record.key]
-    return replace(ledger.without(record.key), history=tuple([past, *others][:MAX_HISTORY]))
+    return replace(ledger, history=worth_most((past, *others), MAX_HISTORY))

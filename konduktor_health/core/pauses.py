@@ -28,6 +28,13 @@ PAUSES = frozenset(
 _SHOWN = 63  # characters of a label's value or a name
 
 
+def held_by_operator(view: NodeView, now_ns: int) -> Declared | None:
+    """An operator wants nothing to change, neither for the worse nor for the better; None: nobody
+    holds the node now."""
+    declared = parse_declared(view.hold)
+    return declared if declared is not None and declared.holds(now_ns) else None
+
+
 def pause_of(view: NodeView, policy: Policy, now_ns: int, boot_noticed_ns: int = 0) -> Hold | None:
     """The hold that keeps effects from this node now; None: none does. ``boot_noticed_ns``: when
     its newest boot was noticed, 0: not known. ``until_ns`` of the Hold is the end, where there

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from konduktor_health.model import Remedy, Severity, Sighting, Trust
+from konduktor_health.model import Fault, Remedy, Severity, Sighting, Trust
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Repair
 
@@ -28,6 +28,10 @@ EPISODE_GAP_NS = 180 * NS
 MAX_PLACES = 16
 #: Stands for places that were too many to keep: it is never seen to end.
 MORE_PLACES: Place = (("more", ""),)
+#: The places of a record that is open on all of its device; written as ().
+WHOLE: tuple[Place, ...] = ((),)
+#: From a machine's first kernel lines to its Node object: slow firmware, drivers, joining.
+REGISTRATION_NS = 900 * NS
 
 #: (time of its newest line, owner); the owner is "" where no program is named.
 Episode = tuple[int, str]
@@ -85,6 +89,7 @@ class Record:
     attempts: int = 0  # repairs that did not hold
     flaps: int = 0  # how often it was cleared before, within the history
     root: str = ""  # "fault id|device" of the fault that it follows
+    guessed: bool = False  # ``boot_id`` is the Node's: its last line, of a young boot, named none
     extra: tuple[tuple[str, str], ...] = ()  # fields of a later version, as JSON
 
     @property
@@ -116,6 +121,7 @@ class Past:
     times: int = 1  # how often it was cleared; 0: it only faded away
     attempts: int = 0
     count: int = 0
+    shown: bool = False  # its evidence never acted: it speaks for no line that may
 
     @property
     def key(self) -> tuple[str, str]:
@@ -193,9 +199,16 @@ def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Rec
         source=fault.source,
         text=fault.text[:TEXT_LIMIT],
         episodes=sighting.episodes,
-        places=() if sighting.places == ((),) else sighting.places,
+        places=() if sighting.places == WHOLE else sighting.places,
+        guessed=_boot_is_guessed(fault),
         root=root if "|" in (root := fault.detail.get("root", "")[:TEXT_LIMIT]) else "",
     )
+
+
+def _boot_is_guessed(fault: Fault) -> bool:
+    """The Node may not report the boot of this line yet, and the line does not name it."""
+    young = fault.uptime_us is not None and fault.uptime_us * 1000 < REGISTRATION_NS
+    return young and not fault.boot_id
 
 
 def merge(record: Record, newer: Record) -> Record:
@@ -206,7 +219,9 @@ def merge(record: Record, newer: Record) -> Record:
     or made it worse. An occurrence after a repair undoes it: the repair did not hold.
     """
     if record.acting is not newer.acting:
-        return record if record.acting else replace(newer, flaps=record.flaps)
+        if record.acting:
+            return record
+        return replace(newer, flaps=record.flaps, attempts=record.attempts)
     worst = min(record, newer, key=lambda each: each.severity.rank)
     newest = newer if newer.last_ns >= record.last_ns else record
     same_boot = record.boot_id == newer.boot_id
@@ -230,7 +245,8 @@ def merge(record: Record, newer: Record) -> Record:
         reached=record.reached,
         effect=record.effect,
         episodes=joined(record.episodes, newer.episodes),
-        places=united(() if undone else record.places, newer.places),
+        places=_open_places(() if undone else record.places or WHOLE, newer.places or WHOLE),
+        guessed=newest.guessed,
         repairs=() if undone else record.repairs,
         passes=record.passes if last_ns == record.last_ns else (),
         missing=record.missing,
@@ -239,6 +255,14 @@ def merge(record: Record, newer: Record) -> Record:
         root=newest.root,
         extra=record.extra,
     )
+
+
+def worth_most(history: tuple[Past, ...], most: int) -> tuple[Past, ...]:
+    """So many of a history, in its order: what only faded away goes first, then the oldest."""
+    if len(history) <= most:
+        return history
+    by_worth = sorted(range(len(history)), key=lambda n: (not history[n].times, n))
+    return tuple(history[n] for n in sorted(by_worth[:most]))
 
 
 def joined(one: Iterable[Episode], other: Iterable[Episode]) -> tuple[Episode, ...]:
@@ -254,6 +278,11 @@ def joined(one: Iterable[Episode], other: Iterable[Episode]) -> tuple[Episode, .
         last_of[owner] = len(whole)
         whole.append((time_ns, owner))
     return tuple(sorted(whole)[-MAX_EPISODES:])
+
+
+def _open_places(one: Iterable[Place], other: Iterable[Place]) -> tuple[Place, ...]:
+    places = united(one, other)
+    return () if places == WHOLE else places
 
 
 def united(one: Iterable[Place], other: Iterable[Place]) -> tuple[Place, ...]:

@@ -17,7 +17,7 @@ from konduktor_health.core.effects import (
     effect_of,
     worst_effect,
 )
-from konduktor_health.core.pauses import pause_of
+from konduktor_health.core.pauses import held_by_operator, pause_of
 from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.standing import standing_of
@@ -80,7 +80,7 @@ def weigh(node: Assessment, now: Standing, cycle: Cycle) -> Decision:
                 evidence=evidence_of(record for record in after.records if record.asks),
             ),
         )
-    if now.owned and _over(node, wanted):
+    if now.owned and _over(node, wanted, policy) and not held_by_operator(view, cycle.now_ns):
         change = change_to(wanted, now, view, policy.keys)
         if change.add or change.remove:
             after = replace(after, since_ns=cycle.now_ns)
@@ -89,11 +89,14 @@ def weigh(node: Assessment, now: Standing, cycle: Cycle) -> Decision:
     return Decision(after, keep, _corrupt_hold(node))
 
 
-def _over(node: Assessment, wanted: Effect) -> bool:
+def _over(node: Assessment, wanted: Effect, policy: Policy) -> bool:
     """Less than our taint is asked for, by what we know and not by what we lost: records that were
     cleared by their rules are proof, a ledger that lost its records is none."""
     if wanted is not Effect.LABEL:
         return True
+    asking = [record for record in node.after.records if record.asks]
+    if asking:  # they say themselves that a label will do
+        return worst_effect(asking, node.view, policy) is Effect.LABEL
     return bool(node.cleared) or any(past.times for past in node.after.history)
 
 
@@ -103,7 +106,7 @@ def _worse(node: Assessment, wanted: Effect, now: Standing, cycle: Cycle) -> Dec
     keep = TaintChange(owned=now.owned)
     hold = pause_of(view, policy, cycle.now_ns, node.noticed_ns)
     if hold is None and _wanted_in_surge(node, wanted, cycle):
-        return Decision(after, keep, _surge_hold(node), unwritten=not node.cleared)
+        return Decision(after, keep, _surge_hold(node), unwritten=_may_wait(node, cycle))
     budget = cycle.budgets.of(view)
     placed = standing_of(view, pool_of(view, policy), policy).taken.a_taint
     refusal = budget.too_fast() if placed else budget.refusal()
@@ -141,6 +144,10 @@ def _refused(
     if soft is not None and not now.present:
         change = change_to(soft, now, view, policy.keys)
         after = replace(after, owned=change.owned, soft=bool(change.owned))
+        if after.soft:  # it stays until these are cleared, whatever becomes of the policy
+            for record in node.wanting:
+                granted = replace(record, effect=record.effect or soft.value)
+                after = after.with_record(granted)
     return Decision(after, change, hold, displaced=displaced)
 
 
@@ -167,7 +174,18 @@ def _wanted_in_surge(node: Assessment, wanted: Effect, cycle: Cycle) -> bool:
 def _all_in_surge(node: Assessment, cycle: Cycle) -> bool:
     """Something is new, and all of it is on many nodes at once."""
     held = cycle.surging.of(node.view)
-    return not node.cleared and only_in_surge(node.before, node.after, held)
+    return not _has_changed(node) and only_in_surge(node.before, node.after, held)
+
+
+def _may_wait(node: Assessment, cycle: Cycle) -> bool:
+    """Nothing but repeats, or faults that are on many nodes at once: no Node is written for it. A
+    repair of a record that is on the Node already is another matter."""
+    return not _has_changed(node) and (not node.news or _all_in_surge(node, cycle))
+
+
+def _has_changed(node: Assessment) -> bool:
+    """What has to be on the Node whatever else there is: proofs, and what people did."""
+    return bool(node.cleared) or node.after.removed_ns != node.before.removed_ns
 
 
 def _surge_hold(node: Assessment) -> Hold:

@@ -85,6 +85,8 @@ def write_due(
         or node.news
         or after.owned != node.before.owned
         or after.removed_ns != node.before.removed_ns
+        # a reboot that nobody saw: when it was noticed has to be known from now on
+        or (bool(after.records) and after.noticed_ns != node.before.noticed_ns)
         or relabel
         or (node.corrupt and bool(after.records))
     ):

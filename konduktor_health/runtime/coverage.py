@@ -6,6 +6,7 @@ each source apart. Invariants:
   begun, ends ``unobserved_after_s`` after the earliest time that the node may have been heard last,
   and begins anew at the end of each gap of its source. While a source is not read, or its cursor is
   behind, nothing that ships through it is observed.
+- A wall clock that is set, forward or back, proves no quiet: every observation begins anew then.
 - A source that cannot be read makes no node silent; nor does one of which nobody is heard.
 - An outage makes no node due: what was decided about a node while it was not observed is decided
   again once it is, and nothing else.
@@ -36,6 +37,8 @@ FLIP_S = 5.0  # where a source is read again, or no longer, and where a roll was
 LATE_NS = 120 * NS  # a cursor further behind is catching up
 STALE_S = 180.0  # without a word of a source's thread for so long, nothing is known of it
 MOST_STORED = 1000
+#: A wall clock that moves so much more or less than the monotonic one was set, and did not drift.
+SET_S = 10.0
 
 
 @dataclass(slots=True)
@@ -82,6 +85,8 @@ class Observation:
         self._stored: dict[str, tuple[str, int]] = {}
         self._published: frozenset[str] = frozenset()
         self._flipped = False  # a source is read again, or no longer
+        self._anew_ns = 0  # when the wall clock was set last: no observation began before
+        self._offset_ns = self._wall_offset_ns()
         self.observed_nodes = 0
 
     @property
@@ -127,6 +132,7 @@ class Observation:
 
     def observed_from(self, names: Iterable[str]) -> dict[str, int]:
         """Since when these nodes have been observed, Unix ns; those that are not are left out."""
+        self._follow_clock()
         now_ns = self._clock.now_ns()
         found = ((name, self._from(name, now_ns)) for name in names)
         return {name: since_ns for name, since_ns in found if since_ns is not None}
@@ -145,6 +151,7 @@ class Observation:
     def look(self) -> set[str]:
         """Go over all nodes if it is time to; returns those with something new to decide: they
         begin or cease to be silent, or are observed and were not when they were decided about."""
+        self._follow_clock()
         now_s = self._clock.monotonic()
         if self._began_ns is None:
             self._began_ns = self._clock.now_ns()
@@ -190,6 +197,26 @@ class Observation:
             if _told(view) and not self._is_heard(view.name, now_ns)
         )
 
+    def _wall_offset_ns(self) -> int:
+        return self._clock.now_ns() - int(self._clock.monotonic() * NS)
+
+    def _follow_clock(self) -> None:
+        """Where the wall clock was set, what was heard keeps its age, and no window goes on."""
+        offset_ns = self._wall_offset_ns()
+        set_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
+        if abs(set_ns) < SET_S * NS:
+            return
+        now_ns = self._anew_ns = self._clock.now_ns()
+        if self._began_ns is not None:
+            self._began_ns += set_ns
+        for source in self._sources.values():
+            source.whole_ns = min(source.whole_ns, now_ns)
+            if source.counted_ns is not None:
+                source.counted_ns += set_ns
+            for ear in source.ears.values():
+                ear.log_ns = min(ear.log_ns + set_ns, now_ns)
+                ear.from_ns = min(ear.from_ns, now_ns)
+
     def _take(self, answer: Attendance) -> None:
         nodes, now_ns = self._feed.nodes(), self._clock.now_ns()
         self._sources.setdefault(answer.source, _Source()).counted_ns = answer.end_ns
@@ -230,7 +257,7 @@ class Observation:
                 continue
             if not self._is_read(source):
                 return None
-            latest_ns = max(latest_ns or 0, ear.from_ns, source.whole_ns)
+            latest_ns = max(latest_ns or 0, ear.from_ns, source.whole_ns, self._anew_ns)
         return latest_ns
 
     def _is_heard(self, name: str, now_ns: int) -> bool:

@@ -93,24 +93,24 @@ def test_each_gives_way_once_in_the_order_given_and_never_for_itself() -> None:
     first, second = tainted("a"), tainted("b")
     snapshot = full(first, second)
     room = allowance(snapshot.fleet, policy(), NOW)
-    displacing = Displacing(snapshot, policy())
+    displacing = Displacing(snapshot, policy(), NOW)
     assert displacing.for_(node("x"), room) == first
     assert displacing.for_(node("y"), room) == second
     assert displacing.for_(node("z"), room) is None
-    assert Displacing(full(first), policy()).for_(first, room) is None
+    assert Displacing(full(first), policy(), NOW).for_(first, room) is None
 
 
 def test_none_gives_way_to_a_node_that_the_rate_holds_next() -> None:
     times = (NOW - NS,) * 10
     snapshot = full(tainted("a"), taint_times_ns=times)
     room = allowance(snapshot.fleet, policy(), NOW)
-    assert Displacing(snapshot, policy()).for_(node("x"), room) is None
+    assert Displacing(snapshot, policy(), NOW).for_(node("x"), room) is None
 
 
 def test_node_that_has_become_worse_since_it_was_counted_stays() -> None:
     snapshot = full(tainted("a", record(Severity.FATAL)))
     room = allowance(snapshot.fleet, policy(), NOW)
-    assert Displacing(snapshot, policy()).for_(node("x"), room) is None
+    assert Displacing(snapshot, policy(), NOW).for_(node("x"), room) is None
 
 
 def test_another_pool_gives_nothing_unless_it_is_the_common_bound_that_is_reached() -> None:
@@ -123,7 +123,7 @@ def test_another_pool_gives_nothing_unless_it_is_the_common_bound_that_is_reache
 
         room = Budgets(snapshot.fleet, rules, NOW).of(wanting)
         assert room.refusal() is not None
-        assert Displacing(snapshot, rules).for_(wanting, room) == gives
+        assert Displacing(snapshot, rules, NOW).for_(wanting, room) == gives
 
 
 def test_displaced_node_keeps_its_record_and_owns_nothing() -> None:

@@ -1,8 +1,9 @@
 """Whatever happens to a cluster, in whatever order: what must always hold, holds.
 
 A state machine plays random histories of faults, repairs, probes, boots, gaps, resets, deletions,
-hand edits, holds, conflicts and crashes against ``decide``. It keeps its own record of what was
-seen, so that the proofs which a clearing needs are checked against that and not against the ledger.
+hand edits, holds, conflicts and crashes against ``decide`` (``test_random_fleets`` has more). It
+keeps its own record of what was seen, so that the proofs which a clearing needs are checked against
+that and not against the ledger.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hypothesis.stateful import (
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.decide import decide
 from konduktor_health.core.declared import Declared, render_declared
+from konduktor_health.core.effects import effect_of
 from konduktor_health.core.fold import SightingKey, add
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.reset import our_taints, plan_reset
@@ -72,6 +74,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = NOW
+        self.set_back_ns = 0  # how far the wall clock was set back
         self.count = 0
         self.nodes: dict[str, NodeView] = {}
         self.foreign: dict[str, tuple[Taint, ...]] = {}
@@ -115,7 +118,7 @@ class Histories(RuleBasedStateMachine):
             node=name,
             time_ns=self.now,
             event_ns=at_ns,
-            uptime_us=(at_ns - NOW) // 1000 + 10**12,
+            uptime_us=(at_ns + self.set_back_ns - NOW) // 1000 + 10**12,
             boot_id=self.nodes[name].boot_id,
             identity=f"line-{self.count}",
             source="kmsg",
@@ -311,8 +314,10 @@ class Histories(RuleBasedStateMachine):
             tombstones=self.tombstones,
         )
 
+    policy = POLICY
+
     def plan(self) -> Plan:
-        return decide(self.snapshot(), POLICY, self.now)
+        return decide(self.snapshot(), self.policy, self.now)
 
     def cycle(self) -> int:
         plan = self.plan()
@@ -322,9 +327,17 @@ class Histories(RuleBasedStateMachine):
             self.repairs[name] = []
         return written
 
-    def apply(self, plan: Plan, limit: int | None) -> int:
+    @rule(name=names)
+    def a_conflict(self, name: str) -> None:
+        """One node is written by others between decision and write: its edit fails."""
+        self.apply(self.plan(), None, besides=name)
+
+    def apply(self, plan: Plan, limit: int | None, besides: str = "") -> int:
         writes = [each for each in plan.actions if isinstance(each, EditNode | SetCondition)]
+        writes = [each for each in writes if each.node != besides]
         writes.sort(key=lambda each: isinstance(each, SetCondition))
+        edited_nodes = [each.node for each in writes if isinstance(each, EditNode)]
+        assert len(set(edited_nodes)) == len(edited_nodes), "two edits of one node"
         for action in writes[:limit]:
             view = self.nodes[action.node]
             if isinstance(action, SetCondition):
@@ -345,8 +358,7 @@ class Histories(RuleBasedStateMachine):
             step = (state_of(old, key), state_of(new, key))
             assert allowed(*step), (key, *step)
         if action.edit.add_taints and not our_taints(before, KEYS):
-            tainted = sum(1 for view in self.nodes.values() if our_taints(view, KEYS))
-            assert tainted < LIMIT, "the budget is exceeded"
+            self.check_budget(before, new)
             assert before.hold is None, "an operator holds this node"
         for taint in action.edit.remove_taints:
             assert taint.effect in old.owned, "not ours to remove"
@@ -354,6 +366,10 @@ class Histories(RuleBasedStateMachine):
             assert not action.edit.remove_taints
         if action.kind is EditKind.CLEAR:
             self.check_proof(before.name, old, new)
+
+    def check_budget(self, before: NodeView, new: Ledger) -> None:
+        tainted = sum(1 for view in self.nodes.values() if our_taints(view, KEYS))
+        assert tainted < LIMIT, "the budget is exceeded"
 
     def check_proof(self, name: str, old: Ledger, new: Ledger) -> None:
         for record in old.records:
@@ -392,8 +408,10 @@ class Histories(RuleBasedStateMachine):
             assert len(set(ledger.owned) & present) <= 1
             if corrupt or name in self.by_hand or not set(ledger.owned) & present:
                 continue
-            granted = [each.effect for each in ledger.records if each.asks]
-            strongest = max((Effect(each).rank for each in granted if each), default=0)
+            asking = [each for each in ledger.records if each.asks]
+            asked = [effect_of(each, view, self.policy).value for each in asking]
+            granted = [each.effect for each in asking if each.effect]
+            strongest = max((Effect(each).rank for each in (*asked, *granted)), default=0)
             assert strongest >= max(Effect(each).rank for each in set(ledger.owned) & present)
 
 
