@@ -246,8 +246,8 @@ def test_a_failure_between_two_decisions_is_not_forgotten_with_the_results() -> 
 def test_an_agent_that_goes_on_measuring_writes_nothing() -> None:
     light = passes("light", *(NOW + minute * MINUTE for minute in range(3, 9)))
     view = measured(repaired(), NOW + 9 * MINUTE, *light[:3])
-    more = {"probes": {"gpu-1": light}, "agents": AGENTS}
-    assert edits(decided(view, NOW + 9 * MINUTE, **more)) == []
+    plan = decided(view, NOW + 9 * MINUTE, probes={"gpu-1": light}, agents=AGENTS)
+    assert edits(plan) == []
 
 
 def test_what_passed_before_a_late_told_repair_proves_nothing() -> None:
