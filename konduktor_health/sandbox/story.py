@@ -143,7 +143,7 @@ class Story:
         return read_ledger(view)[0].records
 
     def _recovering(self, view: NodeView) -> bool:
-        told = view.condition is not None and view.condition.reason == "AwaitingProof"
+        told = view.condition is not None and view.condition.reason == "Recovering"
         return (told and view.health_label == "recovering") or not self._tainted(view)
 
     def _proven(self, view: NodeView) -> bool:
