@@ -5,7 +5,7 @@ broken and pass once it is mended. In this world that is the truth, so its passe
 False). They can prove nothing of a real node: only the sandbox hands this adapter to the controller
 that it runs, no setting names it, and a fake backend of a real agent is told as fake.
 
-Rounds go over the nodes in trouble alone, so that a sandbox of 2,000 nodes stays cheap.
+Rounds go over all nodes of a small sandbox, and over those that were ever broken of a large one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from konduktor_health.model import ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.sandbox.nodes import stable_uuid
 
+SMALL = 32  # nodes
 #: Tier and check of each run of a round, in this order.
 CHECKS = (("boot", "gpu-count"), ("light", "gpu-memory"), ("invasive", "pcie-bandwidth"))
 
@@ -32,7 +33,8 @@ class SimulatedAgents:
         self._clock = clock
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        self._broken: dict[str, bool] = {}  # nodes in trouble -> broken still
+        measured = names if len(names) <= SMALL else ()
+        self._broken: dict[str, bool] = dict.fromkeys(measured, False)
         self._results: dict[str, deque[ProbeResult]] = {}
         self._runs = count(1)
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
@@ -45,11 +47,10 @@ class SimulatedAgents:
     def mends(self, node: str) -> None:
         """It is well again."""
         with self._lock:
-            if node in self._broken:
-                self._broken[node] = False
+            self._broken[node] = False
 
     def round(self) -> None:
-        """One run of each tier on each node in trouble."""
+        """One run of each tier on each node that is measured."""
         with self._lock:
             nodes = [name for name in self._broken if name in self._agents]
             for name in nodes:

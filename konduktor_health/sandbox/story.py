@@ -94,6 +94,7 @@ class Story:
         self._show(node)
 
     def _reset(self, node: str) -> None:
+        self._sandbox.agents.mends(node)
         view = self._cluster.get_node(node)
         done = reset(self._cluster, view, self._keys, self._sandbox.clock, dry_run=False)
         self._say(f"$ konduktor-health reset {node}")

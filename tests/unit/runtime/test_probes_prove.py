@@ -15,7 +15,7 @@ from konduktor_health.model import ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.wiring import build
-from konduktor_health.sandbox.probes import SimulatedAgents
+from konduktor_health.sandbox.probes import SMALL, SimulatedAgents
 from konduktor_health.settings import Settings
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import ClearRule, ProbeNeed, Rule, Treatment
@@ -225,20 +225,27 @@ def test_no_setting_makes_a_controller_believe_simulated_agents() -> None:
 @pytest.mark.parametrize("broken", [True, False])
 def test_simulated_agents_pass_where_the_node_is_well(broken: bool) -> None:
     agents = SimulatedAgents(["a", "b"], FakeClock(NOW))
-    told: list[str] = []
-    agents.on_news(told.extend)
-    agents.round()
-    assert (told, agents.results(["a", "b"])) == ([], {})
     agents.breaks("a")
     if not broken:
         agents.mends("a")
     agents.round()
     results = agents.results(["a", "b"])
-    assert (told, list(results)) == (["a"], ["a"])
     assert [each.tier for each in results["a"]] == ["boot", "light", "invasive"]
     status = ProbeStatus.FAIL if broken else ProbeStatus.PASS
     assert {each.status for each in results["a"]} == {status}
+    assert {each.status for each in results["b"]} == {ProbeStatus.PASS}
     assert not any(each.fake for each in results["a"])
+
+
+def test_simulated_agents_of_many_nodes_measure_those_that_broke() -> None:
+    names = [f"n{number}" for number in range(SMALL + 1)]
+    agents, told = SimulatedAgents(names, FakeClock(NOW)), list[str]()
+    agents.on_news(told.extend)
+    agents.round()
+    assert (told, agents.results(names)) == ([], {})
+    agents.breaks("n7")
+    agents.round()
+    assert (told, list(agents.results(names))) == (["n7"], ["n7"])
 
 
 def test_simulated_agents_keep_a_bounded_number_of_results() -> None:
