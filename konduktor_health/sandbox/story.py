@@ -1,7 +1,8 @@
 """The demo's story: a fault, the taint, a budget hold, proof that the node is well, reset.
 
 A step does something, waits until the API server shows the effect, and says how long that
-took. What is soon over (a node that recovers) is waited for as "so far or further". An effect that does not show in time raises TransientError: the demo is a check too.
+took. What is soon over (a node that recovers) is waited for as "so far or further". An effect
+that does not show in time raises TransientError: the demo is a check too.
 """
 
 from __future__ import annotations

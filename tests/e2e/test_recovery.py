@@ -1,4 +1,4 @@
-"""A node comes back by proof, on a real API server and a real Loki; by nothing less, and no sooner."""
+"""A node comes back by proof, on a real API server and a real Loki, and by nothing less."""
 
 from __future__ import annotations
 
@@ -88,10 +88,8 @@ def stays_tainted(stage: Stage, why: str, node: str = "gpu-a") -> None:
 def well_again(stage: Stage, node: str = "gpu-a") -> dict[str, Any]:
     """Wait until nothing is left but history; what is remembered of the one fault."""
     stage.until_tainted()
-    condition = eventually(
-        lambda: found if (found := stage.condition(node))["status"] == "True" else None, "healthy"
-    )
-    assert condition["reason"] == "NoActingFault"
+    eventually(lambda: stage.condition(node)["status"] == "True", "healthy")
+    assert stage.condition(node)["reason"] == "NoActingFault"
     assert label(stage, node) is None
     assert "node.kubernetes.io/not-ready" in {t["key"] for t in stage.kube.taints(node)}
     assert record(stage, node) == {}

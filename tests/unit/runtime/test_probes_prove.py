@@ -1,4 +1,4 @@
-"""What probes measure reaches the core, of the nodes concerned and of no others, and counts once."""
+"""What probes measure reaches the core, of the nodes concerned alone, and counts once."""
 
 from __future__ import annotations
 
