@@ -8,11 +8,11 @@ Every call has a deadline inside the adapter and raises only errors of
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from konduktor_health.model import Condition, NodeEdit, NodeView, PublishEvent, Trust
+from konduktor_health.model import Condition, NodeEdit, NodeView, ProbeResult, PublishEvent, Trust
 from parsers.record import LogRecord
 
 
@@ -109,6 +109,36 @@ class Coverage(Protocol):
     def ask(self, nodes: Iterable[NodeView]) -> Attendance:
         """Ask now. ``nodes``: whose names are asked for one by one where the answer would be too
         large otherwise. Ends after a bounded time; raises errors of konduktor_health.errors."""
+        ...
+
+
+#: Most results of one node that ``Probes.results`` gives.
+MOST_PROBE_RESULTS = 256
+
+
+class Probes(Protocol):
+    """What the agents on the nodes have measured. Thread-safe, and never blocks: an adapter asks
+    the agents in threads of its own and answers from memory, which a restart may lose."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Start asking; it ends when ``stop`` is set."""
+        ...
+
+    def agents(self) -> frozenset[str] | None:
+        """Names of the nodes on which an agent answers; None: not known yet. One that is silent
+        for a moment is still one, failing or not: a node without agents needs less proof."""
+        ...
+
+    def results(self, names: Iterable[str]) -> Mapping[str, tuple[ProbeResult, ...]]:
+        """The newest MOST_PROBE_RESULTS of each of these nodes, in time order; of a run all or
+        nothing, and only once it has ended. A run has an id of its own, a result the node of the
+        pod that served it, a check of the whole node the device "". Any result may be told
+        again."""
+        ...
+
+    def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
+        """Register callback(names): these nodes have results that were not told before, or an
+        agent more or less. Called on a thread of the adapter."""
         ...
 
 

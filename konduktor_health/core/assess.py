@@ -91,7 +91,7 @@ def assess(
         view, before, parse_reset_at(view.reset_at), changed_ns, noticed_ns, repairs
     )
     after = replace(
-        _now_observed(_boot_now_known(before, view, policy), policy),
+        _now_observed(_boot_now_known(_in_this_boot(before, view), view, policy), policy),
         rebooted_ns=changed_ns,
         noticed_ns=noticed_ns,
         removed_ns=min(before.removed_ns, now_ns),  # the clock may have been set back
@@ -236,6 +236,13 @@ def _returned(ledger: Ledger, view: NodeView, tombstone: Tombstone | None) -> Le
     return ledger
 
 
+def _in_this_boot(ledger: Ledger, view: NodeView) -> Ledger:
+    """What was proven in another boot than the present one proves nothing any more."""
+    if not (ledger.boot_id and view.boot_id) or ledger.boot_id == view.boot_id:
+        return ledger
+    return replace(ledger, records=tuple(replace(each, passes=()) for each in ledger.records))
+
+
 def _boot_now_known(ledger: Ledger, view: NodeView, policy: Policy) -> Ledger:
     """Records that waited for the Node to report their boot act as soon as it does, unless their
     fault is in observation."""
@@ -274,7 +281,7 @@ def essence(record: Record) -> tuple[object, ...]:
         record.places,
         record.root,
         tuple(repair for repair, _ in record.repairs),
-        tuple((each.name, each.count) for each in record.passes),
+        tuple((each.name, each.count, each.since_ns) for each in record.passes),
         tuple(each.what for each in record.missing),
         record.attempts,
         record.flaps,

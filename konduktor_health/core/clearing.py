@@ -48,6 +48,15 @@ class Pending:
     again_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of a probe, as far as it concerns a record. Unix ns."""
+
+    ended_ns: int
+    began_ns: int  # when its first check ended
+    passed: bool
+
+
 def step_of(record: Record, treatment: Treatment) -> Remedy:
     """The repair that is due now: each one that did not hold raises the step."""
     ladder = treatment.ladder or _ladder(record.remedy)
@@ -159,7 +168,7 @@ def _repaired(record: Record, kind: Repair, time_ns: int) -> Record:
         return record
     repairs[kind] = time_ns
     # What was proven before the repair was proven of another state of the device.
-    passes = tuple(each for each in record.passes if each.newest_ns > time_ns)
+    passes = tuple(each for each in record.passes if (each.since_ns or each.newest_ns) > time_ns)
     ordered = tuple(sorted(repairs.items(), key=lambda each: each[0].value))
     return replace(record, repairs=ordered, passes=passes)
 
@@ -167,34 +176,32 @@ def _repaired(record: Record, kind: Repair, time_ns: int) -> Record:
 def with_probes(
     record: Record, treatment: Treatment, results: Iterable[ProbeResult], watch: Watch
 ) -> Record:
-    """The record once these results have been counted, each run once. Only passes prove, a
-    failure starts the count again, and what a fake backend says is nothing."""
+    """The record once these results have been counted, each run once, however often it is read.
+    Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
     usable = [each for each in results if _concerns(each, record, watch)]
     passes = {each.name: each for each in record.passes}
     for need in treatment.clear.probes:
-        name = key_of(need)
-        known = passes.get(name, Passes(name, 0, 0))
-        # a repair starts the count anew: results from before it prove nothing
-        repaired_ns = max(seen_repairs(record, watch).values(), default=0)
-        since_ns = max(record.last_ns, watch.noticed_ns, repaired_ns)
-        for run in _runs(usable, need):
-            if run.began_ns > since_ns and run.ended_ns > known.newest_ns:
-                known = _counted(known, run, need)
-        if known.newest_ns:
-            passes[name] = known
+        row = passes.get(key_of(need), Passes(key_of(need), 0, 0))
+        row = _counted(row, _runs(usable, need, record, watch), need.times)
+        if row.newest_ns:
+            passes[row.name] = row
     counted = tuple(sorted(passes.values(), key=lambda each: each.name))
     return record if counted == record.passes else replace(record, passes=counted)
 
 
-def _counted(known: Passes, run: _Run, need: ProbeNeed) -> Passes:
-    """One more run. Once there are enough passes, more of them say nothing new."""
-    if not run.passed:
-        return Passes(known.name, 0, run.ended_ns)
-    if run.began_ns <= known.newest_ns:  # it was counted when less of it was known
-        return replace(known, newest_ns=run.ended_ns)
-    if known.count >= need.times:
-        return known
-    return Passes(known.name, known.count + 1, run.ended_ns)
+def _counted(row: Passes, runs: list[_Run], enough: int) -> Passes:
+    """The row of passes with these runs. More than are asked for are not counted, so that an agent
+    that goes on measuring writes nothing."""
+    failed_ns = max((run.ended_ns for run in runs if not run.passed), default=0)
+    # also one within the row that is told late
+    if failed_ns > row.newest_ns or (row.count and failed_ns >= row.since_ns):
+        row = Passes(row.name, 0, failed_ns)
+    for run in runs:
+        # what overlaps with the newest that was counted may be a part of it, or it again
+        if run.passed and run.began_ns > row.newest_ns and row.count < enough:
+            since_ns = row.since_ns if row.count else run.began_ns
+            row = Passes(row.name, row.count + 1, run.ended_ns, since_ns)
+    return row
 
 
 def key_of(need: ProbeNeed) -> str:
@@ -212,18 +219,20 @@ def _concerns(result: ProbeResult, record: Record, watch: Watch) -> bool:
     return here and this_boot and not result.fake
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One run of a probe on a device. Unix ns: its first check, and its last."""
+def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
+    """After the last occurrence and all that was repaired since. A result that names the present
+    boot is of this boot, also where it ended before we noticed the boot."""
+    named = bool(watch.boot_id) and result.boot_id == watch.boot_id
+    repairs = seen_repairs(record, watch).items()
+    repaired = [time_ns for kind, time_ns in repairs if not (named and kind is Repair.BOOT)]
+    return result.time_ns > max([record.last_ns, 0 if named else watch.noticed_ns, *repaired])
 
-    ended_ns: int
-    passed: bool
-    began_ns: int
 
-
-def _runs(results: Iterable[ProbeResult], need: ProbeNeed) -> list[_Run]:
-    """The runs of the probe, oldest first. A run passed when all of its checks
-    did; one that was skipped throughout is no run."""
+def _runs(
+    results: Iterable[ProbeResult], need: ProbeNeed, record: Record, watch: Watch
+) -> list[_Run]:
+    """The runs of the probe, oldest first. A run passed when all of its checks did, all of them
+    afterwards; it failed with one that did not. One that was skipped throughout is no run."""
     runs: dict[str, list[ProbeResult]] = {}
     for each in results:
         if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
@@ -231,8 +240,11 @@ def _runs(results: Iterable[ProbeResult], need: ProbeNeed) -> list[_Run]:
     found: list[_Run] = []
     for checks in runs.values():
         ran = [each for each in checks if each.status is not ProbeStatus.SKIP]
-        if ran:
+        after = [each for each in ran if _is_after(each, record, watch)]
+        failed = [each.time_ns for each in after if each.status is not ProbeStatus.PASS]
+        if failed:
+            found.append(_Run(max(failed), min(failed), passed=False))
+        elif after and len(after) == len(ran):
             times = [each.time_ns for each in ran]
-            passed = all(each.status is ProbeStatus.PASS for each in ran)
-            found.append(_Run(max(times), passed, min(times)))
-    return sorted(found, key=lambda each: (each.ended_ns, each.passed))
+            found.append(_Run(max(times), min(times), passed=True))
+    return sorted(found, key=lambda run: (run.ended_ns, run.began_ns))

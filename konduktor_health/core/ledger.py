@@ -199,7 +199,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         episodes=[list(episode) for episode in record.episodes],
         places=[dict(place) for place in record.places],
         repairs={repair.value: time_ns for repair, time_ns in record.repairs},
-        passes={each.name: [each.count, each.newest_ns] for each in record.passes},
+        passes={each.name: [each.count, each.newest_ns, each.since_ns] for each in record.passes},
         missing={each.what: each.since_ns for each in record.missing},
         attempts=record.attempts,
         flaps=record.flaps,
@@ -207,6 +207,13 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         guessed=record.guessed,
     )
     return {name: json.loads(text) for name, text in record.extra} | data
+
+
+def _passes(name: str, row: list[Any]) -> Passes:
+    """An older version does not tell when the row began: no later than its newest pass."""
+    count, newest_ns, *more = map(_number, row)
+    since_ns = more[0] if more else newest_ns if count else 0
+    return Passes(name, count, newest_ns, since_ns)
 
 
 def _past_to_json(past: Past) -> dict[str, Any]:
@@ -272,10 +279,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         episodes=tuple((_number(time), str(owner)) for time, owner in data.get("episodes", ())),
         places=tuple(_pairs(place, str) for place in data.get("places", ())),
         repairs=tuple((Repair(name), time) for name, time in _pairs(data.get("repairs"), _number)),
-        passes=tuple(
-            Passes(str(name), _number(count), _number(newest))
-            for name, (count, newest) in data.get("passes", {}).items()
-        ),
+        passes=tuple(_passes(str(name), row) for name, row in data.get("passes", {}).items()),
         missing=tuple(Missing(*each) for each in _pairs(data.get("missing"), _number)),
         attempts=_number(data.get("attempts", 0)),
         flaps=_number(data.get("flaps", 0)),

@@ -45,8 +45,9 @@ class Passes:
     only passes under load are counted."""
 
     name: str
-    count: int
-    newest_ns: int
+    count: int  # at most as many as are asked for
+    newest_ns: int  # end of the newest run that was counted; count 0: of a failure
+    since_ns: int = 0  # when the row began; 0: there is none
 
 
 @dataclass(frozen=True, slots=True)

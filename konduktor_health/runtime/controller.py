@@ -31,6 +31,7 @@ from konduktor_health.runtime.http import StatusServer
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.pod_news import PodTeller
+from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.report import Report, Trouble
 from konduktor_health.runtime.roll_call import RollCall
 from konduktor_health.runtime.sources import Sources
@@ -65,6 +66,7 @@ class Controller:
     teller: PodTeller | None = None  # None: pods are told nothing
     status: StatusServer | None = None
     roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
+    probes: ProbeWatch | None = None  # who measures on the nodes
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -130,6 +132,8 @@ class Controller:
         self.feed.start(self.stop)
         if self.teller:
             self.teller.start()
+        if self.probes:
+            self.probes.start(self.stop)
         if self.status:
             self.status.start()
 

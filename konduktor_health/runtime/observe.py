@@ -33,6 +33,7 @@ from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.heard import differ, heard_from
 from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.peers import PeerNotes
+from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.tombstones import Tombstones
@@ -68,6 +69,7 @@ class Observer:
         observation: Observation | None = None,
         reboots: Reboots | None = None,
         tombstones: Tombstones | None = None,
+        probes: ProbeWatch | None = None,
     ) -> None:
         """``read``: the tables that ``decoder`` reads; default: those that are shipped.
         ``observed``: fault ids in observation."""
@@ -80,6 +82,7 @@ class Observer:
         self.observation = observation
         self._reboots = reboots
         self._tombstones = tombstones
+        self._probes = probes
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
@@ -143,7 +146,7 @@ class Observer:
     def revisit(self) -> set[str]:
         """Take what time or the node watch has brought: lines whose name has become a managed Node,
         faults that have waited for another one long enough, reboots, machines that came back, who
-        is heard. Returns as ``take``."""
+        is heard, what probes have measured. Returns as ``take``."""
         nodes = self._feed.nodes()
 
         def known(name: str) -> bool:
@@ -164,6 +167,8 @@ class Observer:
                 due.add(fault.node)
         due |= self._tombstones.due() if self._tombstones else set()
         due |= self.observation.look() if self.observation else set()
+        measured = self._probes.due(nodes.keys()) if self._probes else ()
+        due.update(name for name in measured if self._ledger(nodes[name]).records)
         return due.union(alone)
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:

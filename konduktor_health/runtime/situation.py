@@ -20,6 +20,7 @@ from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 
@@ -42,6 +43,7 @@ class Situation:
     domains: DomainWatch | None = None  # None: domains are not looked at
     observation: Observation | None = None
     tombstones: Tombstones | None = None
+    probes: ProbeWatch | None = None  # None: there are no agents
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
 
     def surges_now(self) -> frozenset[Key]:
@@ -113,6 +115,8 @@ class Situation:
             tombstones=self.tombstones.of(nodes.values()) if self.tombstones else {},
             displaceable=self._displaceable(),
             repairs=self.observer.repairs(nodes),
+            probes=self.probes.results(nodes) if self.probes else {},
+            agents=self.probes.agents(nodes) if self.probes else frozenset(),
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
         return decide(self.complete(snapshot), self.policy, now_ns)

@@ -25,7 +25,7 @@ from konduktor_health.adapters.loki import (
 )
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
-from konduktor_health.ports import Cluster, Leadership
+from konduktor_health.ports import Cluster, Leadership, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -38,6 +38,7 @@ from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.pod_news import PodTeller
+from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
@@ -65,8 +66,11 @@ def build(
     wake: threading.Event | None = None,
     clock: Clock | None = None,
     serve: bool = True,
+    probes: Probes | None = None,
 ) -> Controller:
-    """Wire a controller. Raises ConfigError for what can be seen to be wrong before starting."""
+    """Wire a controller. ``probes``: who is asked about the nodes; None: there are no agents. No
+    setting names another one. Raises ConfigError for what can be seen to be wrong before
+    starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
     metrics = Metrics()
@@ -100,6 +104,7 @@ def build(
     tombstones = Tombstones(feed, clock=clock, opted_out=fleet.is_opted_out, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
+    probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
     observer = Observer(
         feed,
         clock=clock,
@@ -112,6 +117,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
+        probes=probe_watch,
     )
     applier, teller = None, None
     if lease is not None:
@@ -167,6 +173,7 @@ def build(
             DomainWatch(metrics),
             observation,
             tombstones,
+            probe_watch,
         ),
         fleet=fleet,
         observer=observer,
@@ -201,6 +208,7 @@ def build(
         lease=lease,
         teller=teller,
         roll_call=roll_call,
+        probes=probe_watch,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(

@@ -19,9 +19,21 @@ from konduktor_health.runtime.wiring import build
 from konduktor_health.sandbox.kubeapi import KubeApi
 from konduktor_health.sandbox.loki import LokiServer
 from konduktor_health.sandbox.nodes import cpu_node, gpu_node
+from konduktor_health.sandbox.probes import SimulatedAgents
 
 NAMESPACE = "konduktor-health"
 UPTIME_S = 5 * 86_400  # the simulated nodes have been up for five days
+#: The preset ``default``, but for the patience of its audience: 3 seconds of quiet, not 10 minutes.
+POLICY = """\
+version: 1
+rules:
+  - name: fatal-in-the-demo
+    match: {severity: [fatal], trust: [attested, kernel]}
+    mode: act
+    clear:
+      probes: [{name: boot}, {name: light, times: 3}, {name: invasive}]
+      quiet: 3s
+"""
 LABELS = {"k8s_namespace_name": "dmesg-logging", "k8s_daemonset_name": "dmesg"}
 
 
@@ -35,6 +47,7 @@ class Sandbox:
     folder: Path = field(init=False)
     api: KubeApi = field(init=False)
     loki: LokiServer = field(init=False)
+    agents: SimulatedAgents = field(init=False)
     running: Controller | None = field(init=False, default=None)
     _thread: threading.Thread | None = field(init=False, default=None)
     _booted_ns: int = field(init=False, default=0)
@@ -43,12 +56,18 @@ class Sandbox:
         self.folder = Path(tempfile.mkdtemp(prefix="konduktor-health-demo-"))
         self.api = KubeApi(clock=self.clock, play_actors=True)
         self.loki = LokiServer(clock=self.clock)
+        self.agents = SimulatedAgents(self.names(), self.clock)
         self._booted_ns = self.clock.now_ns() - UPTIME_S * NS
 
     @property
     def kubeconfig(self) -> Path:
         """A kubeconfig of its own."""
         return self.folder / "kubeconfig"
+
+    @property
+    def policy_file(self) -> Path:
+        """The policy of its controller."""
+        return self.folder / "policy.yaml"
 
     def names(self) -> list[str]:
         """The simulated GPU nodes."""
@@ -63,6 +82,7 @@ class Sandbox:
             self.api.store.create("nodes", gpu_node(name))
         self.api.store.create("nodes", cpu_node("cpu-node-1"))
         self.kubeconfig.write_text(self.api.kubeconfig(), encoding="utf-8")
+        self.policy_file.write_text(POLICY, encoding="utf-8")
         for name in self.names():
             self.log(name, "nvidia-nvlink: Nvlink Core is being initialized")
 
@@ -73,6 +93,7 @@ class Sandbox:
             "sources": [{"preset": "konduktor-otel"}],
             "reading": {"poll_interval_s": self.poll_interval_s},
             "cluster": {"kubeconfig": self.kubeconfig, "namespace": NAMESPACE},
+            "policy_file": self.policy_file,
             "policy": {"start_up_grace_s": 0},  # the simulated Nodes have just been made
             "http": {"host": "127.0.0.1", "port": 0},
         }
@@ -80,7 +101,7 @@ class Sandbox:
 
     def start_controller(self) -> Controller:
         """Run the controller in a thread."""
-        running = build(self.settings(), clock=self.clock)
+        running = build(self.settings(), clock=self.clock, probes=self.agents)
         self.running = running
         self._thread = threading.Thread(target=running.run, name="controller", daemon=True)
         self._thread.start()

@@ -1,7 +1,8 @@
-"""The demo's story: a fault, the taint, a budget hold, reset; each step is seen to happen.
+"""The demo's story: a fault, the taint, a budget hold, proof that the node is well, reset.
 
 A step does something, waits until the API server shows the effect, and says how long that
-took. An effect that does not show in time raises TransientError: the demo is a check too.
+took. What is soon over (a node that recovers) is waited for as "so far or further". An effect
+that does not show in time raises TransientError: the demo is a check too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from konduktor_health.adapters.kube import build_cluster
+from konduktor_health.core.assess import read_ledger
+from konduktor_health.core.clearing import QUIET
+from konduktor_health.core.record import Record
 from konduktor_health.errors import TransientError
 from konduktor_health.model import NodeView
 from konduktor_health.runtime.reset import reset
@@ -25,6 +29,7 @@ ECC = (
     "NVRM: Xid (PCI:0000:86:00): 48, pid='<unknown>', name=<unknown>, "
     "An uncorrectable double bit error (DBE) has been detected on GPU."
 )
+RELOADED = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build"
 
 
 class Interrupted(Exception):
@@ -47,23 +52,23 @@ class Story:
         """All steps. With fewer than two nodes there is nothing to hold."""
         names = self._sandbox.names()
         first, second = names[min(2, len(names) - 1)], names[4] if len(names) > 4 else names[0]
-        self._fault(first, LOST)
+        self._fault(first, ECC)
         self._until(first, "tainted", self._tainted)
         self._show(first)
         budget = -(-len(names) // 10)
         if budget > MOST_BUDGET:
             self._say(f"{len(names)} nodes: a full budget is shown with 2 to {10 * MOST_BUDGET}")
         if second == first or budget > MOST_BUDGET:
-            self._reset(first)
+            self._recover(first)
             return
         for extra in names[5 : 5 + budget - 1]:
-            self._fault(extra, LOST)
+            self._fault(extra, ECC)
             self._until(extra, "tainted", self._tainted)
         self._say(f"the budget is 10 % of {len(names)} nodes, rounded up: {budget}")
-        self._fault(second, ECC)
+        self._fault(second, LOST)
         self._until(second, "held, not tainted", self._held)
         self._show(second)
-        self._reset(first)
+        self._recover(first)
         self._until(second, "tainted now that the budget allows it", self._tainted)
         self._show(second)
         for name in names:
@@ -71,9 +76,26 @@ class Story:
                 self._reset(name)
 
     def _fault(self, node: str, text: str) -> None:
+        self._sandbox.agents.breaks(node)
         self._say(f"{node} logs: {self._sandbox.log(node, text)}")
 
+    def _recover(self, node: str) -> None:
+        """The GPU is reset, and the node's agent proves that it is well: nobody says so."""
+        self._say(f"{node}: somebody resets its GPUs, and loads the driver again")
+        self._sandbox.agents.mends(node)
+        self._say(f"{node} logs: {self._sandbox.log(node, RELOADED)}")
+        self._until(node, "recovering", self._recovering)
+        self._show(node)
+        self._until(node, "measured by its agent and passes", self._proven)
+        for record in self._records(self._cluster.get_node(node)):
+            counts = ", ".join(f"{each.name} {each.count}" for each in record.passes)
+            missing = ", ".join(each.what for each in record.missing)
+            self._say(f"    passes     {counts}; missing: {missing or 'nothing'}")
+        self._until(node, "schedulable again", lambda seen: not self._tainted(seen))
+        self._show(node)
+
     def _reset(self, node: str) -> None:
+        self._sandbox.agents.mends(node)
         view = self._cluster.get_node(node)
         done = reset(self._cluster, view, self._keys, self._sandbox.clock, dry_run=False)
         self._say(f"$ konduktor-health reset {node}")
@@ -118,6 +140,17 @@ class Story:
 
     def _tainted(self, view: NodeView) -> bool:
         return any(taint.key == self._keys.taint for taint in view.taints)
+
+    def _records(self, view: NodeView) -> tuple[Record, ...]:
+        return read_ledger(view)[0].records
+
+    def _recovering(self, view: NodeView) -> bool:
+        told = view.condition is not None and view.condition.reason == "Recovering"
+        return (told and view.health_label == "recovering") or not self._tainted(view)
+
+    def _proven(self, view: NodeView) -> bool:
+        missing = {each.what for record in self._records(view) for each in record.missing}
+        return missing <= {QUIET}
 
     def _held(self, view: NodeView) -> bool:
         condition: Any = view.condition

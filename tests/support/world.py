@@ -20,7 +20,7 @@ from konduktor_health.model import (
     Taint,
     Trust,
 )
-from konduktor_health.ports import LogEntry, Poll, Request, SourceStatus
+from konduktor_health.ports import LogEntry, Poll, Probes, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -30,6 +30,7 @@ from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.situation import Situation
@@ -182,8 +183,10 @@ class World:
         decoder: Any = None,
         shard: Shard | None = None,
         labels: Mapping[str, str] | None = None,
+        probes: Probes | None = None,
         **rules: Any,
     ) -> None:
+        self._probes = probes
         self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
@@ -208,6 +211,7 @@ class World:
         self.tombstones = Tombstones(self.feed, clock=self.clock, opted_out=self.fleet.is_opted_out)
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
+        probes = None if self._probes is None else ProbeWatch(self._probes)
         self.observer = Observer(
             self.feed,
             clock=self.clock,
@@ -216,6 +220,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
+            probes=probes,
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -247,6 +252,7 @@ class World:
                 DomainWatch(self.report.metrics),
                 self.observation,
                 self.tombstones,
+                probes,
             ),
             fleet=self.fleet,
             observer=self.observer,

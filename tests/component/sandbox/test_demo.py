@@ -35,6 +35,27 @@ def test_the_story_fits_every_size(tmp_path: Path, nodes: str, shown: str) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_node_comes_back_by_proof_and_its_place_is_taken(tmp_path: Path) -> None:
+    with start(tmp_path, "--exit") as demo:
+        said, _ = demo.communicate(timeout=40)
+
+    assert demo.returncode == 0, said
+    steps = [
+        "gpu-node-3 is tainted",
+        "gpu-node-5 is held, not tainted",
+        "NVRM: loading NVIDIA UNIX",
+        "gpu-node-3 is recovering",
+        "light 3; missing: quiet",
+        "gpu-node-3 is schedulable again",
+        "KonduktorHealthy=True (NoActingFault)",
+        "gpu-node-5 is tainted now that the budget allows it",
+        "$ konduktor-health reset gpu-node-5",
+    ]
+    places = [said.find(step) for step in steps]
+    assert -1 not in places, said
+    assert places == sorted(places), said
+
+
 def test_ctrl_c_in_the_story_ends_it(tmp_path: Path) -> None:
     with start(tmp_path, "--exit", "--nodes", "40") as demo:
         assert demo.stdout is not None

@@ -186,6 +186,111 @@ def test_results_are_counted_once_however_often_they_are_read() -> None:
     assert counts["light"] == 2
 
 
+AGENTS = frozenset({"gpu-1"})
+
+
+def repaired() -> NodeView:
+    return step(tainted(**RESET), NOW + 2 * MINUTE, repairs=reset_seen(NOW + MINUTE))
+
+
+def measured(view: NodeView, at_ns: int, *results: ProbeResult, **more: Any) -> NodeView:
+    """The node after a decision that saw these results alone."""
+    return step(view, at_ns, probes={"gpu-1": results}, agents=AGENTS, **more)
+
+
+def rows(view: NodeView) -> dict[str, int]:
+    return {each.name: each.count for each in ledger(view).records[0].passes}
+
+
+def test_two_runs_that_end_at_the_same_time_never_count_more_than_once_each() -> None:
+    one, other = passes("light", NOW + 3 * MINUTE, NOW + 3 * MINUTE)
+    other = replace(other, run_id="other")
+    view = measured(repaired(), NOW + 4 * MINUTE, one)
+    for minute, seen in enumerate([(one, other), (other,), (other, one)], 5):
+        view = measured(view, NOW + minute * MINUTE, *seen)
+        assert rows(view)["light"] <= 2
+    failed = replace(other, status=ProbeStatus.FAIL)
+    assert rows(measured(view, NOW + 9 * MINUTE, one, failed))["light"] == 0
+
+
+def test_a_run_that_is_read_before_it_has_ended_counts_once() -> None:
+    began = replace(passes("light", NOW + 3 * MINUTE)[0], run_id="long")
+    went_on = replace(began, time_ns=NOW + 4 * MINUTE, check="light-other")
+    view = measured(repaired(), NOW + 5 * MINUTE, began)
+    view = measured(view, NOW + 6 * MINUTE, began, went_on)
+    assert rows(view)["light"] == 1
+    failed = replace(went_on, status=ProbeStatus.FAIL, check="light-third")
+    assert rows(measured(view, NOW + 7 * MINUTE, began, went_on, failed))["light"] == 0
+
+
+def test_a_failure_that_is_told_late_breaks_the_row_that_it_is_in() -> None:
+    light = passes("light", NOW + 3 * MINUTE, NOW + 4 * MINUTE, NOW + 6 * MINUTE)
+    view = measured(repaired(), NOW + 7 * MINUTE, *light)
+    assert rows(view)["light"] == 3
+    late = replace(light[0], status=ProbeStatus.FAIL, time_ns=NOW + 5 * MINUTE, run_id="late")
+    view = measured(view, NOW + 8 * MINUTE, *light, late)
+    assert rows(view)["light"] == 1
+    assert rows(measured(view, NOW + 9 * MINUTE, *light, late))["light"] == 1
+
+
+def test_a_failure_between_two_decisions_is_not_forgotten_with_the_results() -> None:
+    first, after_it = passes("light", NOW + 3 * MINUTE, NOW + 5 * MINUTE)
+    failed = replace(first, status=ProbeStatus.FAIL, time_ns=NOW + 4 * MINUTE, run_id="f")
+    view = measured(repaired(), NOW + 4 * MINUTE, first)
+    view = measured(view, NOW + 6 * MINUTE, failed, after_it)
+    two = passes("light", NOW + 7 * MINUTE, NOW + 8 * MINUTE)
+    assert rows(measured(view, NOW + 9 * MINUTE, two[0]))["light"] == 2
+    assert rows(measured(view, NOW + 9 * MINUTE, *two))["light"] == 3
+
+
+def test_an_agent_that_goes_on_measuring_writes_nothing() -> None:
+    light = passes("light", *(NOW + minute * MINUTE for minute in range(3, 9)))
+    view = measured(repaired(), NOW + 9 * MINUTE, *light[:3])
+    plan = decided(view, NOW + 9 * MINUTE, probes={"gpu-1": light}, agents=AGENTS)
+    assert edits(plan) == []
+
+
+def test_what_passed_before_a_late_told_repair_proves_nothing() -> None:
+    light = passes("light", NOW + 3 * MINUTE, NOW + 4 * MINUTE, NOW + 6 * MINUTE)
+    view = measured(repaired(), NOW + 6 * MINUTE, *light)
+    again = measured(view, NOW + 7 * MINUTE, *light, repairs=reset_seen(NOW + 5 * MINUTE))
+    assert rows(again)["light"] == 1
+
+
+def test_what_passed_in_another_boot_proves_nothing() -> None:
+    view = measured(tainted(), NOW + 6 * MINUTE, *PROVEN)
+    assert rows(view) == {"boot": 1, "invasive": 1, "light": 3}
+    view = measured(replace(view, boot_id=OTHER_BOOT), NOW + HOUR)
+    assert rows(view) == {}
+    view = measured(view, NOW + DAY, *PROVEN)
+    assert OUR_TAINT in view.taints
+    assert missing(view) == ["probe:boot", "probe:light", "probe:invasive"]
+
+
+def test_the_round_of_a_boot_counts_also_where_we_noticed_the_boot_after_it() -> None:
+    view = replace(tainted(), boot_id=OTHER_BOOT)
+    boots = {"boot_changed_ns": {"gpu-1": NOW}, "boot_noticed_ns": {"gpu-1": NOW + HOUR}}
+    named = passes("boot", NOW + MINUTE, boot_id=OTHER_BOOT)
+    assert rows(measured(view, NOW + 2 * HOUR, *named, **boots)) == {"boot": 1}
+    unnamed = passes("boot", NOW + MINUTE)
+    assert rows(measured(view, NOW + 2 * HOUR, *unnamed, **boots)) == {}
+    before_the_fault = passes("boot", NOW - MINUTE, boot_id=OTHER_BOOT)
+    assert rows(measured(view, NOW + 2 * HOUR, *before_the_fault, **boots)) == {}
+
+
+def test_a_row_of_an_older_version_is_kept() -> None:
+    view = measured(repaired(), NOW + 6 * MINUTE, *PROVEN)
+    text = view.ledger or ""
+    for each in ledger(view).records[0].passes:
+        text = text.replace(
+            f"[{each.count},{each.newest_ns},{each.since_ns}]", f"[{each.count},{each.newest_ns}]"
+        )
+    assert text != view.ledger
+    assert (
+        OUR_TAINT not in step(replace(view, ledger=text), NOW + 11 * MINUTE, agents=AGENTS).taints
+    )
+
+
 def test_healthy_without_load_is_no_proof_where_load_is_asked_for() -> None:
     loaded = ClearRule(probes=(ProbeNeed("invasive", under_load=True),))
     rules = policy(rules=(Rule("under-load", treatment=Treatment(clear=loaded)),))

@@ -385,12 +385,13 @@ class Histories(RuleBasedStateMachine):
                 for where, gpu, at_ns in self.was_reset
             )
             assert booted or (was_reset and record.remedy in _LADDER_WITH_RESET)
+            boot_ns = self.booted[name] if booted else 0
             if record.severity is Severity.FATAL:
                 for tier, times in (("boot", 1), ("light", 3), ("invasive", 1)):
                     passes = [
                         1
                         for where, of, at in self.passed
-                        if (where, of) == (name, tier) and at > last_ns
+                        if (where, of) == (name, tier) and last_ns < at >= boot_ns
                     ]
                     assert len(passes) >= times, tier
 
