@@ -8,6 +8,7 @@ what others do with the node, then its age. When it ends, the node is decided on
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from konduktor_health.core.declared import Declared, parse_declared
 from konduktor_health.model import Hold, HoldReason, NodeView, Policy
@@ -30,9 +31,11 @@ _SHOWN = 63  # characters of a label's value or a name
 
 def held_by_operator(view: NodeView, now_ns: int) -> Declared | None:
     """An operator wants nothing to change, neither for the worse nor for the better; None: nobody
-    holds the node now."""
+    holds the node now. A hold begins when it is written: a later ``since`` is of another clock."""
     declared = parse_declared(view.hold)
-    return declared if declared is not None and declared.holds(now_ns) else None
+    if declared is None or not replace(declared, since_ns=0).holds(now_ns):
+        return None
+    return declared
 
 
 def pause_of(view: NodeView, policy: Policy, now_ns: int, boot_noticed_ns: int = 0) -> Hold | None:
@@ -40,8 +43,8 @@ def pause_of(view: NodeView, policy: Policy, now_ns: int, boot_noticed_ns: int =
     its newest boot was noticed, 0: not known. ``until_ns`` of the Hold is the end, where there
     is one; without it the node is looked at again when it changes."""
     return (
-        _declared(view, HoldReason.OPERATOR, "held by an operator", view.hold, now_ns)
-        or _declared(view, HoldReason.MAINTENANCE, "maintenance", view.maintenance, now_ns)
+        _told(view, HoldReason.OPERATOR, "held by an operator", held_by_operator(view, now_ns))
+        or _told(view, HoldReason.MAINTENANCE, "maintenance", _maintenance(view, now_ns))
         or _window(view, policy, now_ns)
         or _scale_down(view, policy)
         or _driver_upgrade(view, policy)
@@ -50,11 +53,13 @@ def pause_of(view: NodeView, policy: Policy, now_ns: int, boot_noticed_ns: int =
     )
 
 
-def _declared(
-    view: NodeView, reason: HoldReason, what: str, text: str | None, now_ns: int
-) -> Hold | None:
-    declared: Declared | None = parse_declared(text)
-    if declared is None or not declared.holds(now_ns):
+def _maintenance(view: NodeView, now_ns: int) -> Declared | None:
+    declared = parse_declared(view.maintenance)
+    return declared if declared is not None and declared.holds(now_ns) else None
+
+
+def _told(view: NodeView, reason: HoldReason, what: str, declared: Declared | None) -> Hold | None:
+    if declared is None:
         return None
     until = "" if declared.until_ns is None else f" until {rfc3339(declared.until_ns)}"
     why = f": {declared.reason}" if declared.reason else ""

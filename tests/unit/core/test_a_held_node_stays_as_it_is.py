@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,10 @@ from konduktor_health.core.budget import allowance
 from konduktor_health.core.decide import decide
 from konduktor_health.core.declared import Declared, render_declared
 from konduktor_health.core.displace import Displacing
-from konduktor_health.model import FleetView, NodeView, Plan, Severity, Snapshot, Taint
+from konduktor_health.model import FleetView, NodeView, Plan, Severity, Sighting, Snapshot, Taint
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Effect, Rule, Treatment
-from tests.support.builders import KEYS, NOW, edits, node, policy, snapshot
+from tests.support.builders import KEYS, NOW, edits, node, policy, sighting, snapshot
 from tests.support.ledgers import record, sick
 
 HOUR, DAY = 3600 * NS, 86_400 * NS
@@ -23,9 +24,13 @@ def held(until_ns: int | None = NOW + HOUR) -> str:
     return render_declared(Declared(NOW - HOUR, until_ns))
 
 
-def decided(view: NodeView, now_ns: int = NOW, **rules: Any) -> Plan:
+def decided(view: NodeView, now_ns: int = NOW, seen: Iterable[Sighting] = (), **rules: Any) -> Plan:
     observed = {view.name: NOW - 30 * DAY}
-    return decide(snapshot([view], observed_from_ns=observed, tainted=1), policy(**rules), now_ns)
+    return decide(
+        snapshot([view], {view.name: seen}, observed_from_ns=observed, tainted=1),
+        policy(**rules),
+        now_ns,
+    )
 
 
 def test_the_end_of_a_hold_is_when_to_look_again() -> None:
@@ -49,6 +54,12 @@ def test_a_policy_that_asks_for_less_does_not_lower_the_taint_of_a_held_node() -
     assert [taint.effect for taint in edit.edit.add_taints] == ["PreferNoSchedule"]
     for edit in edits(decided(replace(view, hold=held()), rules=milder)):
         assert not edit.edit.remove_taints
+
+
+def test_a_hold_that_was_written_by_a_clock_that_is_ahead_holds() -> None:
+    """An operator's laptop, or ours that was set back since."""
+    ahead = render_declared(Declared(NOW + HOUR, NOW + 2 * HOUR))
+    assert not edits(decided(node(hold=ahead), seen=[sighting()]))[0].edit.add_taints
 
 
 def weak(name: str, **fields: Any) -> NodeView:

@@ -85,13 +85,12 @@ def test_a_release_right_after_a_taint_leaves_none_for_a_label_only_fault() -> N
     )
     view = node()
     view = after(view, plan_for(view, sighting(), rules=rules))
-    for planned in (
-        lambda view: plan_taint(view, KEYS, "looks odd", Effect.NO_SCHEDULE, NOW + MINUTE),
-        lambda view: plan_release(view, KEYS, NOW + 2 * MINUTE),
-    ):
-        action = planned(view)
-        assert action is not None
-        view = after(view, Plan((action,)))
+    tainted = plan_taint(view, KEYS, "looks odd", Effect.NO_SCHEDULE, NOW + MINUTE)
+    assert tainted is not None
+    view = after(view, Plan((tainted,)))
+    released = plan_release(view, KEYS, NOW + 2 * MINUTE)
+    assert released is not None
+    view = after(view, Plan((released,)))
     for minute in (3, 4, 5):
         view = after(view, plan_for(view, rules=rules, now_ns=NOW + minute * MINUTE))
     assert effects(view) == []

@@ -90,6 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.was_reset: list[tuple[str, str, int]] = []
         self.passed: list[tuple[str, str, int]] = []
         self.by_hand: set[str] = set()  # ledgers that people have meddled with
+        self.ordered_less: set[str] = set()  # the next decision lowers their taint
         for name in NAMES:
             self.create(name)
 
@@ -407,7 +408,11 @@ class Histories(RuleBasedStateMachine):
             ledger, corrupt = read_ledger(view)
             present = {taint.effect for taint in our_taints(view, KEYS)}
             assert len(set(ledger.owned) & present) <= 1
-            if corrupt or name in self.by_hand or not set(ledger.owned) & present:
+            if (
+                corrupt
+                or name in self.by_hand | self.ordered_less
+                or not set(ledger.owned) & present
+            ):
                 continue
             asking = [each for each in ledger.records if each.asks]
             asked = [effect_of(each, view, self.policy).value for each in asking]
