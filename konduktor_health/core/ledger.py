@@ -189,6 +189,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         data["visible_only"] = record.why or True
     _set(
         data,
+        why=record.why if record.acting else "",
         injected=record.injected,
         rule=record.rule,
         reached=record.reached,
@@ -255,7 +256,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         boot_id=str(data["boot"]),
         identity=str(data["id"]),
         acting=not visible_only,
-        why=visible_only if isinstance(visible_only, str) else "",
+        why=str((not visible_only and data.get("why")) or _text(visible_only)),
         injected=bool(data.get("injected", False)),
         trust=Trust(data["trust"]),
         source=str(data["source"]),
@@ -276,6 +277,10 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         root=str(data.get("root", "")),
         extra=_extra(data, _RECORD_FIELDS),
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _past_from_json(data: Mapping[str, Any]) -> Past:
@@ -335,6 +340,7 @@ _RECORD_FIELDS = frozenset(
         "text",
         "uptime",
         "visible_only",
+        "why",
         "injected",
         "rule",
         "reached",
