@@ -6,8 +6,8 @@ repeating fault does not rewrite the condition.
 
 from __future__ import annotations
 
-from konduktor_health.core.record import Ledger, Record, worst_first
 from konduktor_health.core.reasons import MEANINGS, named
+from konduktor_health.core.record import Ledger, Record, worst_first
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
 from konduktor_health.timestamps import NS, rfc3339
 from parsers.printable import printable
