@@ -16,9 +16,11 @@ from konduktor_health.core.clearing import (
     QUIET,
     REPAIR,
     SHOWN_DECAY_S,
+    Watch,
     key_of,
     ladder_of,
     quiet_s,
+    seen_repairs,
     step_of,
 )
 from konduktor_health.core.lifecycle import facts_of
@@ -66,6 +68,7 @@ class Course:
     state: State
     known: bool  # the rule that decides about it is in the policy read here
     waits: tuple[Wait, ...]
+    repairs: tuple[tuple[Repair, int], ...]  # seen since it was last seen, and when
     proofs: tuple[Proof, ...]
     step: Remedy | None  # the repair that is due; None: it asks for nothing
     next_step: Remedy | None  # the one after it, should it not hold
@@ -77,8 +80,9 @@ class Course:
         return tuple(each for each in self.waits if each.what == OPERATOR)
 
 
-def course_of(record: Record, labels: Mapping[str, str], policy: Policy) -> Course:
-    """The record's course by this policy. ``labels``: the Node's."""
+def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: Watch) -> Course:
+    """The record's course by this policy. ``labels``: the Node's; of ``watch`` the boot counts."""
+    repairs = seen_repairs(record, watch)
     rule = choose(policy.rules, facts_of(record, labels))
     known = rule.name == record.rule
     treatment = rule.treatment if known else None
@@ -89,7 +93,8 @@ def course_of(record: Record, labels: Mapping[str, str], policy: Policy) -> Cour
         record=record,
         state=state_of_record(record),
         known=known,
-        waits=tuple(_wait(each, record, treatment, policy) for each in record.missing),
+        waits=tuple(_wait(each, record, treatment, policy, repairs) for each in record.missing),
+        repairs=tuple(sorted(repairs.items(), key=lambda each: each[1])),
         proofs=_proofs(record, treatment),
         step=ladder[at] if record.asks else None,
         next_step=ladder[at + 1] if record.asks and at + 1 < len(ladder) else None,
@@ -113,10 +118,17 @@ def _proofs(record: Record, treatment: Treatment | None) -> tuple[Proof, ...]:
     )
 
 
-def _wait(missing: Missing, record: Record, treatment: Treatment | None, policy: Policy) -> Wait:
+def _wait(
+    missing: Missing,
+    record: Record,
+    treatment: Treatment | None,
+    policy: Policy,
+    repairs: Mapping[Repair, int],
+) -> Wait:
     what, since_ns = missing.what, missing.since_ns
     if what == OPERATOR:
-        return Wait(what, since_ns, f"{in_words(what)}: {_why_a_person(record, treatment)}")
+        text = f"an operator's word: {_why_a_person(record, treatment)}"
+        return Wait(what, since_ns, text)
     if what == OBSERVATION:
         return Wait(what, since_ns, "an observed node: nothing is heard of its log now")
     if what.startswith(PROBE):
@@ -125,7 +137,7 @@ def _wait(missing: Missing, record: Record, treatment: Treatment | None, policy:
         return Wait(what, since_ns, _repair(record, treatment))
     if what == QUIET and treatment:
         length_s = quiet_s(record, treatment, policy)
-        begun_ns = max([record.last_ns, *(time_ns for _, time_ns in record.repairs)])
+        begun_ns = max([record.last_ns, *repairs.values()])
         text = f"{span(length_s)} without the fault while the node is observed"
         return Wait(what, since_ns, text, begun_ns + int(length_s * NS))
     return Wait(what, since_ns, in_words(what))
@@ -149,7 +161,8 @@ def _repair(record: Record, treatment: Treatment | None) -> str:
     asked = repairs_for(treatment.clear.repair, step) if treatment else None
     if not asked:
         return f"a repair: {step.value}"
-    return "a repair, seen as " + " or ".join(_SEEN_AS[each] for each in Repair if each in asked)
+    signs = [_SEEN_AS[each] for each in Repair if each in asked]
+    return "a repair: " + " or ".join(filter(None, (", ".join(signs[:-1]), signs[-1])))
 
 
 def _of_probe(name: str, record: Record, treatment: Treatment | None) -> str:

@@ -82,7 +82,7 @@ def record_as_json(course: Course) -> dict[str, Any]:
         "effect": record.effect or None,
         "awaits": [_wait(each) for each in course.waits],
         "repairs": [
-            {"repair": repair.value, "time": when(time_ns)} for repair, time_ns in record.repairs
+            {"repair": repair.value, "time": when(time_ns)} for repair, time_ns in course.repairs
         ],
         "probes": [_proof(each) for each in course.proofs],
         "attempts": record.attempts,

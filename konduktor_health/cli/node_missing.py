@@ -76,8 +76,8 @@ def _goes(course: Course) -> str:
         return "asks for an effect; the ledger does not tell what is missing"
     texts = []
     for wait in course.waits:
-        before = f", not before {when(wait.not_before_ns)}" if wait.not_before_ns else ""
-        texts.append(f"{wait.text}{before}")
+        stamp = when(wait.not_before_ns)
+        texts.append(wait.text + (f", not before {stamp[:19]}Z" if stamp else ""))
     return f"goes once this is seen: {'; '.join(texts)}"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from konduktor_health.cli.node_course import Course, course_of
+from konduktor_health.core.clearing import Watch
 from konduktor_health.core.declared import Declared, parse_declared
 from konduktor_health.core.ledger import CorruptLedger, Ledger, Past, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
@@ -129,6 +130,7 @@ def tell(
     ours = our_taints(view, keys)
     reset = parse_reset_at(view.reset_at)
     records = tuple(_readable(each) for each in sorted(ledger.records, key=worst_first))
+    watch = Watch(view.boot_id, ledger.noticed_ns)
     return Story(
         node=view.name,
         unmanaged=unmanaged_because(view, keys, remembered),
@@ -142,7 +144,7 @@ def tell(
         damage=printable(damage, TEXT_LIMIT),
         damaged_kept=view.ledger_corrupt,
         ledger=replace(ledger, records=records, history=tuple(map(_remembered, ledger.history))),
-        courses=tuple(course_of(each, dict(view.labels), policy) for each in records),
+        courses=tuple(course_of(each, dict(view.labels), policy, watch) for each in records),
         boot_id=view.boot_id,
         reset_ns=reset.time_ns if reset else None,
         reset_unreadable=bool(view.reset_at) and reset is None,

@@ -60,7 +60,7 @@ def _clearing(course: Course, now_ns: int) -> Iterator[Row]:
         yield "missing", wait.text + waited
     if record.asks and not course.waits:
         yield "missing", "not told: not decided yet, or no room for it in the annotation"
-    for repair, time_ns in record.repairs:
+    for repair, time_ns in course.repairs:
         yield "repair", f"{repair.value}, seen {ago(time_ns, now_ns)}"
     for proof in course.proofs:
         if proof.passed or proof.newest_ns:

@@ -17,7 +17,7 @@ from konduktor_health.cli.node_explained import node_rows, render_story, story_a
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_story import tell
 from konduktor_health.cli.record_explained import record_rows
-from konduktor_health.core.ledger import Ledger, Past, Record, render
+from konduktor_health.core.ledger import Ledger, Past, Record, parse, render
 from konduktor_health.core.reasons import MEANINGS
 from konduktor_health.core.record import Missing, Passes
 from konduktor_health.model import Condition, HoldReason, NodeView, Remedy, Severity, Taint, Verdict
@@ -317,7 +317,7 @@ def test_an_open_record_says_what_is_missing_since_when_and_what_is_next() -> No
     assert told["state"].startswith("open: it asks for an effect; the repair")
     assert (told["rule"], told["effect"]) == ("fatal", "NoSchedule, granted")
     assert told["missing"] == (
-        "a repair, seen as a new boot or the event that ends it, "
+        "a repair: a new boot or the event that ends it, "
         "waited for since 2027-01-15T07:00:00Z (1h ago)"
     )
     assert told["step"] == "reboot; if it does not hold: power_cycle"
@@ -342,6 +342,15 @@ def test_a_repaired_record_says_what_was_seen_and_how_much_is_needed() -> None:
     assert "goes once this is seen: passes of probe light: 2 of 3; 40m without" in " ".join(
         printed(sick(PROVING)).split()
     )
+
+
+def test_a_reboot_is_a_repair_that_was_seen() -> None:
+    rebooted = replace(PROVING, boot_id=OTHER_BOOT, repairs=())
+    view = sick(rebooted)
+    ledger = replace(parse(view.ledger or ""), noticed_ns=NOW - 300 * NS)
+    (told,) = as_json(tell(replace(view, ledger=render(ledger)), KEYS, NOW))["records"]
+    assert told["repairs"] == [{"repair": "boot", "time": "2027-01-15T07:55:00.000000Z"}]
+    assert told["awaits"][1]["not_before"] == "2027-01-15T08:35:00.000000Z"
 
 
 def test_a_rule_that_is_not_read_here_leaves_open_how_much_is_needed() -> None:
@@ -373,9 +382,7 @@ def test_who_waits_for_a_person_is_told_why(fields: dict[str, Any], why: str) ->
     assert told["records"][0]["state"] == "waiting for a person"
     assert told["records"][0]["awaits"][0]["text"].endswith(why)
     assert told["clears_itself"] is False
-    assert told["stays_because"] == [
-        "xid/79 on 0000:3b:00 waits for an operator's word (release or reset): " + why
-    ]
+    assert told["stays_because"] == ["xid/79 on 0000:3b:00 waits for an operator's word: " + why]
 
 
 def test_what_can_go_without_a_person_is_told_so() -> None:
