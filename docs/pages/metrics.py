@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docs.pages.tables import code, table
 from konduktor_health.model import EditKind, HoldReason, Scope
+from konduktor_health.runtime.awaiting import KINDS
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
 from parsers.finding import Kind
@@ -36,6 +37,9 @@ _LABELS = {
     + ", ".join(code(each.value) for each in Scope)
     + " (any of the pools, any of the driver versions)",
     "label": "a label of `domains` of the policy file",
+    "what": "what clearing waits for: "
+    + ", ".join(code(each) for each in KINDS)
+    + " (`operator`: a person's word; `probe`: passes of any probe)",
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
 }

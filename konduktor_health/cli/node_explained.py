@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from konduktor_health.cli import policy_source
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_missing import missing_rows
 from konduktor_health.cli.node_story import (
@@ -27,12 +28,11 @@ from konduktor_health.cli.node_story import (
     Story,
     tell,
 )
-from konduktor_health.cli.times import age, when
+from konduktor_health.cli.record_explained import past_rows, reason_in_words, record_rows
+from konduktor_health.cli.stored_state import StoredState
+from konduktor_health.cli.times import ago
 from konduktor_health.clock import SystemClock
 from konduktor_health.core.declared import describe_declared
-from konduktor_health.core.ledger import Record
-from konduktor_health.core.operators_record import is_operators
-from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.errors import NotFound, excerpt
 from konduktor_health.model import Taint
 from konduktor_health.settings import Settings
@@ -62,7 +62,11 @@ def explain_node(
         hint = "names: konduktor-health status --all; a fault: explain xid 79"
         raise NotFound(f"{excerpt(name)}: no such node", hint=hint) from error
     now_ns = clock.now_ns()
-    story = tell(view, settings.keys(), now_ns)
+    policy = policy_source.limits(settings)
+    story = tell(view, policy.keys, now_ns, policy)
+    if story.unmanaged and not story.opted_out:  # unless the controller remembers it
+        stored = StoredState(cluster).look()
+        story = tell(view, policy.keys, now_ns, policy, stored.remembered)
     if as_objects:
         typer.echo(json.dumps(story_as_json(story, known), ensure_ascii=False, indent=2))
     else:
@@ -86,14 +90,21 @@ def story_as_json(story: Story, known: Known) -> dict[str, Any]:
 
 
 def render_story(story: Story, known: Known, now_ns: int, console: Console) -> None:
-    """Print the node, each of its open records worst first, and what is missing."""
+    """Print the node, each of its open records worst first, what was cleared before, and what is
+    missing."""
     _heading(story.node, story.verdict.value, console)
     _print(node_rows(story, now_ns), console)
-    for record in story.ledger.records:
+    for course in story.courses:
+        record = course.record
         where = f"on {record.device}" if record.device else "on the node"
         console.print()
         _heading(record.fault_id, where, console)
-        _print(record_rows(story, record, known(record.fault_id), now_ns), console)
+        _print(record_rows(story, course, known(record.fault_id), now_ns), console)
+    if story.ledger.history:
+        console.print()
+        _heading("cleared before", "", console)
+        for past in story.ledger.history:
+            _print(past_rows(past, now_ns), console)
     console.print()
     _heading("before the taint can go" if story.ours else "what is missing", "", console)
     _print(missing_rows(story), console)
@@ -114,19 +125,19 @@ def node_rows(story: Story, now_ns: int) -> Iterator[Row]:
         condition = story.condition
         yield "condition", f"{condition.status} {condition.reason}: {condition.message}"
     if story.held is not None:
-        yield "held", _reason(story.held.value)
+        yield "held", reason_in_words(story.held.value)
     for name, declaration in (("hold", story.hold), ("maintenance", story.maintenance)):
         if declaration is not None:
             yield name, _declared(declaration, now_ns)
     yield "ledger", _ledger(story, now_ns)
     if story.ledger.removed_ns:
-        yield "taint removed", f"{_ago(story.ledger.removed_ns, now_ns)}, by somebody else"
+        yield "taint removed", f"{ago(story.ledger.removed_ns, now_ns)}, by somebody else"
     yield "boot", story.boot_id or "the Node does not say"
     if story.ledger.noticed_ns:
-        ended = _ago(story.ledger.rebooted_ns, now_ns)
-        yield "last reboot", f"between {ended} and {_ago(story.ledger.noticed_ns, now_ns)}"
+        ended = ago(story.ledger.rebooted_ns, now_ns)
+        yield "last reboot", f"between {ended} and {ago(story.ledger.noticed_ns, now_ns)}"
     if story.reset_ns is not None:
-        yield "reset at", f"{_ago(story.reset_ns, now_ns)}: what is older never acts"
+        yield "reset at", f"{ago(story.reset_ns, now_ns)}: what is older never acts"
     elif story.reset_unreadable:
         yield "reset at", "the annotation cannot be read: it counts as none"
 
@@ -138,7 +149,7 @@ def _ledger(story: Story, now_ns: int) -> str:
     texts = {
         NO_LEDGER: "none",
         READ: f"{count} open record{'' if count == 1 else 's'}{dropped}, "
-        f"written {_ago(story.ledger.written_ns, now_ns)}",
+        f"written {ago(story.ledger.written_ns, now_ns)}",
         STALE: "of another Node object of this name: it counts as none",
         CORRUPT: f"cannot be read: {story.damage}",
     }
@@ -149,66 +160,21 @@ def _declared(declaration: Declaration, now_ns: int) -> str:
     declared = declaration.declared
     text = describe_declared(declared)
     if declared.since_ns:
-        text += f"; declared {_ago(declared.since_ns, now_ns)}"
+        text += f"; declared {ago(declared.since_ns, now_ns)}"
     return text if declaration.in_force else f"not in force: {text}"
 
 
 def _whose(ours: OurTaint, story: Story, now_ns: int) -> str:
     if not ours.adopted:
-        return f"ours, since {_ago(story.ledger.tainted_ns, now_ns)}"
+        return f"ours, since {ago(story.ledger.tainted_ns, now_ns)}"
     if story.corrupt:
         return "adopted: whether we set it cannot be read"
     return "adopted: no ledger says that we set it"
 
 
-def record_rows(story: Story, record: Record, entry: Entry | None, now_ns: int) -> Iterator[Row]:
-    """One open record: what it means, since when, whether it acts, and what to do."""
-    yield "meaning", _meaning(record, entry)
-    yield "severity", record.severity.value
-    yield "remedy", record.remedy.value
-    yield "acting", "yes" if record.acting else f"no: {_reason(record.why) or 'no reason is told'}"
-    yield "first seen", _ago(record.first_ns, now_ns)
-    yield "last seen", _ago(record.last_ns, now_ns)
-    yield "count", str(record.count)
-    yield "trust", record.trust.value + (f", source {record.source}" if record.source else "")
-    if record.injected:
-        yield "injected", "a program wrote the line into the kernel log"
-    if record.boot_id:
-        this = record.boot_id == story.boot_id
-        yield "boot", "the present one" if this else f"{record.boot_id}, not the present one"
-    if record.text:
-        yield "evidence", record.text
-    if entry and entry.action:
-        yield "do", entry.action
-    if entry and entry.investigation:
-        yield "look at", entry.investigation
-    if entry and entry.note:
-        yield "note", entry.note
-
-
-def _meaning(record: Record, entry: Entry | None) -> str:
-    if is_operators(record):
-        return "an operator's own word (konduktor-health taint), not a fault that was seen"
-    return entry.meaning if entry else "the catalog does not know it"
-
-
-def _reason(name: str) -> str:
-    known = named(name)
-    if known is None:
-        return name
-    meaning = MEANINGS[known]
-    return f"{name}: {meaning.text}; ends: {meaning.ends}"
-
-
 def _written(taint: Taint) -> str:
     value = f"={taint.value}" if taint.value else ""
     return f"{taint.key}{value}:{taint.effect}"
-
-
-def _ago(ns: int, now_ns: int) -> str:
-    """A time and how long ago it is."""
-    stamp = when(ns)
-    return f"{stamp[:19]}Z ({age(ns, now_ns)} ago)" if stamp else "an unknown time"
 
 
 def _heading(name: str, more: str, console: Console) -> None:

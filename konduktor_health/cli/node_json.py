@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from konduktor_health.cli.node_missing import missing
+from konduktor_health.cli.node_course import Course, Proof, Wait
+from konduktor_health.cli.node_missing import missing, stays_because
 from konduktor_health.cli.node_story import Declaration, OurTaint, Story
 from konduktor_health.cli.times import when
-from konduktor_health.core.ledger import Ledger, Record
+from konduktor_health.core.ledger import Ledger, Past
 from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import MEANINGS, named
+from konduktor_health.core.states import MEANING
 from konduktor_health.model import Taint
 
 
@@ -51,13 +53,17 @@ def as_json(story: Story) -> dict[str, Any]:
         "boot_id": story.boot_id or None,
         "reboot": _reboot(ledger),
         "reset_at": when(story.reset_ns or 0),
-        "records": [record_as_json(each) for each in ledger.records],
+        "records": [record_as_json(each) for each in story.courses],
+        "history": [_past(each) for each in ledger.history],
         "missing": list(missing(story)),
+        "clears_itself": not any(stays_because(story)) if story.clearable else None,
+        "stays_because": list(stays_because(story)),
     }
 
 
-def record_as_json(record: Record) -> dict[str, Any]:
+def record_as_json(course: Course) -> dict[str, Any]:
     """One open record."""
+    record = course.record
     return {
         "fault_id": record.fault_id,
         "device": record.device or None,
@@ -67,13 +73,68 @@ def record_as_json(record: Record) -> dict[str, Any]:
         "last_seen": when(record.last_ns),
         "count": record.count,
         "acting": record.acting,
-        "not_acting_because": None if record.acting else _reason(record.why),
+        "not_acting_because": _reason(record.why),
+        "state": course.state.value,
+        "state_meaning": MEANING[course.state],
+        "rule": record.rule or None,
+        "rule_known": course.known,
+        "asks": record.asks,
+        "effect": record.effect or None,
+        "awaits": [_wait(each) for each in course.waits],
+        "repairs": [
+            {"repair": repair.value, "time": when(time_ns)} for repair, time_ns in course.repairs
+        ],
+        "probes": [_proof(each) for each in course.proofs],
+        "attempts": record.attempts,
+        "step": course.step.value if course.step else None,
+        "next_step": course.next_step.value if course.next_step else None,
+        "flaps": record.flaps,
+        "episodes": len(record.episodes),
+        "fades_after_s": course.fades_s,
+        "follows": _root(record.root),
         "injected": record.injected,
         "trust": record.trust.value,
         "source": record.source or None,
         "operator": is_operators(record),
         "boot_id": record.boot_id or None,
         "text": record.text,
+    }
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    return {
+        "what": wait.what,
+        "since": when(wait.since_ns),
+        "text": wait.text,
+        "not_before": when(wait.not_before_ns),
+    }
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    return {
+        "probe": proof.probe,
+        "passed": proof.passed,
+        "needed": proof.needed,
+        "newest": when(proof.newest_ns),
+    }
+
+
+def _root(root: str) -> dict[str, Any] | None:
+    fault_id, _, device = root.partition("|")
+    return {"fault_id": fault_id, "device": device or None} if root else None
+
+
+def _past(past: Past) -> dict[str, Any]:
+    return {
+        "fault_id": past.fault_id,
+        "device": past.device or None,
+        "cleared": when(past.cleared_ns),
+        "faded": not past.times,
+        "times": past.times,
+        "last_seen": when(past.last_ns),
+        "repaired": when(past.repaired_ns),
+        "attempts": past.attempts,
+        "count": past.count,
     }
 
 

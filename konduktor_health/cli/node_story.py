@@ -7,17 +7,20 @@ wrote; where it wrote none, they follow from the ledger by its own rules.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
+from konduktor_health.cli.node_course import Course, course_of
+from konduktor_health.core.clearing import Watch
 from konduktor_health.core.declared import Declared, parse_declared
-from konduktor_health.core.ledger import CorruptLedger, Ledger, Record, parse, worst_first
+from konduktor_health.core.ledger import CorruptLedger, Ledger, Past, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
 from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.reasons import named
-from konduktor_health.core.reset import needs_reset, our_taints, parse_reset_at
+from konduktor_health.core.reset import our_taints, parse_reset_at
 from konduktor_health.core.verdict import verdict_of
 from konduktor_health.core.wording import first_to_act
-from konduktor_health.model import Condition, HoldReason, Keys, NodeView, Taint, Verdict
+from konduktor_health.model import Condition, HoldReason, Keys, NodeView, Policy, Taint, Verdict
 from parsers.fault import TEXT_LIMIT
 from parsers.printable import printable
 
@@ -26,6 +29,7 @@ _KEY_LIMIT = 317  # a label key: a domain of 253, a slash, a name of 63
 
 #: What can be said of the ledger annotation.
 NO_LEDGER, READ, STALE, CORRUPT = "none", "read", "stale", "corrupt"
+_DEFAULT = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,10 @@ class Story:
     damage: str  # why a corrupt ledger cannot be read
     damaged_kept: bool  # an earlier damaged ledger is kept in its own annotation
     ledger: Ledger
+    courses: tuple[Course, ...]  # of its records, in their order
     boot_id: str
     reset_ns: int | None  # what happened up to here never acts
     reset_unreadable: bool
-    clearable: bool  # it carries our taint or a ledger, which ``reset`` takes away
     opted_out: bool
     hold: Declaration | None
     maintenance: Declaration | None
@@ -99,22 +103,37 @@ class Story:
         return not self.healthy or self.on_hold or self.in_maintenance
 
     @property
+    def clearable(self) -> bool:
+        """There is something on it that has to be cleared: our taint, a record, a damaged ledger.
+        What is only remembered is not."""
+        ledger = self.ledger
+        return bool(self.ours or ledger.records or ledger.dropped) or self.corrupt
+
+    @property
     def operators(self) -> tuple[Record, ...]:
         """An operator's own records."""
         return tuple(each for each in self.ledger.records if is_operators(each))
 
 
-def tell(view: NodeView, keys: Keys, now_ns: int | None = None) -> Story:
-    """The story of one Node. Without a time, what was declared is taken to be in force."""
+def tell(
+    view: NodeView,
+    keys: Keys,
+    now_ns: int | None = None,
+    policy: Policy = _DEFAULT,
+    remembered: Container[str] = (),
+) -> Story:
+    """The story of one Node. Without a time, what was declared is taken to be in force. ``policy``:
+    what is known here of the rules that decide; ``remembered``: UIDs of nodes managed before."""
     state, ledger, damage = _ledger(view)
     condition = _condition(view.condition)
     held = _held(condition, corrupt=state == CORRUPT)
     ours = our_taints(view, keys)
     reset = parse_reset_at(view.reset_at)
     records = tuple(_readable(each) for each in sorted(ledger.records, key=worst_first))
+    watch = Watch(view.boot_id, ledger.noticed_ns)
     return Story(
         node=view.name,
-        unmanaged=unmanaged_because(view, keys),
+        unmanaged=unmanaged_because(view, keys, remembered),
         verdict=_verdict(view, ledger, held, corrupt=state == CORRUPT, tainted=bool(ours)),
         ours=tuple(OurTaint(_clean(each), each.effect not in ledger.owned) for each in ours),
         foreign=tuple(_clean(each) for each in view.taints if each.key != keys.taint),
@@ -124,11 +143,11 @@ def tell(view: NodeView, keys: Keys, now_ns: int | None = None) -> Story:
         ledger_state=state,
         damage=printable(damage, TEXT_LIMIT),
         damaged_kept=view.ledger_corrupt,
-        ledger=replace(ledger, records=records),
+        ledger=replace(ledger, records=records, history=tuple(map(_remembered, ledger.history))),
+        courses=tuple(course_of(each, dict(view.labels), policy, watch) for each in records),
         boot_id=view.boot_id,
         reset_ns=reset.time_ns if reset else None,
         reset_unreadable=bool(view.reset_at) and reset is None,
-        clearable=needs_reset(view, keys),
         opted_out=opted_out(view),
         hold=_declaration(view.hold, now_ns),
         maintenance=_declaration(view.maintenance, now_ns),
@@ -168,15 +187,15 @@ def _verdict(
     for verdict in Verdict:
         if view.health_label == verdict.value and verdict is not Verdict.HEALTHY:
             return verdict
-    followed = verdict_of(ledger, tainted, held)
+    followed = verdict_of(ledger, tainted, held, view.boot_id)
     return Verdict.SUSPECT if corrupt and followed is Verdict.HEALTHY else followed
 
 
-def unmanaged_because(view: NodeView, keys: Keys) -> str:
-    """Why a node is not managed, as far as the Node tells; "" when it is."""
+def unmanaged_because(view: NodeView, keys: Keys, remembered: Container[str] = ()) -> str:
+    """Why a node is not managed, as far as the Node tells and is remembered; "" when it is."""
     if opted_out(view):
         return f"label {keys.managed}=false opts it out"
-    if is_managed(view, keys):
+    if is_managed(view, keys, remembered):
         return ""
     return "no GPU capacity, the node selector does not match, and nothing of ours on it"
 
@@ -209,4 +228,21 @@ def _readable(record: Record) -> Record:
         why=printable(record.why, WORD_LIMIT),
         source=printable(record.source, WORD_LIMIT),
         text=printable(record.text, TEXT_LIMIT),
+        rule=printable(record.rule, WORD_LIMIT),
+        effect=printable(record.effect, WORD_LIMIT),
+        root=printable(record.root, 2 * WORD_LIMIT),
+        passes=tuple(
+            replace(each, name=printable(each.name, WORD_LIMIT)) for each in record.passes
+        ),
+        missing=tuple(
+            replace(each, what=printable(each.what, WORD_LIMIT)) for each in record.missing
+        ),
+    )
+
+
+def _remembered(past: Past) -> Past:
+    return replace(
+        past,
+        device=printable(past.device, WORD_LIMIT),
+        fault_id=printable(past.fault_id, WORD_LIMIT),
     )

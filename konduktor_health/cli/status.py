@@ -1,6 +1,6 @@
 """``konduktor-health status``: who is not healthy or held, why, and how much may be done.
 
-Reads Nodes, and the controller's stored surges where it may; writes nothing. Exit code 0 whatever
+Reads Nodes, and the controller's stored state where it may; writes nothing. Exit code 0 whatever
 the verdicts are; 1 when a named node does not exist or is not managed (the others are shown all
 the same).
 """
@@ -27,7 +27,7 @@ from konduktor_health.cli.status_watch import (
     ended_by_sigterm,
     follow,
 )
-from konduktor_health.cli.surges_told import StoredSurges
+from konduktor_health.cli.stored_state import StoredState
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.errors import ConfigError
 
@@ -69,7 +69,7 @@ def command(
 
     clock = SystemClock()
     _, cluster = build_cluster(settings, clock)
-    policy, stored = policy_source.limits(settings), StoredSurges(cluster)
+    policy, stored = policy_source.limits(settings), StoredState(cluster)
 
     def look() -> Fleet:
         views = cluster.list_nodes()

@@ -12,21 +12,30 @@ from typing import Any
 
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_story import WORD_LIMIT, Story, tell, unmanaged_because
+from konduktor_health.cli.pool_sums import (
+    PoolSums,
+    allowed_in,
+    pool_as_json,
+    pool_sums,
+    pool_texts,
+    refusal_of,
+)
+from konduktor_health.cli.stored_state import Stored
 from konduktor_health.cli.surges_told import SurgeTold, surge_as_json, surge_text
 from konduktor_health.cli.times import when
-from konduktor_health.core.budget import allowance
 from konduktor_health.core.declared import Declared, describe_declared
 from konduktor_health.core.ledger import Record
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.core.reset import our_taints
-from konduktor_health.model import FleetView, HoldReason, NodeView, Policy, Verdict
+from konduktor_health.model import HoldReason, NodeView, Policy, Verdict
 from parsers.printable import printable
 
 VERSION = 1  # of the JSON form
 NARROW = ("node", "verdict", "taint", "fault", "device", "severity", "since", "open", "held")
-WIDE = (*NARROW, "count", "remedy", "boot", "source", "text")
+WIDE = (*NARROW, "missing", "count", "remedy", "boot", "source", "text")
 NOTHING = "-"
+NOT_STORED = Stored()
 _WORST_FIRST = {
     verdict: rank
     for rank, verdict in enumerate(
@@ -49,6 +58,8 @@ class Sums:
     verdicts: Mapping[Verdict, int]
     tainted: int  # adopted ones too
     adopted: int
+    without_place: int  # tainted weakly by us, because the budget had no place
+    unavailable: int  # not tainted by us, and taken from the budget all the same
     allowed: int | None  # nodes that may be tainted; None: no budget
     refusal: str  # why no more may be tainted now; "" when one may
     corrupt: int  # nodes whose ledger cannot be read
@@ -56,6 +67,7 @@ class Sums:
     opted_out_tainted: int  # of them, with our taint: nobody looks after it
     on_hold: int = 0  # an operator's hold is in force
     in_maintenance: int = 0  # a declared maintenance is in force
+    pools: tuple[PoolSums, ...] = ()  # by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,39 +94,42 @@ def survey(
     views: Iterable[NodeView],
     policy: Policy,
     now_ns: int,
-    surges: tuple[SurgeTold, ...] | None = None,
+    stored: Stored = NOT_STORED,
 ) -> Fleet:
-    """What all Nodes of a cluster come to; ``surges``: what the controller's state tells."""
+    """What all Nodes of a cluster come to; ``stored``: what the controller's state tells."""
     keys = policy.keys
     stories: list[Story] = []
+    managed: list[NodeView] = []
     unmanaged: dict[str, str] = {}
     opted, left = 0, 0
     for view in views:
-        if why := unmanaged_because(view, keys):
+        if why := unmanaged_because(view, keys, stored.remembered):
             unmanaged[view.name] = why
             opted += opted_out(view)
             left += opted_out(view) and bool(our_taints(view, keys))
         else:
-            stories.append(tell(view, keys, now_ns))
+            managed.append(view)
+            stories.append(tell(view, keys, now_ns, policy, stored.remembered))
     tainted = [each for each in stories if each.ours]
     owned = [each for each in tainted if each.ledger.owned]
-    times = tuple(each.ledger.tainted_ns for each in owned)
-    budget = allowance(FleetView(len(stories), len(tainted), times), policy, now_ns)
-    refusal = budget.refusal()
+    pools = pool_sums(managed, policy, now_ns)
     sums = Sums(
         managed=len(stories),
         verdicts=Counter(each.verdict for each in stories),
         tainted=len(tainted),
         adopted=len(tainted) - len(owned),
-        allowed=budget.limit if policy.budget_enabled else None,
-        refusal=refusal[1] if refusal and stories else "",
+        unavailable=sum(each.unavailable for each in pools),
+        without_place=sum(each.without_place for each in pools),
+        allowed=allowed_in(pools) if policy.budget_enabled else None,
+        refusal=refusal_of(pools),
         corrupt=sum(each.corrupt for each in stories),
         opted_out=opted,
         opted_out_tainted=left,
         on_hold=sum(each.on_hold for each in stories),
         in_maintenance=sum(each.in_maintenance for each in stories),
+        pools=pools,
     )
-    return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged, surges)
+    return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged, stored.surges)
 
 
 def _badness(story: Story) -> tuple[int, bool, int, int, str]:
@@ -171,7 +186,7 @@ def _row(story: Story, record: Record | None, since: Callable[[int], str]) -> tu
     opened = str(len(story.ledger.records) + story.ledger.dropped)
     held = "; ".join(filter(None, (why_not(story, record), *declared(story)))) or NOTHING
     if record is None:
-        return (*common, *(NOTHING,) * 4, opened, held, *(NOTHING,) * 5)
+        return (*common, *(NOTHING,) * 4, opened, held, *(NOTHING,) * 6)
     return (
         *common,
         record.fault_id + (" (injected)" if record.injected else ""),
@@ -180,12 +195,18 @@ def _row(story: Story, record: Record | None, since: Callable[[int], str]) -> tu
         since(record.first_ns) or NOTHING,
         opened,
         held,
+        missing_text(record, since) or NOTHING,
         str(record.count),
         record.remedy.value,
         _boot(story, record),
         record.source or NOTHING,
         record.text,
     )
+
+
+def missing_text(record: Record, since: Callable[[int], str]) -> str:
+    """What clearing the record still waits for, and since when: ``repair 2h, quiet 5m``."""
+    return ", ".join(f"{each.what} {since(each.since_ns)}".rstrip() for each in record.missing)
 
 
 def taint_text(story: Story) -> str:
@@ -197,7 +218,7 @@ def taint_text(story: Story) -> str:
 
 def why_not(story: Story, record: Record | None) -> str:
     """Why a record never acts; else what is held and why, by the node's condition."""
-    if record is not None and not record.acting:
+    if record is not None and (record.why or not record.acting):
         return reason_text(record.why) or "it never acts"
     if story.held is None or any(each is story.held for each, _ in _declarations(story)):
         return ""  # what was declared says more
@@ -240,6 +261,10 @@ def sums_text(sums: Sums) -> str:
     adopted = f" ({sums.adopted} adopted)" if sums.adopted else ""
     budget = ", no budget" if sums.allowed is None else f" of {sums.allowed} allowed"
     told.append(f"{sums.tainted} tainted{adopted}{budget}")
+    if sums.without_place:
+        told.append(f"{sums.without_place} of them weakly, without a place")
+    if sums.unavailable:
+        told.append(f"{sums.unavailable} unavailable and counted as tainted")
     told.append(f"{sums.corrupt} unreadable ledger{'' if sums.corrupt == 1 else 's'}")
     if sums.opted_out:
         left = f" ({sums.opted_out_tainted} tainted)" if sums.opted_out_tainted else ""
@@ -254,8 +279,9 @@ def sums_text(sums: Sums) -> str:
 
 
 def fleet_text(fleet: Fleet) -> str:
-    """The sums, and the surges if any are known, in one line."""
-    return "; ".join((sums_text(fleet.sums), *map(surge_text, fleet.surges or ())))
+    """The sums, the pools if there are several, and the surges if any are known, in one line."""
+    told = (sums_text(fleet.sums), *pool_texts(fleet.sums.pools))
+    return "; ".join((*told, *map(surge_text, fleet.surges or ())))
 
 
 def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
@@ -269,6 +295,8 @@ def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
             **{each.value: sums.verdicts.get(each, 0) for each in _WORST_FIRST},
             "tainted": sums.tainted,
             "adopted": sums.adopted,
+            "without_place": sums.without_place,
+            "unavailable": sums.unavailable,
             "allowed": sums.allowed,
             "refusal": sums.refusal or None,
             "corrupt": sums.corrupt,
@@ -277,6 +305,7 @@ def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
             "on_hold": sums.on_hold,
             "in_maintenance": sums.in_maintenance,
         },
+        "pools": [pool_as_json(each) for each in sums.pools],
         "surges": None if fleet.surges is None else [surge_as_json(each) for each in fleet.surges],
         "nodes": [as_json(each) for each in stories],
     }

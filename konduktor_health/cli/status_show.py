@@ -20,6 +20,8 @@ from parsers.fault import Severity
 _VERDICTS = {
     Verdict.FAULTY.value: "bold red",
     Verdict.SUSPECT.value: "yellow",
+    Verdict.RECOVERING.value: "cyan",
+    Verdict.UNOBSERVED.value: "magenta",
     Verdict.HEALTHY.value: "green",
 }
 _STYLES = {

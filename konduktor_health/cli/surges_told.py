@@ -1,19 +1,15 @@
 """Which surges does the controller's stored state tell of?
 
-The state is the controller's own; a person may read it only where the namespace's role says so.
-Without the right, or without a state, nothing is known, and nothing is said. What is read is made
-printable and bounded here: whoever may write ConfigMaps may have written it.
+What is read is made printable and bounded here: whoever may write ConfigMaps may have written it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from konduktor_health.cli.times import when
-from konduktor_health.errors import HealthError, TransientError
-from konduktor_health.ports import Cluster
 from parsers.printable import printable
 
 KEY = "surges"  # of the state: fault id -> since, last, scope, released
@@ -31,25 +27,6 @@ class SurgeTold:
     since_ns: int
     last_ns: int  # the newest node that joined
     released: bool  # an operator lets it act
-
-
-@dataclass(slots=True)
-class StoredSurges:
-    """Reads them from the cluster, again and again; not once more where it is not allowed."""
-
-    cluster: Cluster
-    _denied: bool = field(default=False)
-
-    def look(self) -> tuple[SurgeTold, ...] | None:
-        """What the state tells now; None: it cannot be read, or there is none."""
-        if self._denied:
-            return None
-        try:
-            state = self.cluster.read_state()
-        except HealthError as error:
-            self._denied = not isinstance(error, TransientError)
-            return None
-        return None if state is None else surges_of(state)
 
 
 def surges_of(state: Mapping[str, Any]) -> tuple[SurgeTold, ...]:

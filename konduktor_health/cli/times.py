@@ -33,6 +33,21 @@ def age(ns: int, now_ns: int) -> str:
     return f"{seconds}s"
 
 
+def ago(ns: int, now_ns: int) -> str:
+    """A time and how long ago it is."""
+    stamp = when(ns)
+    return f"{stamp[:19]}Z ({age(ns, now_ns)} ago)" if stamp else "an unknown time"
+
+
+def span(length_s: float) -> str:
+    """A length of time, in the largest unit that says it exactly: 90s, 10m, 1h, 7d."""
+    whole = round(length_s)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
 def seconds(text: str, option: str) -> int:
     """A duration such as 90s, 15m, 6h, 2d. Raises ConfigError that names the option."""
     found = _DURATION.fullmatch(text.strip())

@@ -17,7 +17,7 @@ from konduktor_health.core.clearing import Watch
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
 from konduktor_health.core.ledger import CorruptLedger, fitted, parse
-from konduktor_health.core.lifecycle import facts_of, reopened, tended
+from konduktor_health.core.lifecycle import asks_for_nothing, facts_of, reopened, tended
 from konduktor_health.core.record import REGISTRATION_NS, Ledger, Record, merge, open_record
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
@@ -47,7 +47,7 @@ class Assessment:
     before: Ledger
     after: Ledger
     corrupt: bool
-    holds: tuple[Hold, ...]  # sightings that may not act
+    holds: tuple[Hold, ...]  # sightings that may not act, records that ask for nothing
     news: bool  # more than counts has changed
     cleared: tuple[Record, ...] = ()
     noticed_ns: int = 0  # when the present boot was noticed; 0: no reboot known
@@ -107,12 +107,13 @@ def assess(
     results = snapshot.probes.get(view.name, ())
     done = tended(after, view, repairs, results, watch, policy, now_ns, clears=clears)
     after = fitted(done.ledger)
+    quiet = asks_for_nothing(view.name, before, after, policy, dict(view.labels))
     return Assessment(
         view,
         before,
         after,
         corrupt,
-        holds,
+        (*holds, *quiet),
         _is_news(before, after),
         done.cleared,
         noticed_ns,
@@ -277,6 +278,7 @@ def essence(record: Record) -> tuple[object, ...]:
         record.boot_id,
         record.rule,
         record.reached,
+        record.why,
         record.effect,
         record.places,
         record.root,

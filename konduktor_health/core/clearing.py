@@ -59,8 +59,13 @@ class _Run:
 
 def step_of(record: Record, treatment: Treatment) -> Remedy:
     """The repair that is due now: each one that did not hold raises the step."""
-    ladder = treatment.ladder or _ladder(record.remedy)
+    ladder = ladder_of(record, treatment)
     return ladder[min(record.attempts, len(ladder) - 1)]
+
+
+def ladder_of(record: Record, treatment: Treatment) -> tuple[Remedy, ...]:
+    """The repairs of the fault, in order: what the policy says, else from its remedy upwards."""
+    return treatment.ladder or _ladder(record.remedy)
 
 
 def _ladder(remedy: Remedy) -> tuple[Remedy, ...]:

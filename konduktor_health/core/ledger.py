@@ -192,6 +192,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         data["visible_only"] = record.why or True
     _set(
         data,
+        why=record.why if record.acting else "",
         injected=record.injected,
         rule=record.rule,
         reached=record.reached,
@@ -268,7 +269,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         boot_id=str(data["boot"]),
         identity=str(data["id"]),
         acting=not visible_only,
-        why=visible_only if isinstance(visible_only, str) else "",
+        why=str((not visible_only and data.get("why")) or _text(visible_only)),
         injected=bool(data.get("injected", False)),
         trust=Trust(data["trust"]),
         source=str(data["source"]),
@@ -287,6 +288,10 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         guessed=bool(data.get("guessed", False)),
         extra=_extra(data, _RECORD_FIELDS),
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _past_from_json(data: Mapping[str, Any]) -> Past:
@@ -347,6 +352,7 @@ _RECORD_FIELDS = frozenset(
         "text",
         "uptime",
         "visible_only",
+        "why",
         "injected",
         "rule",
         "reached",

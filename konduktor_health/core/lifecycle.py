@@ -24,7 +24,17 @@ from konduktor_health.core.clearing import (
     with_repairs,
 )
 from konduktor_health.core.record import Ledger, Past, Record, worth_most
-from konduktor_health.model import Fault, NodeView, Policy, ProbeResult, RepairSeen
+from konduktor_health.core.wording import describe
+from konduktor_health.model import (
+    Fault,
+    Hold,
+    HoldReason,
+    NodeView,
+    Policy,
+    ProbeResult,
+    RepairSeen,
+    Severity,
+)
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
 
@@ -90,9 +100,36 @@ def judged(record: Record, rule: Rule, *, owned: bool) -> Record:
     acts = treatment.mode is Mode.ACT
     often = record.reached or treatment.repeat is None or _often(record, treatment.repeat)
     reached = granted or (acts and often)
-    if (record.rule, record.reached) == (rule.name, reached):
+    why = record.why
+    if record.acting:
+        quiet = HoldReason.BELOW_REPEAT if acts else HoldReason.BY_POLICY
+        why = "" if reached else quiet.value
+    if (record.rule, record.reached, record.why) == (rule.name, reached, why):
         return record
-    return replace(record, rule=rule.name, reached=reached)
+    return replace(record, rule=rule.name, reached=reached, why=why)
+
+
+def asks_for_nothing(
+    node: str, before: Ledger, after: Ledger, policy: Policy, labels: Mapping[str, str]
+) -> tuple[Hold, ...]:
+    """Why fatal faults that may act ask for nothing, where that is news: the policy observes them,
+    or wants to see them more often."""
+    holds = []
+    for record in after.records:
+        if record.severity is not Severity.FATAL or record.asks or not record.acting:
+            continue
+        known = before.record(record.key)
+        if known is not None and (known.rule, known.why) == (record.rule, record.why):
+            continue
+        repeat = choose(policy.rules, facts_of(record, labels)).treatment.repeat
+        if record.why == HoldReason.BELOW_REPEAT.value and repeat is not None:
+            reason = HoldReason.BELOW_REPEAT
+            message = f"rule {record.rule} acts on {repeat.count} within {repeat.within_s:g} s"
+        else:
+            reason, message = HoldReason.BY_POLICY, f"rule {record.rule} observes it"
+        evidence = (describe(record.fault_id, record.device),)
+        holds.append(Hold(node, reason, message, evidence=evidence))
+    return tuple(holds)
 
 
 def reopened(record: Record, past: Past | None) -> Record:

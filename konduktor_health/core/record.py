@@ -74,7 +74,7 @@ class Record:
     boot_id: str = ""
     identity: str = ""  # of the last counted line
     acting: bool = True  # False: visible, never the reason of a taint
-    why: str = ""  # why it does not act
+    why: str = ""  # the hold reason for which it does not act, or asks for nothing
     injected: bool = False
     trust: Trust = Trust.KERNEL
     source: str = ""

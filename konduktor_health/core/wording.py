@@ -6,11 +6,14 @@ repeating fault does not rewrite the condition.
 
 from __future__ import annotations
 
+from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.core.record import Ledger, Record, worst_first
 from konduktor_health.model import Condition, Hold, HoldReason, Verdict
+from konduktor_health.timestamps import NS, rfc3339
 from parsers.printable import printable
 
 MESSAGE_LIMIT = 512
+PROBE = "probe:"  # begins what is missing where it is passes of a probe
 
 _WHY_HELD = {
     HoldReason.BUDGET: "the budget of tainted nodes is exhausted",
@@ -64,18 +67,37 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
         state = "tainted for" if tainted else "fault"
         return Condition("False", "DegradedFault", _bounded(f"{state} {summary}", worst))
     if verdict is Verdict.SUSPECT:
-        why = f"; never acts: {worst.why}" if worst.why else ""
-        return Condition("Unknown", "SuspectFault", _bounded(f"{summary}{why}", worst))
+        return Condition("Unknown", "SuspectFault", _bounded(summary + why_not(worst), worst))
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
 
 
 def waits_for(record: Record) -> str:
-    """What clearing waits for, in words: no times, so that waiting does not change them."""
+    """What clearing waits for, and since when: words that waiting does not change."""
+    by_time: dict[int, list[str]] = {}
+    for each in record.missing:
+        by_time.setdefault(each.since_ns // NS, []).append(in_words(each.what))
     waits = [
-        _WHAT_IS_MISSING.get(each.what) or each.what.replace("probe:", "passes of probe ")
-        for each in record.missing
+        ", ".join(names) + (f" (since {rfc3339(since_s * NS)})" if since_s else "")
+        for since_s, names in sorted(by_time.items())
     ]
-    return f"; to clear: {', '.join(waits)}" if waits else ""
+    return f"; to clear: {'; '.join(waits)}" if waits else ""
+
+
+def in_words(what: str) -> str:
+    """What is missing for clearing, in words."""
+    return _WHAT_IS_MISSING.get(what) or what.replace(PROBE, "passes of probe ")
+
+
+def why_not(record: Record) -> str:
+    """Why a record is never the reason of a taint, or not yet."""
+    reason = named(record.why)
+    if reason is None:
+        return f"; never acts: {record.why}" if record.why else ""
+    if reason is HoldReason.SECONDARY and record.root:
+        fault_id, _, device = record.root.partition("|")
+        return f"; not acting: it follows {describe(fault_id, device)}"
+    rule = f" (rule {record.rule})" if record.acting and record.rule else ""
+    return f"; not acting: {MEANINGS[reason].text}{rule}"
 
 
 def first_to_act(ledger: Ledger) -> Record | None:

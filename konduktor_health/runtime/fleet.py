@@ -16,6 +16,7 @@ from konduktor_health.core.managed import is_managed, odd_label, opted_out
 from konduktor_health.core.reset import needs_reset
 from konduktor_health.core.shard import Shard
 from konduktor_health.model import FleetView, Keys, NodeView, Policy, Surge
+from konduktor_health.runtime.awaiting import Awaiting
 from konduktor_health.runtime.census import Census, Repairing
 from konduktor_health.runtime.checkpoint import RememberedUids
 
@@ -50,6 +51,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._changed: dict[str, Change] = {}
         self._census = Census(policy or Policy(keys=keys), in_repair)
+        self._awaiting = Awaiting(keys)
         self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
         self._opted_out: set[str] = set()
         self._shard = shard or Shard()
@@ -101,8 +103,10 @@ class Fleet:
         with self._lock:
             if new is not None:
                 self._census.put(new)
+                self._awaiting.put(new)
             else:
                 self._census.drop(name)
+                self._awaiting.drop(name)
                 self._boots.pop(name, None)
                 self._seen_at.pop(name, None)
             if new is not None:
@@ -126,6 +130,7 @@ class Fleet:
         with self._lock:
             if view.name in self._census:
                 self._census.put(view)
+                self._awaiting.put(view)
 
     def take_changes(self) -> dict[str, Change]:
         """Changes since the last call."""
@@ -175,6 +180,12 @@ class Fleet:
         """(managed, tainted, adopted) nodes."""
         with self._lock:
             return self._census.totals()
+
+    def awaiting(self) -> Mapping[str, tuple[int, int]]:
+        """Of each thing that clearing may wait for: how many nodes with our taint wait for it, and
+        since when the first of them does (Unix ns; 0: not known)."""
+        with self._lock:
+            return self._awaiting.counts()
 
     def generation(self) -> int:
         """Another number whenever a count of any pool has changed, or how pools are counted."""

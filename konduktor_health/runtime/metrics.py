@@ -20,6 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from konduktor_health.runtime.awaiting import KINDS
 from parsers.finding import Kind
 
 NAMESPACE = "konduktor_health"
@@ -75,6 +76,14 @@ class Metrics:
         self.managed = gauge("managed_nodes", "Managed nodes.")
         self.tainted = gauge("tainted_nodes", "Managed nodes with our taint, adopted ones too.")
         self.adopted = gauge("adopted_nodes", "Nodes with our taint that we did not put there.")
+        self.awaiting = gauge(
+            "awaiting_nodes", "Nodes with our taint that wait for this to be cleared.", ("what",)
+        )
+        self.awaiting_since = gauge(
+            "awaiting_since_timestamp_seconds",
+            "Since when the first of them waits for it; 0: none does, or it is not known.",
+            ("what",),
+        )
         self.pending = gauge("pending_nodes", "Nodes with faults that are not on the Node yet.")
         self.observed = gauge(
             "observed_nodes", "Managed nodes whose log is read and says something."
@@ -136,6 +145,9 @@ class Metrics:
         )
         for outcome in ("published", "failed", "dropped"):
             self.pod_events.labels(outcome)
+        for what in KINDS:
+            self.awaiting.labels(what)
+            self.awaiting_since.labels(what)
         for peer in ("node", "unknown"):
             self.accusations.labels(peer)
         for kind in Kind:

@@ -136,6 +136,9 @@ class Report:
         metrics.managed.set(managed)
         metrics.tainted.set(tainted)
         metrics.adopted.set(adopted)
+        for what, (nodes, since_ns) in fleet.awaiting().items():
+            metrics.awaiting.labels(what).set(nodes)
+            metrics.awaiting_since.labels(what).set(since_ns / NS)
         metrics.pending.set(observer.pending_nodes())
         metrics.unknown_lines.set(observer.unknown_lines)
         metrics.unmanaged.set(observer.unmanaged_faults)

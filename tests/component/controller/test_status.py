@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from konduktor_health.core.ledger import Ledger, render
+from konduktor_health.runtime.checkpoint import short_hash
 from konduktor_health.timestamps import NS
 from tests.support.controller import NAMESPACE, OUR_KEY, cli, eventually
 from tests.support.embedded import Embedded
@@ -143,6 +144,25 @@ def test_surges_are_told_where_the_state_may_be_read(cluster: Embedded) -> None:
     silent = run(cluster, "status")
     assert (silent.returncode, silent.stderr) == (0, "")
     assert "surge" not in silent.stdout
+
+
+def test_a_node_that_only_the_state_remembers_is_managed(cluster: Embedded) -> None:
+    def no_gpus(node: Json) -> None:
+        node["status"]["capacity"] = node["status"]["allocatable"] = {}
+        node["metadata"]["labels"] = {}
+
+    cluster.api.store.edit("nodes", "gpu-d", no_gpus)
+    assert "3 managed" in run(cluster, "status").stdout
+    assert "managed         no: no GPU capacity, " in run(cluster, "explain", "gpu-d").stdout
+    (view,) = [n for n in cluster.api.store.list("nodes") if n["metadata"]["name"] == "gpu-d"]
+    data = {"v": "1", "managed": json.dumps([short_hash(view["metadata"]["uid"])])}
+    state = {"metadata": {"name": "konduktor-health-state"}, "data": data}
+    cluster.api.store.create("configmaps", state, namespace=NAMESPACE)
+    assert "4 managed" in run(cluster, "status").stdout
+    assert "managed         yes" in run(cluster, "explain", "gpu-d").stdout
+    cluster.api.deny["*"] = {("get", "configmaps")}
+    silent = run(cluster, "explain", "gpu-d")
+    assert (silent.returncode, silent.stderr) == (0, "")
 
 
 def test_the_budget_is_that_of_the_settings_given(cluster: Embedded, tmp_path: Path) -> None:

@@ -6,21 +6,25 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from konduktor_health.cli.node_explained import node_rows, record_rows, render_story, story_as_json
+from konduktor_health.cli.node_explained import node_rows, render_story, story_as_json
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_story import tell
-from konduktor_health.core.ledger import Ledger, render
+from konduktor_health.cli.record_explained import record_rows
+from konduktor_health.core.ledger import Ledger, Past, Record, parse, render
 from konduktor_health.core.reasons import MEANINGS
+from konduktor_health.core.record import Missing, Passes
 from konduktor_health.model import Condition, HoldReason, NodeView, Remedy, Severity, Taint, Verdict
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import ClearRule, ProbeNeed, Repair, Rule, Treatment
 from parsers import catalog
-from tests.support.builders import FOREIGN_TAINT, KEYS, NOW, OTHER_BOOT, OUR_TAINT, node
+from tests.support.builders import FOREIGN_TAINT, KEYS, NOW, OTHER_BOOT, OUR_TAINT, node, policy
 from tests.support.ledgers import record, sick
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -40,7 +44,7 @@ def test_a_node_without_anything_of_ours_is_healthy_and_lacks_nothing() -> None:
     story = tell(node(), KEYS)
     assert (story.healthy, story.verdict, story.unmanaged) == (True, Verdict.HEALTHY, "")
     assert as_json(story)["missing"] == []
-    assert "nothing: the node carries neither our taint nor a ledger" in printed(node())
+    assert "nothing: the node carries neither our taint nor an open record" in printed(node())
 
 
 def test_the_controllers_label_is_the_verdict() -> None:
@@ -107,7 +111,7 @@ def test_who_is_not_managed_is_told_why() -> None:
 
 def test_a_record_has_its_meaning_its_evidence_and_what_to_do() -> None:
     story = tell(sick(record()), KEYS)
-    rows = dict(record_rows(story, story.ledger.records[0], catalog.entry("xid/79"), NOW))
+    rows = dict(record_rows(story, story.courses[0], catalog.entry("xid/79"), NOW))
     assert rows["meaning"].startswith("GPU no longer answers on PCIe")
     assert rows["acting"] == "yes"
     assert rows["first seen"].endswith("(1h ago)")
@@ -120,7 +124,7 @@ def test_a_record_has_its_meaning_its_evidence_and_what_to_do() -> None:
 def test_a_record_that_never_acts_says_why_and_one_of_an_earlier_boot_which() -> None:
     shown = record(acting=False, why="InObservation", boot_id=OTHER_BOOT, injected=True)
     story = tell(sick(shown, owned=(), taints=()), KEYS)
-    rows = dict(record_rows(story, story.ledger.records[0], None, NOW))
+    rows = dict(record_rows(story, story.courses[0], None, NOW))
     assert rows["acting"].startswith("no: InObservation: the fault is in observation")
     assert rows["boot"] == f"{OTHER_BOOT}, not the present one"
     assert rows["meaning"] == "the catalog does not know it"
@@ -182,7 +186,19 @@ TEXT = st.text(st.characters(), max_size=60)
 def test_no_text_of_a_node_reaches_the_terminal_as_it_is(
     device: str, text: str, why: str, raw: str | None, reset_at: str | None
 ) -> None:
-    hostile = record(device, device=device, text=text, why=why, source=why, acting=False)
+    hostile = record(
+        device,
+        device=device,
+        text=text,
+        why=why,
+        source=why,
+        acting=bool(len(why) % 2),
+        rule=why,
+        effect=text,
+        root=device,
+        missing=(Missing(text, NOW), Missing(f"probe:{why}", NOW)),
+        passes=(Passes(device, 1, NOW),),
+    )
     view = sick(
         hostile,
         taints=(OUR_TAINT, Taint(device or "x", text, why)),
@@ -216,7 +232,7 @@ OWN = record("operator/taint", device="", source="operator", text="fan rattles")
 
 def test_an_operators_taint_is_told_as_such_and_release_takes_it_back() -> None:
     story = tell(sick(OWN), KEYS)
-    rows = dict(record_rows(story, story.ledger.records[0], None, NOW))
+    rows = dict(record_rows(story, story.courses[0], None, NOW))
     assert rows["meaning"].startswith("an operator's own word (konduktor-health taint)")
     assert rows["evidence"] == "fan rattles"
     told = as_json(story)
@@ -264,3 +280,161 @@ def test_a_declaration_is_told_with_whether_it_is_in_force() -> None:
 def test_an_opted_out_node_is_told_in_json() -> None:
     assert as_json(tell(node(managed_label="false"), KEYS))["opted_out"] is True
     assert as_json(tell(node(), KEYS))["opted_out"] is False
+
+
+# ---------------------------------------------------------------- on its way to be cleared
+
+HOUR = 3600 * NS
+MISSING = (
+    Missing("repair", NOW - HOUR),
+    Missing("probe:light", NOW - HOUR),
+    Missing("quiet", NOW - 60 * NS),
+)
+PROVING = record(
+    remedy=Remedy.RESET_GPU,
+    rule="fatal",
+    reached=True,
+    effect="NoSchedule",
+    last_ns=NOW - HOUR,
+    episodes=((NOW - 2 * HOUR, "a"), (NOW - HOUR, "b")),
+    repairs=((Repair.GPU_RESET, NOW - 600 * NS),),
+    passes=(Passes("light", 2, NOW - 30 * NS),),
+    missing=MISSING[1:],
+    attempts=1,
+    flaps=2,
+    root="xid/74|0000:3b:00",
+)
+
+
+def rows_of(each: Record) -> list[tuple[str, str]]:
+    story = tell(sick(each), KEYS, NOW)
+    return list(record_rows(story, story.courses[0], None, NOW))
+
+
+def test_an_open_record_says_what_is_missing_since_when_and_what_is_next() -> None:
+    opened = record(rule="fatal", reached=True, effect="NoSchedule", missing=MISSING[:1])
+    told = dict(rows_of(opened))
+    assert told["state"].startswith("open: it asks for an effect; the repair")
+    assert (told["rule"], told["effect"]) == ("fatal", "NoSchedule, granted")
+    assert told["missing"] == (
+        "a repair: a new boot or the event that ends it, "
+        "waited for since 2027-01-15T07:00:00Z (1h ago)"
+    )
+    assert told["step"] == "reboot; if it does not hold: power_cycle"
+
+
+def test_a_repaired_record_says_what_was_seen_and_how_much_is_needed() -> None:
+    rows = rows_of(PROVING)
+    told = dict(rows)
+    assert [text for name, text in rows if name == "missing"] == [
+        "passes of probe light: 2 of 3, waited for since 2027-01-15T07:00:00Z (1h ago)",
+        (
+            "40m without the fault while the node is observed, "
+            "waited for since 2027-01-15T07:59:00Z (1m ago)"
+        ),
+    ]
+    assert told["repair"] == "gpu-reset, seen 2027-01-15T07:50:00Z (10m ago)"
+    assert told["probe"].startswith("light: passed 2 of 3 times in a row, newest run ")
+    assert told["step"] == "reboot; if it does not hold: power_cycle; 1 repair did not hold"
+    assert told["count"] == "3, in 2 episodes"
+    assert told["follows"] == "xid/74 on 0000:3b:00"
+    assert told["came back"].startswith("2 times")
+    assert "goes once this is seen: passes of probe light: 2 of 3; 40m without" in " ".join(
+        printed(sick(PROVING)).split()
+    )
+
+
+def test_a_reboot_is_a_repair_that_was_seen() -> None:
+    rebooted = replace(PROVING, boot_id=OTHER_BOOT, repairs=())
+    view = sick(rebooted)
+    ledger = replace(parse(view.ledger or ""), noticed_ns=NOW - 300 * NS)
+    (told,) = as_json(tell(replace(view, ledger=render(ledger)), KEYS, NOW))["records"]
+    assert told["repairs"] == [{"repair": "boot", "time": "2027-01-15T07:55:00.000000Z"}]
+    assert told["awaits"][1]["not_before"] == "2027-01-15T08:35:00.000000Z"
+
+
+def test_a_rule_that_is_not_read_here_leaves_open_how_much_is_needed() -> None:
+    rows = rows_of(replace(PROVING, rule="of the site", missing=MISSING))
+    told = dict(rows)
+    assert told["rule"] == "of the site, not in the policy read here"
+    assert [text.split(",")[0] for name, text in rows if name == "missing"] == [
+        "a repair: reboot",
+        "passes of probe light: 2",
+        "quiet",
+    ]
+    site = Rule("of the site", treatment=Treatment(clear=ClearRule(probes=(ProbeNeed("light"),))))
+    story = tell(sick(replace(PROVING, rule="of the site")), KEYS, NOW, policy(rules=(site,)))
+    (proof,) = story.courses[0].proofs
+    assert (proof.passed, proof.needed) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"rule": "fatal"}, "no agent on the node could prove it"),
+        ({"rule": "fatal", "attempts": 9}, "inspect is due, which only a person can do"),
+        ({"rule": "gone"}, "its rule, its ladder, or a node without an agent"),
+    ],
+)
+def test_who_waits_for_a_person_is_told_why(fields: dict[str, Any], why: str) -> None:
+    waiting = record(reached=True, missing=(Missing("operator", NOW - HOUR),), **fields)
+    told = as_json(tell(sick(waiting), KEYS, NOW))
+    assert told["records"][0]["state"] == "waiting for a person"
+    assert told["records"][0]["awaits"][0]["text"].endswith(why)
+    assert told["clears_itself"] is False
+    assert told["stays_because"] == ["xid/79 on 0000:3b:00 waits for an operator's word: " + why]
+
+
+def test_what_can_go_without_a_person_is_told_so() -> None:
+    told = as_json(tell(sick(PROVING), KEYS, NOW))
+    assert (told["clears_itself"], told["stays_because"]) == (True, [])
+    assert told["missing"] == ["konduktor-health reset gpu-1"]
+    assert told["records"][0]["awaits"][1]["not_before"] == "2027-01-15T08:30:00.000000Z"
+    for stuck in (
+        sick(PROVING, hold="2999-01-02T03:04:05Z"),
+        sick(PROVING, managed_label="false"),
+        sick(PROVING, owned=()),
+        sick(),
+        node(ledger="{"),
+    ):
+        assert as_json(tell(stuck, KEYS, NOW))["clears_itself"] is False
+    assert as_json(tell(node(), KEYS, NOW))["clears_itself"] is None
+
+
+def test_a_record_that_asks_for_nothing_fades() -> None:
+    shown = record(
+        "xid/13", severity=Severity.APPLICATION, rule="application-is-verified", remedy=Remedy.NONE
+    )
+    told = dict(rows_of(replace(shown, why="ObservedByPolicy")))
+    assert told["acting"].startswith("not yet: ObservedByPolicy: a rule of the policy observes")
+    assert told["fades"] == "after 1d without it while the node is observed"
+    assert "step" not in told
+    view = sick(shown, owned=(), taints=())
+    assert "by itself" in printed(view)
+    assert "fades away after 1d" in printed(view)
+
+
+def test_what_was_cleared_is_told_and_is_nothing_to_clear() -> None:
+    past = Past("0000:3b:00", "xid/79", NOW - 3 * HOUR, NOW - HOUR, repaired_ns=NOW - 2 * HOUR)
+    past = replace(past, times=2, attempts=1, count=5)
+    view = node(ledger=render(Ledger(uid="uid-gpu-1", history=(past,))))
+    text = " ".join(printed(view).split())
+    assert (
+        "xid/79 on 0000:3b:00: cleared 2027-01-15T07:00:00Z (1h ago), 2 times in all; "
+        "repaired 2027-01-15T06:00:00Z (2h ago); 1 repair did not hold; last seen "
+        "2027-01-15T05:00:00Z (3h ago), 5 lines" in text
+    )
+    told = as_json(tell(view, KEYS, NOW))
+    assert (told["missing"], told["clears_itself"]) == ([], None)
+    assert told["history"][0]["times"] == 2
+
+
+def test_every_field_of_what_is_nested_is_documented_too() -> None:
+    page = (DOCS / "reference/node-json.md").read_text()
+    past = Past("", "xid/79", NOW, NOW)
+    ledger = Ledger(uid="uid-gpu-1", records=(PROVING,), history=(past,))
+    told = as_json(tell(node(ledger=render(ledger)), KEYS, NOW))
+    (each,) = told["records"]
+    nested = (*each["awaits"], *each["repairs"], *each["probes"], each["follows"], *told["history"])
+    for name in {name for part in nested for name in part}:
+        assert f"`{name}`" in page, name

@@ -108,6 +108,17 @@ def test_each_pool_of_the_nodes_has_a_budget_of_its_own() -> None:
     assert told.startswith("budget exceeded in pool racks/b: 2 nodes are then tainted, 1 may be")
 
 
+def test_nodes_that_are_away_count_and_the_pools_of_a_label_have_a_bound_in_common() -> None:
+    pools = (Pool("racks", label="rack", max_nodes=1, count_unready=True),)
+    views = [*rack(10), *rack(9, "b"), *rack(1, "c", ready=False)]
+    (away,) = overdrawn(views, {"a-0"}, policy(pools=pools), NOW)
+    assert away.startswith("budget exceeded in all pools of racks together: 2 nodes are then taken")
+    both = (Pool("racks", label="rack", count_unready=True),)
+    views = [*rack(9), node("away", labels=(("rack", "a"),), ready=False)]
+    (told,) = overdrawn(views, {"a-0"}, policy(pools=both), NOW)
+    assert "2 nodes are then tainted or unavailable (1), 1 may be" in told
+
+
 def test_a_node_that_is_not_managed_counts_once_it_is_tainted() -> None:
     spare = node("cpu", gpu_capacity=0, selected=False)
     assert overdrawn([spare, node()], {"cpu"}, policy(), NOW) == ()

@@ -6,12 +6,14 @@ import io
 import threading
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.status_rows import (
     NARROW,
     WIDE,
@@ -27,15 +29,21 @@ from konduktor_health.cli.status_rows import (
 )
 from konduktor_health.cli.status_show import frame, print_fleet
 from konduktor_health.cli.status_watch import JsonLines, Lines, follow
-from konduktor_health.cli.surges_told import StoredSurges, surge_text, surges_of
+from konduktor_health.cli.stored_state import Stored, StoredState, stored_of
+from konduktor_health.cli.surges_told import surge_text, surges_of
 from konduktor_health.cli.times import age
+from konduktor_health.core.ledger import parse, render
+from konduktor_health.core.record import Missing
 from konduktor_health.errors import ClusterForbidden, ClusterUnavailable, HealthError
-from konduktor_health.model import Condition, NodeView, Severity, Verdict
+from konduktor_health.model import Condition, NodeView, Pool, Severity, Taint, Verdict
+from konduktor_health.runtime.checkpoint import short_hash
+from konduktor_health.selector import parse_selector
 from konduktor_health.timestamps import NS
-from tests.support.builders import NOW, OUR_TAINT, node, policy
+from tests.support.builders import KEYS, NOW, OUR_TAINT, node, policy
 from tests.support.ledgers import record, sick
 from tests.support.world import MemoryCluster
 
+SOFT = Taint(KEYS.taint, "true", "PreferNoSchedule")
 SINCE = partial(age, now_ns=NOW)
 
 
@@ -301,7 +309,7 @@ def test_surges_of_the_state_are_told_with_the_sums() -> None:
             "xid/74": {"since": NOW - NS, "last": NOW, "scope": "pool a", "released": False},
         }
     }
-    found = survey([node()], policy(), NOW, surges_of(state))
+    found = survey([node()], policy(), NOW, Stored(surges_of(state)))
     assert fleet_text(found).endswith(
         "; surge of xid/74 in pool a since 2027-01-15T07:59:59Z, held"
         "; surge of xid/79 since 2027-01-15T08:00:00Z, released: it acts"
@@ -343,12 +351,99 @@ def test_a_state_that_may_not_be_read_is_asked_for_once() -> None:
             asked.append("state")
             raise self.error
 
-    assert StoredSurges(cluster).look() is None  # no state: no controller has stored one
+    assert StoredState(cluster).look().surges is None  # no state: no controller has stored one
     cluster.state = {"v": 1}
-    assert StoredSurges(cluster).look() == ()
+    assert StoredState(cluster).look().surges == ()
     closed = Closed()
-    stored = StoredSurges(closed)
-    assert [stored.look(), stored.look()] == [None, None]
+    stored = StoredState(closed)
+    assert [stored.look().surges, stored.look().surges] == [None, None]
     closed.error = ClusterForbidden("403")
-    assert [stored.look(), stored.look()] == [None, None]
+    assert [stored.look().surges, stored.look().surges] == [None, None]
     assert len(asked) == 3
+
+
+# ---------------------------------------------------------------- what is missing; pools; memory
+
+
+def test_wide_says_what_is_missing_and_since_when() -> None:
+    waits = (Missing("repair", NOW - 7200 * NS), Missing("probe:light", NOW - 60 * NS))
+    view = sick(record(rule="fatal", reached=True, missing=waits), record("xid/48", rule="fatal"))
+    told = [
+        dict(zip(WIDE, row, strict=True)) for row in rows(fleet(view).stories, SINCE, wide=True)
+    ]
+    assert [each["missing"] for each in told] == ["-", "repair 2h, probe:light 1m"]
+
+
+def test_recovering_and_unobserved_nodes_are_counted_and_shown() -> None:
+    found = fleet(
+        named(sick(record(), health_label="recovering"), "a"),
+        node("b", health_label="unobserved"),
+        named(sick(record()), "c"),
+        node("d"),
+    )
+    assert sums_text(found.sums).startswith(
+        "4 managed (1 faulty, 1 recovering, 1 unobserved, 1 healthy); "
+    )
+    assert [each.node for each in shown(found, Choice())] == ["c", "a", "b"]
+
+
+POOLS = (
+    Pool("gold", parse_selector("tier=gold"), count_unready=True),
+    Pool("racks", label="rack", max_nodes=1),
+)
+
+
+def in_pool(view: NodeView, name: str, **labels: str) -> NodeView:
+    return replace(named(view, name), labels=tuple(labels.items()))
+
+
+def pooled() -> Fleet:
+    held = sick(record(), taints=(SOFT,), owned=(SOFT.effect,))
+    ledger = replace(parse(held.ledger or ""), soft=True)
+    return fleet(
+        in_pool(sick(record()), "a", tier="gold"),
+        in_pool(node(ready=False), "b", tier="gold"),
+        in_pool(sick(record()), "c", rack="1"),
+        in_pool(node(), "d", rack="2"),
+        in_pool(replace(held, ledger=render(ledger)), "e", rack="2"),
+        in_pool(node(), "f"),
+        pools=POOLS,
+    )
+
+
+def test_sums_are_told_for_each_pool_as_the_budgets_count() -> None:
+    found = pooled()
+    assert fleet_text(found) == (
+        "6 managed (3 faulty, 3 healthy); 3 tainted of 3 allowed; "
+        "1 of them weakly, without a place; 1 unavailable and counted as tainted; "
+        "0 unreadable ledgers; "
+        "pool gold: 2 managed, 1 tainted of 1 allowed, 1 unavailable; "
+        "pool racks/1: 1 managed, 1 tainted of 1 allowed; "
+        "pool racks/2: 2 managed, 0 tainted of 1 allowed, 1 without a place; "
+        "1 more pool with nothing tainted"
+    )
+    told = {each["pool"]: each for each in fleet_as_json(found, ())["pools"]}
+    assert told["racks/2"] == {
+        "pool": "racks/2",
+        "managed": 2,
+        "tainted": 0,
+        "without_place": 1,
+        "unavailable": 0,
+        "allowed": 1,
+        "refusal": (
+            "budget exhausted: 1 nodes are tainted in all pools of racks together, 1 may be"
+        ),
+    }
+    assert (told["default"]["refusal"], found.sums.refusal) == (None, "")
+    page = (Path(__file__).parents[3] / "docs/reference/node-json.md").read_text()
+    for name in (*told["default"], *fleet_as_json(found, ())["summary"]):
+        assert f"`{name}`" in page, name
+
+
+def test_a_node_that_only_the_controller_remembers_is_managed() -> None:
+    bare = node("g", gpu_capacity=0, selected=False)
+    state = {"managed": [short_hash(bare.uid), 7, None], "surges": "damaged"}
+    known = survey([bare], policy(), NOW, stored_of(state))
+    assert (known.sums.managed, [each.node for each in known.stories]) == (1, ["g"])
+    assert as_json(known.stories[0])["managed"] is True
+    assert survey([bare], policy(), NOW, stored_of({"managed": "damaged"})).sums.managed == 0

@@ -551,3 +551,18 @@ def test_ledger_that_lost_its_records_is_no_proof() -> None:
         '"owned":["NoSchedule"],"records":[]}',
     )
     assert OUR_TAINT in step(emptied, NOW + DAY).taints
+
+
+def test_the_condition_says_what_is_missing_and_since_when() -> None:
+    view = tainted(**RESET)
+    assert view.condition is not None
+    waits = "an operator's word (release or reset), a repair, an observed node"
+    assert set(waits.split(", ")) == set(
+        view.condition.message.split("; to clear: ")[1].split(" (since ")[0].split(", ")
+    )
+    view = step(view, NOW + 2 * MINUTE, agents=frozenset({"gpu-1"}))
+    assert view.condition is not None
+    told = view.condition.message.split("; to clear: ")[1]
+    assert told.startswith("a repair (since 2027-01-15T08:00:00Z); passes of probe boot, ")
+    assert "quiet (since 2027-01-15T08:02:00Z): NVRM" in told
+    assert decided(view, NOW + 3 * MINUTE, agents=frozenset({"gpu-1"})).actions == ()

@@ -56,7 +56,7 @@ def test_it_is_recorded_shown_and_held_with_its_reason() -> None:
         (XFS, Severity.FATAL, False, "InObservation")
     ]
     assert view.condition is not None
-    assert "never acts: InObservation" in view.condition.message
+    assert "; not acting: the fault is in observation" in view.condition.message
     assert [(each.reason, each.message) for each in holds] == [
         (HoldReason.OBSERVED, "in observation: may be a pod's volume")
     ]
