@@ -160,14 +160,14 @@ def with_probes(
     """The record once these results have been counted, each run once. Only passes prove, a
     failure starts the count again, and what a fake backend says is nothing."""
     usable = [each for each in results if _concerns(each, record, watch)]
-    passes = {each.name: each for each in record.passes}
+    # a repair and a new boot start the count anew: what was proven before them proves nothing
+    since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
+    passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}
     for need in treatment.clear.probes:
         name = key_of(need)
         known = passes.get(name, Passes(name, 0, 0))
-        # a repair starts the count anew: results from before it prove nothing
-        repaired_ns = max(seen_repairs(record, watch).values(), default=0)
         for time_ns, passed in _runs(usable, need):
-            if time_ns > max(known.newest_ns, repaired_ns):
+            if time_ns > max(known.newest_ns, since_ns):
                 known = Passes(name, known.count + 1 if passed else 0, time_ns)
         if known.newest_ns:
             passes[name] = known
