@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.record import Missing, Passes, Record
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import ProbeNeed, Repair, Treatment, repairs_for
+from konduktor_health.treatment import Asked, ProbeNeed, Repair, Treatment, repairs_for
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
@@ -68,6 +68,12 @@ def seen_repairs(record: Record, watch: Watch) -> Mapping[Repair, int]:
     if record.boot_id and watch.boot_id and record.boot_id != watch.boot_id:
         seen[Repair.BOOT] = max(watch.noticed_ns, record.last_ns)
     return seen
+
+
+def is_mended(record: Record, treatment: Treatment, watch: Watch) -> bool:
+    """The repair that is due was seen since the last occurrence."""
+    due = repairs_for(Asked.REMEDY, step_of(record, treatment)) or frozenset()
+    return not due.isdisjoint(seen_repairs(record, watch))
 
 
 def still_missing(

@@ -64,7 +64,7 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
         state = "tainted for" if tainted else "fault"
         return Condition("False", "DegradedFault", _bounded(f"{state} {summary}", worst))
     if verdict is Verdict.SUSPECT:
-        why = f"; never acts: {worst.why}" if worst.why else ""
+        why = f"; never acts: {worst.why}" if worst.why else waits_for(worst)
         return Condition("Unknown", "SuspectFault", _bounded(f"{summary}{why}", worst))
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
 

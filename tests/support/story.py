@@ -66,7 +66,11 @@ class Story(World):
         self.change(name, boot_id=f"{len(self.booted_ns):08x}{self.clock.now_ns():024x}")
 
     def live(
-        self, seconds: float, *entries: LogEntry, every_s: float = 60.0, silent: Collection[str] = ()
+        self,
+        seconds: float,
+        *entries: LogEntry,
+        every_s: float = 60.0,
+        silent: Collection[str] = (),
     ) -> None:
         """So long, with a heartbeat of each node; these lines come at the first of them."""
         end_s = self.clock.monotonic() + seconds
