@@ -29,7 +29,7 @@ from konduktor_health.core.clearing import (
 from konduktor_health.core.record import Ledger, Past, Record
 from konduktor_health.model import Fault, NodeView, Policy, ProbeResult, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
+from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, Treatment, choose
 
 MAX_HISTORY = 32
 

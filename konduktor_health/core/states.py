@@ -29,8 +29,8 @@ class State(Enum):
 MEANING: Mapping[State, str] = {
     State.ABSENT: "nothing is known of it",
     State.SHOWN: "visible; its evidence never acts",
-    State.COUNTED: "its evidence may act; its rule observes it, or wants to see it more often, or it"
-    " was repaired before it was acted on",
+    State.COUNTED: "its evidence may act; its rule observes it, or wants to see it more often,"
+    " or it was repaired before it was acted on",
     State.OPEN: "it asks for an effect; the repair that it needs was not seen",
     State.PROVING: "it asks for an effect; repaired as far as can be seen, and not proven yet",
     State.WAITING: "it asks for an effect; only a person's word clears it",

@@ -18,7 +18,7 @@ from tests.support.world import LOST, World
 
 GPU = "0000:3b:00"
 LOOKBACK_S = 900.0  # reading.first_lookback
-CLUSTER_CHECKS = ("edit", "condition")  # kinds of writes to a Node
+NODE_WRITES = ("edit", "condition")
 
 
 def xid(code: int, device: str = GPU, *, pid: int = 1) -> str:
@@ -101,11 +101,12 @@ class Story(World):
         self.loop.cycle([Delivery(status.name, Poll(entries, status), None)])
         self.feed.sync()
 
-    def probe(self, name: str, tier: str, *, passed: bool = True, **fields: Any) -> None:
+    def probe(
+        self, name: str, tier: str, status: ProbeStatus = ProbeStatus.PASS, **fields: Any
+    ) -> None:
         """An agent on the node has run a tier of probes just now."""
         self.agents.add(name)
         now_ns = self.clock.now_ns()
-        status = ProbeStatus.PASS if passed else ProbeStatus.FAIL
         run_id = f"{tier}{now_ns}{len(self.probed.get(name, ()))}"
         result = ProbeResult(f"{tier}-check", tier, status, now_ns, run_id=run_id, **fields)
         self.probed.setdefault(name, []).append(result)
@@ -127,4 +128,4 @@ class Story(World):
 
     def node_writes(self) -> list[str]:
         """Writes to Nodes since the list was cleared."""
-        return [each for each in self.cluster.writes if each.startswith(CLUSTER_CHECKS)]
+        return [each for each in self.cluster.writes if each.startswith(NODE_WRITES)]

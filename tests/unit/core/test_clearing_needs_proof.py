@@ -181,7 +181,10 @@ def test_passes_that_were_counted_before_a_reboot_prove_nothing_after_it() -> No
     agents = frozenset({"gpu-1"})
     view = step(tainted(**RESET), NOW + 7 * MINUTE, probes={"gpu-1": PROVEN}, agents=agents)
     assert missing(view) == ["repair", "quiet"]
-    booted = {"boot_changed_ns": {"gpu-1": NOW + HOUR}, "boot_noticed_ns": {"gpu-1": NOW + HOUR}}
+    booted: dict[str, Any] = {
+        "boot_changed_ns": {"gpu-1": NOW + HOUR},
+        "boot_noticed_ns": {"gpu-1": NOW + HOUR},
+    }
     view = replace(view, boot_id=OTHER_BOOT)
     view = step(view, NOW + DAY, agents=agents, **booted)
     assert missing(view) == ["probe:boot", "probe:light", "probe:invasive"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from konduktor_health.model import Severity
+from konduktor_health.model import ProbeStatus, Severity
 from konduktor_health.runtime.reboots import SETTLE_S
 from konduktor_health.runtime.reset import reset
 from konduktor_health.timestamps import NS
@@ -54,7 +54,7 @@ def test_replay_after_restart_changes_nothing() -> None:
 
 
 def test_replay_after_a_reset_changes_nothing() -> None:
-    """The same, where a person has vouched for the node (NVSentinel#1280)."""
+    """Old events are read again although a person has vouched for the node (NVSentinel#1280)."""
     world = Story()
     old = world.line("gpu-1")
     world.live(600, old)
@@ -70,7 +70,7 @@ def test_replay_after_a_reset_changes_nothing() -> None:
 
 
 def test_cold_start_looks_back_a_quarter_of_an_hour_and_not_two() -> None:
-    """A first start acted on events of the boot's last two hours (NVSentinel#1280)."""
+    """A first start acts on the last two hours (NVSentinel's bootLookbackWindow, #1280)."""
     world = Story()
     world.cluster.state = None
     world.taken_over()
@@ -110,7 +110,7 @@ def test_restart_of_the_monitor_clears_nothing() -> None:
 
 
 def test_silence_after_a_repair_clears_nothing() -> None:
-    """Quiet was taken for health (NVSentinel#363 asks for proof; gpud: a reboot clears)."""
+    """A reboot alone clears (NVSentinel's syslog faults, gpud), without any proof."""
     world = ill(Story())
     world.reboot("gpu-1")
     world.live(3 * DAY_S, every_s=600)
@@ -134,7 +134,7 @@ def test_healthy_without_load_does_not_clear() -> None:
 
 
 def test_pass_from_before_the_repair_proves_nothing() -> None:
-    """A healthy event of before the reset removed the quarantine (NVSentinel#695)."""
+    """A premature all-clear (NVSentinel#695), by what was proven of the boot before."""
     world = ill(Story())
     world.prove("gpu-1")
     world.live(60)
@@ -144,12 +144,18 @@ def test_pass_from_before_the_repair_proves_nothing() -> None:
     assert missing(world) == ["probe:boot", "probe:light", "probe:invasive"]
 
 
-def test_probe_that_hangs_or_fails_for_its_own_sake_clears_and_accuses_nobody() -> None:
-    """A connection failure of the host engine replaced healthy nodes (containers-roadmap#2555)."""
+@pytest.mark.parametrize("status", [ProbeStatus.TIMEOUT, ProbeStatus.ABORT, ProbeStatus.SKIP])
+def test_probe_that_could_not_be_run_clears_and_accuses_nobody(status: ProbeStatus) -> None:
+    """A connection failure of the host engine replaced healthy nodes (containers-roadmap#2555);
+    a probe that hangs is neither health nor a fault of the node (NVSentinel#1576)."""
     world = ill(Story())
-    world.probe("gpu-2", "light", passed=False)
-    world.live(3600)
+    world.reboot("gpu-1")
+    world.prove("gpu-1", "boot", "light", "light", "light")
+    for name in ("gpu-1", "gpu-2"):
+        world.probe(name, "invasive", status)
+    world.live(7200)
     assert world.tainted() == ["gpu-1"]
+    assert missing(world) == ["probe:invasive"]
     assert world.cluster.nodes["gpu-2"].ledger is None
 
 
@@ -194,7 +200,7 @@ def test_second_worse_fault_replaces_the_weaker_taint() -> None:
 
 
 def test_taint_goes_only_when_all_faults_are_cleared() -> None:
-    """One healthy event uncordoned a node with two faults (NVSentinel#1439; NPD#566, #664)."""
+    """Faults share one condition, and the end of one hides the other (NPD#566, #664)."""
     world = ill(Story(), xid(48), xid(79, "0000:86:00"))
     for tier in ("boot", "light", "light", "light", "invasive"):
         world.live(60)
@@ -249,7 +255,7 @@ def test_alternating_reasons_do_not_flip_the_condition() -> None:
 
 
 def test_alternating_faults_count_towards_their_own_threshold() -> None:
-    """As above, for a count within a window: others in between begin nothing anew."""
+    """A count within a window began anew with each other fault (NMA#39, karpenter#2833)."""
     world = Story()
     world.change("gpu-1", created_ns=NOW - 30 * 86_400 * NS)
     world.live(60)
