@@ -301,8 +301,9 @@ class Sighting:
     last_ns: int  # event time of the newest
     count: int  # distinct identities (N for "repeated N times")
     acting: bool = True  # False: too old to act (first look-back); visible only
-    # (event time of its newest line, owner) of each episode, oldest first (``core.record``)
-    episodes: tuple[tuple[int, str], ...] = ()
+    # event time of its newest line, owner, event time of its oldest line, of each episode, oldest
+    # first (``core.record``)
+    episodes: tuple[tuple[int, str, int], ...] = ()
     # where on the device it was seen: details as of ``parsers.places.place_of``, sorted
     places: tuple[tuple[tuple[str, str], ...], ...] = ()
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import ProbeNeed, Repair, Treatment, repairs_for
+from konduktor_health.treatment import Asked, ProbeNeed, Repair, Treatment, repairs_for
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
@@ -91,6 +91,12 @@ def _may_be_of_new_boot(record: Record, watch: Watch) -> bool:
     if not record.guessed or record.uptime_us is None or not watch.noticed_ns:
         return False
     return record.log_ns - record.uptime_us * 1000 > watch.noticed_ns - REGISTRATION_NS
+
+
+def is_mended(record: Record, treatment: Treatment, watch: Watch) -> bool:
+    """The repair that is due was seen since the last occurrence."""
+    due = repairs_for(Asked.REMEDY, step_of(record, treatment)) or frozenset()
+    return not due.isdisjoint(seen_repairs(record, watch))
 
 
 def still_missing(
@@ -184,7 +190,9 @@ def with_probes(
     """The record once these results have been counted, each run once, however often it is read.
     Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
     usable = [each for each in results if _concerns(each, record, watch)]
-    passes = {each.name: each for each in record.passes}
+    # a repair and a new boot start the count anew: what was proven before them proves nothing
+    since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
+    passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}
     for need in treatment.clear.probes:
         row = passes.get(key_of(need), Passes(key_of(need), 0, 0))
         row = _counted(row, _runs(usable, need, record, watch), need.times)

@@ -92,7 +92,7 @@ def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> N
     key = key_of(fault, acting)
     known = sightings.get(key)
     event_ns = fault.event_ns or fault.time_ns
-    episode, place = (event_ns, owner_of(fault)), place_of(fault)
+    episode, place = (event_ns, owner_of(fault), event_ns), place_of(fault)
     if known is None:
         sightings[key] = Sighting(
             fault, event_ns, event_ns, fault.count, acting, (episode,), (place,)
@@ -124,9 +124,9 @@ def owner_of(fault: Fault) -> str:
 
 def _with_episode(known: tuple[Episode, ...], newer: Episode) -> tuple[Episode, ...]:
     """The usual case first: one more line of the newest episode."""
-    time_ns, owner = known[-1]
+    time_ns, owner, oldest_ns = known[-1]
     if owner == newer[1] and 0 <= newer[0] - time_ns <= EPISODE_GAP_NS:
-        return (*known[:-1], newer)
+        return (*known[:-1], (newer[0], owner, oldest_ns))
     return joined(known, (newer,))
 
 

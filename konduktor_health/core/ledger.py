@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from konduktor_health.core.record import (
     TEXT_LIMIT,
+    Episode,
     Ledger,
     Missing,
     Passes,
@@ -197,7 +198,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         rule=record.rule,
         reached=record.reached,
         effect=record.effect,
-        episodes=[list(episode) for episode in record.episodes],
+        episodes=[_episode_to_json(episode) for episode in record.episodes],
         places=[dict(place) for place in record.places],
         repairs={repair.value: time_ns for repair, time_ns in record.repairs},
         passes={each.name: [each.count, each.newest_ns, each.since_ns] for each in record.passes},
@@ -277,7 +278,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         rule=str(data.get("rule", "")),
         reached=bool(data.get("reached", False)),
         effect=str(data.get("effect", "")),
-        episodes=tuple((_number(time), str(owner)) for time, owner in data.get("episodes", ())),
+        episodes=tuple(_episode(*each) for each in data.get("episodes", ())),
         places=tuple(_pairs(place, str) for place in data.get("places", ())),
         repairs=tuple((Repair(name), time) for name, time in _pairs(data.get("repairs"), _number)),
         passes=tuple(_passes(str(name), row) for name, row in data.get("passes", {}).items()),
@@ -292,6 +293,16 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _episode_to_json(episode: Episode) -> list[int | str]:
+    newest_ns, owner, oldest_ns = episode
+    return [newest_ns, owner] if oldest_ns == newest_ns else [newest_ns, owner, oldest_ns]
+
+
+def _episode(newest_ns: Any, owner: Any, oldest_ns: Any = None) -> Episode:
+    newest = _number(newest_ns)
+    return newest, str(owner), newest if oldest_ns is None else _number(oldest_ns)
 
 
 def _past_from_json(data: Mapping[str, Any]) -> Past:

@@ -7,6 +7,8 @@ Invariants:
 - A record that we have tainted for keeps asking until its clear rule is met, whatever becomes of
   the policy: the taint goes only when all are cleared.
 - What asks for nothing fades away; it is never the reason of a taint, so no proof is needed.
+- What was repaired before it was granted anything asks for nothing any more: a hold that ends
+  carries out no backlog.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.clearing import (
     Watch,
     fades_at,
+    is_mended,
     seen_repairs,
     still_missing,
     told,
@@ -36,7 +39,7 @@ from konduktor_health.model import (
     Severity,
 )
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
+from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, Treatment, choose
 
 MAX_HISTORY = 32
 
@@ -69,8 +72,10 @@ def tended(
     ledger = replace(ledger, history=_young(ledger.history, policy, now_ns))
     for record in ledger.records:
         rule = choose(policy.rules, facts_of(record, labels))
-        current = judged(with_repairs(record, seen), rule, owned=bool(ledger.owned))
         treatment = rule.treatment
+        current = judged(with_repairs(record, seen), rule, owned=bool(ledger.owned))
+        late = current.asks and _is_late(current, treatment, watch, ledger)
+        at_ns: int | None = None
         if current.asks:
             current = with_probes(current, treatment, proven, watch)
             pending = still_missing(current, treatment, watch, policy, now_ns)
@@ -79,18 +84,29 @@ def tended(
                 ledger = _cleared(ledger, current, watch, now_ns, faded=False)
                 continue
             current = told(current, pending, now_ns)
+            current = replace(current, reached=False) if late else current
             at_ns = pending.again_ns
-        else:
-            current = replace(current, missing=()) if current.missing else current
-            at_ns = fades_at(current, treatment, watch)
-            if clears and at_ns is not None and at_ns <= now_ns:
+        elif current.missing:
+            current = replace(current, missing=())
+        if not current.asks:
+            fades_ns = fades_at(current, treatment, watch)
+            if clears and fades_ns is not None and fades_ns <= now_ns:
                 ledger = _cleared(ledger, current, watch, now_ns, faded=True)
                 continue
+            at_ns = min((each for each in (at_ns, fades_ns) if each is not None), default=None)
         if at_ns is not None and at_ns > now_ns:  # else nothing but the hold is waited for
             again.append(at_ns)
         if current is not record:
             ledger = ledger.with_record(current)
     return Tended(ledger, tuple(cleared), min(again, default=None))
+
+
+def _is_late(record: Record, treatment: Treatment, watch: Watch, ledger: Ledger) -> bool:
+    """Its remedy has happened, and it was granted nothing before: to act on it now would be to
+    carry out a backlog. It stays to be seen, and a newer line acts."""
+    granted = bool(ledger.owned) and (bool(record.effect) or ledger.soft)
+    by_hand = record.last_ns <= ledger.removed_ns  # somebody has decided about it already
+    return not granted and not by_hand and is_mended(record, treatment, watch)
 
 
 def judged(record: Record, rule: Rule, *, owned: bool) -> Record:
@@ -158,7 +174,7 @@ def facts_of(seen: Record | Fault, labels: Mapping[str, str]) -> FaultFacts:
 def _often(record: Record, repeat: Repeat) -> bool:
     """Seen in so many episodes within the window that ends with the newest line."""
     oldest_ns = record.last_ns - int(repeat.within_s * NS)
-    episodes = [owner for time_ns, owner in record.episodes if time_ns > oldest_ns]
+    episodes = [owner for time_ns, owner, _ in record.episodes if time_ns > oldest_ns]
     if not repeat.other_owner:
         return len(episodes) >= repeat.count
     named = {owner for owner in episodes if owner}

@@ -33,8 +33,9 @@ WHOLE: tuple[Place, ...] = ((),)
 #: From a machine's first kernel lines to its Node object: slow firmware, drivers, joining.
 REGISTRATION_NS = 900 * NS
 
-#: (time of its newest line, owner); the owner is "" where no program is named.
-Episode = tuple[int, str]
+#: (time of its newest line, owner, time of its oldest line); the owner is "" where no program is
+#: named.
+Episode = tuple[int, str, int]
 #: Details that say where on its device a state is (``parsers.places.place_of``).
 Place = tuple[tuple[str, str], ...]
 
@@ -80,7 +81,8 @@ class Record:
     source: str = ""
     text: str = ""
     rule: str = ""  # name of the policy's rule that decides about it
-    reached: bool = False  # it was seen as often as the rule wants; stays so until cleared
+    # it was seen as often as the rule wants; stays so until cleared, or repaired with no taint set
+    reached: bool = False
     effect: str = ""  # the taint effect that it was granted, if any
     episodes: tuple[Episode, ...] = ()  # newest MAX_EPISODES, oldest first
     places: tuple[Place, ...] = ()  # where on its device it is open; (): all of it
@@ -271,19 +273,23 @@ def joined(one: Iterable[Episode], other: Iterable[Episode]) -> tuple[Episode, .
     Only the newest MAX_EPISODES are kept."""
     whole: list[Episode] = []
     last_of: dict[str, int] = {}  # owner -> place in ``whole``
-    for time_ns, owner in sorted((*one, *other)):
+    for newest_ns, owner, oldest_ns in sorted((*one, *other), key=_begun):
         place = last_of.get(owner)
-        if place is not None and time_ns - whole[place][0] <= EPISODE_GAP_NS:
-            whole[place] = (time_ns, owner)
+        if place is not None and oldest_ns - whole[place][0] <= EPISODE_GAP_NS:
+            whole[place] = (max(newest_ns, whole[place][0]), owner, whole[place][2])
             continue
         last_of[owner] = len(whole)
-        whole.append((time_ns, owner))
+        whole.append((newest_ns, owner, oldest_ns))
     return tuple(sorted(whole)[-MAX_EPISODES:])
 
 
 def _open_places(one: Iterable[Place], other: Iterable[Place]) -> tuple[Place, ...]:
     places = united(one, other)
     return () if places == WHOLE else places
+
+
+def _begun(episode: Episode) -> int:
+    return episode[2]
 
 
 def united(one: Iterable[Place], other: Iterable[Place]) -> tuple[Place, ...]:

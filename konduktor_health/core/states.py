@@ -29,7 +29,8 @@ class State(Enum):
 MEANING: Mapping[State, str] = {
     State.ABSENT: "nothing is known of it",
     State.SHOWN: "visible; its evidence never acts",
-    State.COUNTED: "its evidence may act; its rule observes it, or wants to see it more often",
+    State.COUNTED: "its evidence may act; its rule observes it, or wants to see it more often,"
+    " or it was repaired before it was acted on",
     State.OPEN: "it asks for an effect; the repair that it needs was not seen",
     State.PROVING: "it asks for an effect; repaired as far as can be seen, and not proven yet",
     State.WAITING: "it asks for an effect; only a person's word clears it",
@@ -64,7 +65,7 @@ STEPS: Mapping[State, Mapping[State, str]] = {
     State.OPEN: {
         State.PROVING: "repair seen: boot, GPU reset, the driver asks for nothing, end event",
         State.WAITING: "the repairs of the ladder are used up, or no agent can prove it",
-        State.COUNTED: "not tainted for, and the policy changed",
+        State.COUNTED: "not tainted for, and repaired meanwhile, or the policy changed",
         State.SHOWN: "not tainted for, and its fault was put in observation",
         State.PAST: "repaired and proven at once",
         State.ABSENT: "reset, or no room in the annotation",
@@ -72,7 +73,7 @@ STEPS: Mapping[State, Mapping[State, str]] = {
     State.PROVING: {
         State.OPEN: "seen again: the repair did not hold",
         State.WAITING: "seen again after the last step, or the agent is gone",
-        State.COUNTED: "not tainted for, and the policy changed",
+        State.COUNTED: "not tainted for, and repaired meanwhile, or the policy changed",
         State.SHOWN: "not tainted for, and its fault was put in observation",
         State.PAST: "the clear rule is met",
         State.ABSENT: "reset, or no room in the annotation",
@@ -80,7 +81,7 @@ STEPS: Mapping[State, Mapping[State, str]] = {
     State.WAITING: {
         State.OPEN: "an agent is there, or the policy changed",
         State.PROVING: "an agent is there, the end event came, or the policy changed",
-        State.COUNTED: "not tainted for, and the policy changed",
+        State.COUNTED: "not tainted for, and repaired meanwhile, or the policy changed",
         State.SHOWN: "not tainted for, and its fault was put in observation",
         State.PAST: "the end event came, or an agent has proven it",
         State.ABSENT: "reset or release, or no room in the annotation",

@@ -104,9 +104,9 @@ def _worse(node: Assessment, wanted: Effect, now: Standing, cycle: Cycle) -> Dec
     """The node is to get more than it has: walk the holds."""
     view, policy, after = node.view, cycle.policy, node.after
     keep = TaintChange(owned=now.owned)
-    hold = pause_of(view, policy, cycle.now_ns, node.noticed_ns)
-    if hold is None and _wanted_in_surge(node, wanted, cycle):
+    if _wanted_in_surge(node, wanted, cycle):  # before the pauses: it writes nothing
         return Decision(after, keep, _surge_hold(node), unwritten=_may_wait(node, cycle))
+    hold = pause_of(view, policy, cycle.now_ns, node.noticed_ns)
     budget = cycle.budgets.of(view)
     placed = standing_of(view, pool_of(view, policy), policy).taken.a_taint
     refusal = budget.too_fast() if placed else budget.refusal()

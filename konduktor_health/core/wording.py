@@ -67,7 +67,8 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
         state = "tainted for" if tainted else "fault"
         return Condition("False", "DegradedFault", _bounded(f"{state} {summary}", worst))
     if verdict is Verdict.SUSPECT:
-        return Condition("Unknown", "SuspectFault", _bounded(summary + why_not(worst), worst))
+        why = why_not(worst) or waits_for(worst)
+        return Condition("Unknown", "SuspectFault", _bounded(f"{summary}{why}", worst))
     return Condition("True", "NoActingFault", _bounded(f"noted {summary}", worst))
 
 

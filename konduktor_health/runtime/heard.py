@@ -40,6 +40,6 @@ def differ(one: Sighting, other: Sighting | None) -> bool:
         ours.severity is not others.severity
         or ours.remedy is not others.remedy
         or ours.detail.get(ROOT) != others.detail.get(ROOT)
-        or [owner for _, owner in one.episodes] != [owner for _, owner in other.episodes]
+        or [each[1] for each in one.episodes] != [each[1] for each in other.episodes]
         or one.places != other.places
     )

@@ -177,6 +177,22 @@ def test_a_failure_starts_the_count_of_passes_again() -> None:
     assert missing(view) == ["probe:light"]
 
 
+def test_passes_that_were_counted_before_a_reboot_prove_nothing_after_it() -> None:
+    agents = frozenset({"gpu-1"})
+    view = step(tainted(**RESET), NOW + 7 * MINUTE, probes={"gpu-1": PROVEN}, agents=agents)
+    assert missing(view) == ["repair", "quiet"]
+    booted: dict[str, Any] = {
+        "boot_changed_ns": {"gpu-1": NOW + HOUR},
+        "boot_noticed_ns": {"gpu-1": NOW + HOUR},
+    }
+    view = replace(view, boot_id=OTHER_BOOT)
+    view = step(view, NOW + DAY, agents=agents, **booted)
+    assert missing(view) == ["probe:boot", "probe:light", "probe:invasive"]
+    one = passes("light", NOW + DAY + MINUTE)  # the two of before do not make it three
+    view = step(view, NOW + DAY + HOUR, probes={"gpu-1": one}, agents=agents, **booted)
+    assert "probe:light" in missing(view)
+
+
 def test_results_are_counted_once_however_often_they_are_read() -> None:
     view = step(tainted(**RESET), NOW + 2 * MINUTE, repairs=reset_seen(NOW + MINUTE))
     two = passes("light", NOW + 3 * MINUTE, NOW + 4 * MINUTE)

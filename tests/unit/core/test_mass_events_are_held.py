@@ -28,6 +28,17 @@ def test_budget_is_ten_percent_rounded_up_and_at_most_twenty(managed: int, allow
     assert list(holds(plan).values()) == [HoldReason.BUDGET] * (30 - allowed)
 
 
+def test_surge_goes_before_a_pause_so_that_it_writes_no_node() -> None:
+    upgraded = node(labels=(("nvidia.com/gpu-driver-upgrade-state", "pod-restart-required"),))
+    many = {"xid/79": {f"gpu-{n}": NOW for n in range(20)}}
+    snap = snapshot([upgraded], {"gpu-1": [sighting()]}, fatal_sightings=many)
+    plan = decide(snap, policy(), NOW)
+    assert (edits(plan), holds(plan)) == ([], {"gpu-1": HoldReason.SURGE})
+    assert "gpu-1" not in plan.settled
+    alone = decide(snapshot([upgraded], {"gpu-1": [sighting()]}), policy(), NOW)
+    assert holds(alone) == {"gpu-1": HoldReason.DRIVER_UPGRADE}
+
+
 def test_held_node_is_recorded_so_that_a_restart_knows_of_it() -> None:
     snap = snapshot([node()], {"gpu-1": [sighting()]}, managed=10, tainted=1)
     plan = decide(snap, policy(), NOW)
