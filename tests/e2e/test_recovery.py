@@ -72,7 +72,8 @@ def effects(stage: Stage, node: str = "gpu-a") -> list[str]:
 
 
 def label(stage: Stage, node: str = "gpu-a") -> str | None:
-    return stage.kube.node(node)["metadata"]["labels"].get("trainy.konduktor.ai/health")
+    labels: dict[str, str] = stage.kube.node(node)["metadata"]["labels"]
+    return labels.get("trainy.konduktor.ai/health")
 
 
 def run(stage: Stage, *arguments: str) -> None:
