@@ -72,8 +72,8 @@ def effects(stage: Stage, node: str = "gpu-a") -> list[str]:
 
 
 def label(stage: Stage, node: str = "gpu-a") -> str | None:
-    value = stage.kube.node(node)["metadata"]["labels"].get("trainy.konduktor.ai/health")
-    return None if value is None else str(value)
+    labels: dict[str, str] = stage.kube.node(node)["metadata"]["labels"]
+    return labels.get("trainy.konduktor.ai/health")
 
 
 def run(stage: Stage, *arguments: str) -> None:
