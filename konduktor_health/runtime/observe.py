@@ -200,6 +200,7 @@ class Observer:
                 self._ledgers.pop(name, None)
                 self._repairs.forget(name)
                 self._kin.forget(name)
+                self._peers.forget(name)
             elif old is not None and old.uid != new.uid:
                 self._repairs.forget(name)
                 self._kin.forget(name)

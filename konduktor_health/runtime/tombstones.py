@@ -111,6 +111,8 @@ class Tombstones:
                 del self._alive[before]
         gone = old is not None and (new is None or new.uid != old.uid)
         news = False
+        if old is not None and new is None:
+            self._due.discard(old.name)
         if old is not None and gone and not shared and not self._opted_out(old.name):
             news = self._bury(before, old)
         return (new is not None and self._meet(new)) or news

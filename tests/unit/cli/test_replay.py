@@ -182,7 +182,9 @@ def test_a_mistake_is_one_clear_error(args: tuple[str, ...], said: str) -> None:
     assert said in str(done.exception)
 
 
-@pytest.mark.parametrize("content", ["version: 1\nbudget: {percent: 0}", "version: 1\nbudget: 5", "- 1", "{", "\x00"])
+@pytest.mark.parametrize(
+    "content", ["version: 1\nbudget: {percent: 0}", "version: 1\nbudget: 5", "- 1", "{", "\x00"]
+)
 def test_a_wrong_policy_file_is_one_clear_error(content: str, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(content)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konduktor_health.model import Keys, NodeEdit, NodeView, Policy, Taint
+from konduktor_health.model import Keys, NodeEdit, NodeView, Policy, Snapshot, Taint
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.replay.heard import Told, batches, of_entry, of_fault
 from konduktor_health.runtime.replay.past_nodes import Inventory, at_the_start, edited
@@ -283,6 +283,7 @@ def test_a_replay_decides_what_the_live_loop_decided(
     names = {f"gpu-{n}": replace(node(f"gpu-{n}"), boot_id="") for n in range(10)}
     for name in names:
         world.change(name, boot_id="")
+    world.loop.situation = replace(world.loop.situation, observation=None, complete=_all_observed)
     world.turn()
     player = Player(
         policy(), Inventory(tuple(names.values()), only=True), NOW, lambda _moment: None
@@ -304,6 +305,11 @@ def test_a_replay_decides_what_the_live_loop_decided(
     assert {name: _told(view) for name, view in live.items()} == {
         name: _told(view) for name, view in replayed.items()
     }
+
+
+def _all_observed(snapshot: Snapshot) -> Snapshot:
+    """What a replay takes for granted, and these silent nodes would not show."""
+    return replace(snapshot, observed_from_ns=dict.fromkeys(snapshot.nodes, NOW))
 
 
 def _told(view: NodeView) -> tuple[object, ...]:
