@@ -97,6 +97,10 @@ class Fleet:
         """The node of this name was last seen in another shard."""
         return name in self._elsewhere
 
+    def let_go(self, name: str) -> bool:
+        """The node of this name was last seen as one that is not ours to look after."""
+        return self.is_opted_out(name) or self.is_elsewhere(name)
+
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""
         view = new or old

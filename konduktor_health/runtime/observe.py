@@ -113,6 +113,7 @@ class Observer:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
         surges has forgotten does not come back."""
         self._surge_window_ns = int(policy.surge_window_s * NS)
+        self.kinds.use(policy.surge_window_s)
         for part in (self.observation, self._reboots):
             if part is not None:
                 part.use(policy)
