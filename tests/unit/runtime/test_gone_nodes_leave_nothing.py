@@ -15,7 +15,8 @@ GONE = 500
 AFTERMATH_S = 8 * 3600.0
 #: Bounded by a number of their own, by design, and of use after the node is gone.
 BOUNDED = frozenset({
-    "_graves",  # tombstones, and _content: as they were last written
+    "_graves",  # tombstones, and _last, _content: as they are stored
+    "_last",
     "_content",
     "_starts",  # of boots, that late lines are dated by
     "_recent",  # reboots within the window of surges, cut when they are judged
