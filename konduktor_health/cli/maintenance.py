@@ -8,14 +8,13 @@ import typer
 
 from konduktor_health.cli import chosen, options
 from konduktor_health.cli.operate import Ways, operate
-from konduktor_health.cli.times import moment, seconds
+from konduktor_health.cli.times import after, moment
 from konduktor_health.clock import SystemClock
 from konduktor_health.core.declared import Declared
 from konduktor_health.core.operator import OperatorEvent, plan_maintenance
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import Keys
 from konduktor_health.runtime.orders import Order
-from konduktor_health.timestamps import NS
 
 app = typer.Typer(
     help="Declare that somebody is at work on nodes.", no_args_is_help=True, rich_markup_mode=None
@@ -90,5 +89,5 @@ def _end(length: str | None, until: str | None, now_ns: int) -> int | None:
     if length is not None and until is not None:
         raise ConfigError("--for or --until, not both", hint="without either: until it is ended")
     if length is not None:
-        return now_ns + seconds(length, "--for") * NS
+        return after(length, "--for", now_ns)
     return None if until is None else moment(until, "--until", now_ns)

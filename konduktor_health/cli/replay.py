@@ -209,6 +209,7 @@ class Replay:
                     start_ns,
                     partial(writer.moment, one.name),
                     self.assumed,
+                    self.read,
                 ),
             )
             for one in self.named

@@ -1,25 +1,21 @@
-"""Which policies are replayed? A preset's name, or a file; without either, that of the settings.
-
-A file holds the fields of the setting group ``policy`` (docs/reference/settings.md), over those of
-the settings in use.
+"""Which policies are replayed? A preset's name, or a policy file; without either, what a controller
+with these settings decides by.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import yaml
-from pydantic import ValidationError
-
+from konduktor_health.cli import policy_source
 from konduktor_health.errors import ConfigError, excerpt
 from konduktor_health.model import Policy
 from konduktor_health.settings import Settings
 from parsers.tables import Tables
 
-PRESETS = ("default",)
-_MOST_BYTES = 1 << 20
-_HINT = "a preset, or a YAML file with fields such as budget_percent: 5"
+if TYPE_CHECKING:
+    from konduktor_health.policy.document import PresetName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +27,33 @@ class Named:
 
 
 def chosen(settings: Settings, read: Tables, file: Path | None, preset: str | None) -> Named:
-    """The policy of --policy or --preset. Raises ConfigError."""
+    """The policy of --policy or --preset, or the one in use. Raises ConfigError."""
+    sources = policy_source.Sources(settings, read)
     if file is not None and preset is not None:
         raise ConfigError("--policy and --preset", hint="one or the other")
     if file is not None:
-        return _of_file(settings, read, file)
+        return _named(sources.file(file))
     if preset is not None:
-        return _of_preset(settings, read, preset)
-    return Named("settings", settings.core_policy(read))
+        return _named(sources.preset(_preset(preset)))
+    return _named(sources.in_use())
 
 
-def other(settings: Settings, read: Tables, text: str) -> Named:
+def other(settings: Settings, read: Tables, word: str) -> Named:
     """The policy of --compare: a preset by its name, else a file. Raises ConfigError."""
-    if text in PRESETS:
-        return _of_preset(settings, read, text)
-    return _of_file(settings, read, Path(text))
+    return _named(policy_source.Sources(settings, read).named(word))
 
 
-def _of_preset(settings: Settings, read: Tables, name: str) -> Named:
-    if name not in PRESETS:
-        raise ConfigError(f"no such preset: {excerpt(name)!r}", hint=f"one of {', '.join(PRESETS)}")
-    return Named(name, settings.core_policy(read))
+def _preset(word: str) -> PresetName:
+    from konduktor_health.policy.document import PresetName
 
-
-def _of_file(settings: Settings, read: Tables, path: Path) -> Named:
     try:
-        with path.open("rb") as file:
-            content = yaml.safe_load(file.read(_MOST_BYTES))
-    except OSError as error:
-        raise ConfigError(f"policy file {path}: {error.strerror}", hint=_HINT) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"policy file {path}: not valid YAML: {excerpt(str(error))}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"policy file {path}: expected a mapping at the top", hint=_HINT)
-    known = settings.policy.model_dump(exclude_unset=True)
-    try:
-        group = type(settings.policy).model_validate({**known, **content})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        got = excerpt(str(first["input"]))
-        raise ConfigError(f"policy file {path}: {where}: {first['msg']} (got {got!r})") from error
-    return Named(path.name, settings.model_copy(update={"policy": group}).core_policy(read))
+        return PresetName(word)
+    except ValueError:
+        names = ", ".join(each.value for each in PresetName)
+        raise ConfigError(f"no such preset: {excerpt(word)!r}", hint=f"one of {names}") from None
+
+
+def _named(found: policy_source.Named) -> Named:
+    """A file goes by its name: the report is read beside the lines."""
+    name = found.name if found.document is None else Path(found.name).name
+    return Named(name, found.policy)

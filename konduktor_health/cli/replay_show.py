@@ -67,10 +67,7 @@ def show_report(report: Mapping[str, Any], console: Console) -> None:
     policies = report["policies"]
     lines = report["lines"]
     console.print(
-        Text(
-            f"\n{lines['heard']} lines with faults, {report['from']} to {report['to']}; "
-            f"{lines['copies']} copies"
-        ),
+        Text(f"\n{lines['heard']} lines with faults{_range(report)}; {lines['copies']} copies"),
         soft_wrap=True,
     )
     _table(console, "", policies, _head(policies))
@@ -82,6 +79,10 @@ def show_report(report: Mapping[str, Any], console: Console) -> None:
     console.print(Text("\nnot known:"))
     for each in report["not_known"]:
         console.print(Text(f"  {each}"), soft_wrap=True)
+
+
+def _range(report: Mapping[str, Any]) -> str:
+    return f", {report['from']} to {report['to']}" if report["from"] else ""
 
 
 _Rows = list[tuple[str, list[str]]]

@@ -61,11 +61,19 @@ def seconds(text: str, option: str) -> int:
     return length
 
 
+def after(text: str, option: str, now_ns: int) -> int:
+    """A duration from now on, and none that is over at once. Unix ns; raises ConfigError."""
+    length = seconds(text, option)
+    if not length:
+        raise ConfigError(f"{option}: that is over at once: {text.strip()}", hint="e.g. 90s, 15m")
+    return now_ns + length * NS
+
+
 def moment(text: str, option: str, now_ns: int) -> int:
     """A time to come: RFC 3339, or a duration from now. Unix nanoseconds; raises ConfigError."""
     word = text.strip()
     if _DURATION.fullmatch(word):
-        return now_ns + seconds(word, option) * NS
+        return after(word, option, now_ns)
     try:
         told = parse_rfc3339(word)
     except (ValueError, OverflowError):

@@ -76,7 +76,8 @@ def plan_maintenance(
     declared = parse_declared(there)
     if declared is None:
         return None
-    text = f"ended maintenance {describe_declared(declared)}"
+    said = describe_declared(declared).replace("until it is ended", "that had no end")
+    text = f"ended maintenance {said}"
     return EditNode(view.name, view, NodeEdit(annotations={key: None}), EditKind.DECLARE, text)
 
 

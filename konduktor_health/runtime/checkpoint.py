@@ -76,6 +76,7 @@ class Checkpoint:
         self._floor_ns = 0
         self._kept: dict[str, Any] = {}
         self._parts: dict[str, Part] = {}
+        self._last: dict[str, Any] = {}  # what each part said last
         self._pressing = False
 
     def attach(self, name: str, part: Part) -> None:
@@ -101,7 +102,7 @@ class Checkpoint:
         hashes = managed if isinstance(managed, list) else []
         for name, part in self._parts.items():
             if name in stored:
-                part.restore(stored[name])
+                self._restore(name, part, stored[name])
         others = _OWN | self._parts.keys()
         self._kept = {str(key): stored[key] for key in stored if key not in others}
         return Stored(
@@ -158,7 +159,7 @@ class Checkpoint:
             "managed": hashes,
         }
         for name, part in self._parts.items():
-            if state := part.state():
+            if state := self._state(name, part):
                 content[name] = state
         self._written_at = self._clock.monotonic()
         if content != self._content:
@@ -167,6 +168,22 @@ class Checkpoint:
         for part in self._parts.values():
             part.saved()
         self._pressing = False
+
+    def _restore(self, name: str, part: Part, state: Any) -> None:
+        """A part's bug must not keep a controller from starting."""
+        self._last[name] = state
+        try:
+            part.restore(state)
+        except Exception as error:
+            logger.opt(exception=error).error(f"bug: stored {name} not taken up: {error!r}")
+
+    def _state(self, name: str, part: Part) -> Any:
+        """A part's bug must not keep the cursors from being stored: what it said last stays."""
+        try:
+            self._last[name] = part.state()
+        except Exception as error:
+            logger.opt(exception=error).error(f"bug: {name} stored as it was: {error!r}")
+        return self._last.get(name)
 
     def _write(self, content: Mapping[str, Any]) -> None:
         """A conflict is somebody else's write: a person's, or that of a leader after us. Only the

@@ -28,6 +28,10 @@ class RecentKinds:
         self._window_ns = int(window_s * NS)
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}  # kind -> node -> heard, event
 
+    def use(self, window_s: float) -> None:
+        """Look back so far from now on. What a shorter window has forgotten stays so."""
+        self._window_ns = int(window_s * NS)
+
     def note(self, fault: Fault, node: str, now_ns: int) -> None:
         """One fault that may act."""
         kind = kind_of(fault.fault_id)
@@ -58,6 +62,7 @@ class DomainWatch:
         self._metrics = metrics
         self._known: dict[tuple[str, str, str], DomainSuspect] = {}
         self._basis: object = None
+        self._labels: Sequence[str] = ()
 
     def look(
         self,
@@ -77,8 +82,9 @@ class DomainWatch:
             logger.bind(label=gone[0], value=gone[1]).info("domain is suspected no longer")
         self._known = {each.key: each for each in found}
         counts = Counter(each.label for each in found)
-        for label in labels:
+        for label in {*labels, *self._labels}:  # one that is no longer looked at counts none
             self._metrics.domains.labels(label).set(counts[label])
+        self._labels = labels
         for each in begun:
             logger.bind(nodes=list(each.nodes[:20])).warning(each.message)
         return tuple(_event(each, views[each.nodes[0]]) for each in begun)

@@ -50,6 +50,7 @@ class Fleet:
         self._wake = wake
         self._lock = threading.Lock()
         self._changed: dict[str, Change] = {}
+        self._taken = False  # somebody has asked for the changes
         self._census = Census(policy or Policy(keys=keys), in_repair)
         self._awaiting = Awaiting(keys)
         self._boots: dict[str, tuple[int, int]] = {}  # changed after, noticed at
@@ -85,6 +86,11 @@ class Fleet:
             self.remembered.add(view.uid)
         return managed
 
+    def manages(self, name: str) -> bool:
+        """There is a managed node of this name."""
+        with self._lock:
+            return name in self._census
+
     def is_opted_out(self, name: str) -> bool:
         """The node of this name was last seen with the opt-out label."""
         return name in self._opted_out
@@ -92,6 +98,10 @@ class Fleet:
     def is_elsewhere(self, name: str) -> bool:
         """The node of this name was last seen in another shard."""
         return name in self._elsewhere
+
+    def let_go(self, name: str) -> bool:
+        """The node of this name was last seen as one that is not ours to look after."""
+        return self.is_opted_out(name) or self.is_elsewhere(name)
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""
@@ -116,7 +126,9 @@ class Fleet:
             if old is not None and (new is None or old.uid != new.uid):
                 self.remembered.discard(old.uid)
             needed = self._needs_decision(old, new)
-            if needed:
+            if new is None and not self._taken:
+                self._changed.pop(name, None)  # nobody has heard of it: a standby's
+            elif needed:
                 first = self._changed.get(name)
                 self._changed[name] = Change(first.old if first else old, new)
         if new is not None and odd_label(new) and (old is None or not odd_label(old)):
@@ -135,7 +147,7 @@ class Fleet:
     def take_changes(self) -> dict[str, Change]:
         """Changes since the last call."""
         with self._lock:
-            changes, self._changed = self._changed, {}
+            changes, self._changed, self._taken = self._changed, {}, True
         return changes
 
     def boots(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -61,7 +61,7 @@ class Loop:
         while not stop.is_set():
             self.wake.clear()
             try:
-                self.cycle(self.sources.take())
+                self.cycle(self.sources.in_turn())
                 failures = 0
             except LeadershipLost:
                 raise

@@ -26,6 +26,7 @@ from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
+from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import RecentKinds
@@ -83,6 +84,7 @@ class Observer:
         self._reboots = reboots
         self._tombstones = tombstones
         self._probes = probes
+        self._aside = Aside()
         self._decoders: dict[str, Decoder] = {}
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
@@ -116,6 +118,7 @@ class Observer:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
         surges has forgotten does not come back."""
         self._surge_window_ns = int(policy.surge_window_s * NS)
+        self.kinds.use(policy.surge_window_s)
         for part in (self.observation, self._reboots):
             if part is not None:
                 part.use(policy)
@@ -141,7 +144,7 @@ class Observer:
             self._boots.note(name, entry.record.boot_id or view.boot_id, entry)
             if self.observation is not None and not (entry.pod or entry.trust is Trust.POD):
                 self.observation.heard(entry.source, name, entry.time_ns)
-        return {name for name, view, entry in at_home if self._take_one(name, view, entry)}
+        return {name for name, view, entry in at_home if self._took(name, view, entry)}
 
     def revisit(self) -> set[str]:
         """Take what time or the node watch has brought: lines whose name has become a managed Node,
@@ -162,11 +165,13 @@ class Observer:
             if fault.node in nodes and self._keep(fault, nodes[fault.node])
         ]
         due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
-        for fault in self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else ():
+        nothing: list[Fault] = []
+        for fault in self._aside.ask("reboots", lambda: self._reboot_faults(nodes), nothing):
             if self._keep(fault, nodes[fault.node]):
                 due.add(fault.node)
         due |= self._tombstones.due() if self._tombstones else set()
-        due |= self.observation.look() if self.observation else set()
+        if self.observation is not None:
+            due |= self._aside.ask("who is heard", self.observation.look, set())
         measured = self._probes.due(nodes.keys()) if self._probes else ()
         due.update(name for name in measured if self._ledger(nodes[name]).records)
         return due.union(alone)
@@ -205,6 +210,7 @@ class Observer:
                 self._ledgers.pop(name, None)
                 self._repairs.forget(name)
                 self._kin.forget(name)
+                self._peers.forget(name)
             elif old is not None and old.uid != new.uid:
                 self._repairs.forget(name)
                 self._kin.forget(name)
@@ -270,6 +276,22 @@ class Observer:
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
             self._waiting.add(entry, self._clock.monotonic())
 
+    def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
+        return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
+
+    def _took(self, name: str, view: NodeView, entry: LogEntry) -> bool:
+        """As ``_take_one``; a bug there costs its line, and those before it stay due."""
+        try:
+            return self._take_one(name, view, entry)
+        except Exception as error:
+            self._undecoded(name, error)
+            return name in self._pending
+
+    def _undecoded(self, name: str, error: Exception) -> None:
+        self.undecodable += 1
+        if self.undecodable <= MAX_ERRORS_SHOWN:
+            logger.bind(node=name).opt(exception=error).error("bug: a line was not decoded")
+
     def _take_one(self, name: str, view: NodeView, entry: LogEntry) -> bool:
         """Decode one entry of a managed node; True when there is something new to decide. What
         only counts up a sighting that was decided and still waits is nothing new: the decision
@@ -333,9 +355,7 @@ class Observer:
         try:
             return feed(entry.record, name, entry.time_ns)
         except Exception as error:  # a parser's bug must cost its line and nothing else
-            self.undecodable += 1
-            if self.undecodable <= MAX_ERRORS_SHOWN:
-                logger.bind(node=name).opt(exception=error).error("bug: a line was not decoded")
+            self._undecoded(name, error)
             return []
 
     def _keep(self, fault: Fault, view: NodeView) -> bool:

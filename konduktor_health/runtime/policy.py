@@ -50,7 +50,7 @@ class PolicyWatch(FileWatch[Policy]):
         if judged.problems:
             raise ConfigError(summary(self._path, judged), hint=CHECK_HINT)
         self._reader, self.said = reader, judged.policy
-        self.forget()
+        self.retry()
         return judged.policy
 
     def _read(self, path: Path) -> bytes:

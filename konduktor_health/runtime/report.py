@@ -21,6 +21,7 @@ from konduktor_health.runtime.observe import Observer
 from konduktor_health.timestamps import NS
 
 MAX_KNOWN_HOLDS = 50_000
+MOST_GONE = 100  # texts about nodes that are gone, beside those about nodes that are there
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Report:
         self._surges: set[tuple[str, str]] = set()
         self._fault_ids: set[str] = set()
         self._unknown_shown: set[str] = set()
+        self._prune_at = MOST_GONE
 
     def troubles(self) -> list[Trouble]:
         """Sources that are not read; empty when all are.
@@ -147,6 +149,7 @@ class Report:
         if observer.observation is not None:
             metrics.observed.set(observer.observation.observed_nodes)
             metrics.unobserved.set(observer.observation.silent_nodes)
+        self._forget_the_gone(fleet)
         self._count_faults(observer)
         for peer, lines in observer.drain_accusations().items():
             metrics.accusations.labels(peer).inc(lines)
@@ -160,6 +163,16 @@ class Report:
     def cycle_failed(self) -> None:
         """A cycle ended in an error."""
         self.metrics.cycles.labels("failed").inc()
+
+    def _forget_the_gone(self, fleet: Fleet) -> None:
+        """Nodes come and go. They are looked for each time that what is kept has doubled."""
+        if len(self._holds) + len(self._failures) + len(self._said) <= self._prune_at:
+            return
+        for known in (self._holds, self._failures, self._said):
+            for key in [key for key in known if not fleet.manages(key.rpartition(" ")[2])]:
+                del known[key]
+        left = len(self._holds) + len(self._failures) + len(self._said)
+        self._prune_at = 2 * left + MOST_GONE
 
     def _hold(self, name: str, holds: list[Hold]) -> None:
         """Say what has not been said: a node may be held for several reasons at a time."""

@@ -7,7 +7,7 @@ costs its own node and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
@@ -16,6 +16,7 @@ from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
+from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
@@ -45,6 +46,7 @@ class Situation:
     tombstones: Tombstones | None = None
     probes: ProbeWatch | None = None  # None: there are no agents
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
+    aside: Aside = field(default_factory=Aside)
 
     def surges_now(self) -> frozenset[Key]:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
@@ -74,8 +76,9 @@ class Situation:
     def _look_at_domains(self, known: Mapping[str, NodeView]) -> tuple[PublishEvent, ...]:
         if self.domains is None:
             return ()
+        domains, labels = self.domains, self.policy.domains
         seen = self.observer.kinds.now(self.clock.now_ns())
-        return self.domains.look(seen, known, self.policy.domains)
+        return self.aside.ask("domains", lambda: domains.look(seen, known, labels), ())
 
     def _remarks(self, name: str) -> tuple[str, ...]:
         domains = self.domains.remarks(name) if self.domains else ()

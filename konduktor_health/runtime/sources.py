@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ class Sources:
         self._interval_s = poll_interval_s
         self._wake = wake
         self._queue: queue.Queue[Delivery] = queue.Queue(maxsize=QUEUE_LENGTH * len(sources) or 1)
+        self._left: deque[Delivery] = deque()
         self._threads: list[threading.Thread] = []
         self._bugs: dict[str, str] = {}  # per source, each written by its own thread
 
@@ -98,6 +100,14 @@ class Sources:
                 taken.append(self._queue.get_nowait())
             except queue.Empty:
                 return taken
+
+    def in_turn(self) -> Iterator[Delivery]:
+        """The same, one after the other: what a cycle that fails has not come to is left for the
+        next call."""
+        if not self._left:
+            self._left.extend(self.take())
+        while self._left:
+            yield self._left.popleft()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the threads; they are daemons, so a hung read cannot keep the process."""

@@ -1,8 +1,9 @@
 """Which machines were deleted with open records, and which of them have come back?
 
 Follows the node watch. Invariants: a UUID that several live Nodes share makes no tombstone and
-takes none; a node that was opted out leaves none; a watch that finds all nodes gone, and finds them
-again, leaves none of those that came back. Thread-safe: the watch tells, the loop asks.
+takes none; a node that was opted out, or is another shard's now, leaves none; a watch that finds
+all nodes gone, and finds them again, leaves none of those that came back. Thread-safe: the watch
+tells, the loop asks.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ class Tombstones:
         feed: NodeFeed,
         *,
         clock: Clock,
-        opted_out: Callable[[str], bool] = lambda _name: False,
+        let_go: Callable[[str], bool] = lambda _name: False,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
+        """``let_go``: a node of this name is there still, and no longer ours to look after."""
         self._feed = feed
         self._clock = clock
-        self._opted_out = opted_out
+        self._let_go = let_go
         self._wake = wake
         self._lock = threading.Lock()
         self._graves: dict[str, Grave] = {}  # by system UUID as 32 digits
@@ -111,7 +113,9 @@ class Tombstones:
                 del self._alive[before]
         gone = old is not None and (new is None or new.uid != old.uid)
         news = False
-        if old is not None and gone and not shared and not self._opted_out(old.name):
+        if old is not None and new is None:
+            self._due.discard(old.name)
+        if old is not None and gone and not shared and not self._let_go(old.name):
             news = self._bury(before, old)
         return (new is not None and self._meet(new)) or news
 

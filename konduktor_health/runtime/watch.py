@@ -80,9 +80,11 @@ class FileWatch(ABC, Generic[Said]):
             self.said = said
             self._taken()
 
-    def forget(self) -> None:
-        """What the file is judged by has changed: judge it again at the next look."""
-        self._seen = None
+    def retry(self) -> None:
+        """What the file is judged by has changed: if it was refused, judge it again at the next
+        look."""
+        if self._refused:
+            self._seen = None
 
     def _content(self) -> bytes:
         return self._read(self._path)
@@ -93,11 +95,13 @@ class FileWatch(ABC, Generic[Said]):
         return self._judged(seen)
 
     def _taken(self) -> None:
+        self._refused = False
         self._loads.labels("ok").inc()
         self._broken.set(0)
         logger.info(f"{self.what} {self._path} is in use")
 
     def _keep(self, message: str, hint: str) -> None:
+        self._refused = True
         self._loads.labels("failed").inc()
         self._broken.set(1)
         logger.bind(hint=hint).error(message)

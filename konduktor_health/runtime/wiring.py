@@ -53,6 +53,7 @@ from parsers.tables import Tables
 
 if TYPE_CHECKING:
     from konduktor_health.runtime.policy import PolicyWatch
+    from konduktor_health.runtime.rules import RulesWatch
 
 STANDSTILL_S = 120.0  # a loop that has not turned for so long is not alive
 
@@ -101,7 +102,7 @@ def build(
         feed, clock=clock, policy=policy, counted={one.name for one in callers}, wake=wake.set
     )
     reboots = Reboots(fleet.boots, clock=clock, policy=policy)
-    tombstones = Tombstones(feed, clock=clock, opted_out=fleet.is_opted_out, wake=wake.set)
+    tombstones = Tombstones(feed, clock=clock, let_go=fleet.let_go, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
     probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
@@ -186,7 +187,7 @@ def build(
         files=tuple(each for each in (rules, watch) if each is not None),
     )
     if watch is not None:
-        watch.on_change(partial(_decide_by, loop))
+        watch.on_change(partial(_decide_by, loop, rules=rules))
     if lease is not None:
         loop.not_lost = lease.assert_not_lost
     if rules is not None:
@@ -255,12 +256,15 @@ def _policy(
     return watch, watch.said
 
 
-def _decide_by(loop: Loop, policy: Policy) -> None:
-    """Swap the policy of a running controller; what is on the Nodes is decided again."""
+def _decide_by(loop: Loop, policy: Policy, rules: RulesWatch | None = None) -> None:
+    """Swap the policy of a running controller; what is on the Nodes is decided again. Rules that
+    were refused for what the policy named before are looked at again."""
     loop.situation = replace(loop.situation, policy=policy)
     loop.observer.judge_by(policy)
     loop.fleet.use(policy)
     loop.agenda.add(loop.situation.recorded())
+    if rules is not None:
+        rules.retry()
 
 
 def _use(
@@ -276,9 +280,7 @@ def _use(
     policy = settings.core_policy(read)
     if watch is not None:
         policy = watch.remade(policy, read)
-    loop.situation = replace(loop.situation, policy=policy)
-    loop.fleet.use(policy)
     loop.observer.use(read, policy.observe.keys())
-    loop.observer.judge_by(policy)
+    _decide_by(loop, policy)
     for source in sources:
         source.ask_for(literals_for(source.spec, read))

@@ -208,7 +208,7 @@ class World:
         decides = policy(**rules)
         self.observation = Observation(self.feed, clock=self.clock, policy=decides, wake=wake.set)
         reboots = Reboots(self.fleet.boots, clock=self.clock, policy=decides)
-        self.tombstones = Tombstones(self.feed, clock=self.clock, opted_out=self.fleet.is_opted_out)
+        self.tombstones = Tombstones(self.feed, clock=self.clock, let_go=self.fleet.let_go)
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
         probes = None if self._probes is None else ProbeWatch(self._probes)

@@ -218,7 +218,7 @@ class KubeCluster:
                 "annotations": {self._keys.resume: request.text},
             }
         }
-        path = f"/api/v1/namespaces/{namespace}/configmaps/{STATE_NAME}"
+        path = f"/api/v1/namespaces/{namespace}/configmaps/{self._state_name}"
         self._http.request("PATCH", path, body=body, content_type=MERGE_PATCH)
 
     def _about(self, event: PublishEvent) -> dict[str, str]:

@@ -253,8 +253,9 @@ class WatchFeed:
     def _take(self, view: NodeView) -> None:
         wanted = self._keep(view)
         with self._lock:
+            before = self._views.get(view.name)
             self._store(view, wanted)
-        self._tell(view.name)
+        self._tell(view.name, before)
 
     def _drop(self, name: str, version: str) -> None:
         with self._lock:
@@ -264,7 +265,7 @@ class WatchFeed:
             self._index.remove(name)
             if self._views.pop(name, None) is not None:
                 self._snapshot = None
-        self._tell(name)
+        self._tell(name, kept)
 
     def _store(self, view: NodeView, wanted: bool) -> None:
         kept = self._views.get(view.name)
@@ -277,9 +278,11 @@ class WatchFeed:
             del self._views[view.name]
         self._snapshot = None
 
-    def _tell(self, name: str) -> None:
+    def _tell(self, name: str, before: NodeView | None) -> None:
+        """``before``: what was kept, for one that goes before it was told, having been put."""
         with self._lock:
             old, new = self._told.get(name), self._views.get(name)
+            old = before if old is None and new is None else old
             if new is None:
                 self._told.pop(name, None)
             else:

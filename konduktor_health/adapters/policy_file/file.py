@@ -108,7 +108,7 @@ def reader_for(settings: Settings, read: Tables | None = None) -> Reader:
 
 def read_content(path: Path) -> bytes:
     """The bytes of a policy file, one more than are taken at most. Raises ConfigError."""
-    return marked_yaml.read_content(path, what="policy file", hint="policy_file")
+    return marked_yaml.read_content(path, what="policy file", hint="is the path right?")
 
 
 def read_policy(path: Path, reader: Reader) -> Judged:

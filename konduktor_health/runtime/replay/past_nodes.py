@@ -19,6 +19,7 @@ from konduktor_health.model import (
     NodeEdit,
     NodeView,
     Plan,
+    Policy,
     PublishEvent,
     SetCondition,
 )
@@ -43,11 +44,12 @@ class PastFleet:
 
     keys: Keys
     clock: PastClock
+    policy: Policy | None = None  # whose pools are counted; default: one pool
     _at_ns: int | None = None
     fleet: Fleet = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fleet = Fleet(self.keys, self._now_ns)
+        self.fleet = Fleet(self.keys, self._now_ns, policy=self.policy)
 
     def seen(self, view: NodeView, time_ns: int) -> None:
         """The node was as it is at this time."""
@@ -64,9 +66,16 @@ class PastFleet:
 class PastNodes:
     """``NodeFeed`` and applier of one policy. Used by one thread."""
 
-    def __init__(self, keys: Keys, clock: PastClock, inventory: Inventory) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        clock: PastClock,
+        inventory: Inventory,
+        *,
+        policy: Policy | None = None,
+    ) -> None:
         self._keys = keys
-        self._past = PastFleet(keys, clock)
+        self._past = PastFleet(keys, clock, policy)
         self.fleet = self._past.fleet
         self._only = inventory.only
         self._views: dict[str, NodeView] = {}

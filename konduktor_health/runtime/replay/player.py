@@ -29,6 +29,7 @@ from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.timestamps import NS
+from parsers.tables import Tables
 
 MOST_ROUNDS = 50  # cycles at one time; more is a loop that does not come to rest
 
@@ -49,6 +50,7 @@ class Player:
     start_ns: int
     tell: Tell
     assumed: Assumed = field(default_factory=Assumed)
+    read: Tables | None = None  # that the lines were decoded with; default: the shipped ones
     nodes: PastNodes = field(init=False)
     timeline: Timeline = field(init=False)
     boots: PastBoots = field(init=False, default_factory=PastBoots)
@@ -60,7 +62,7 @@ class Player:
 
     def __post_init__(self) -> None:
         clock = self._clock = PastClock(self.start_ns)
-        self.nodes = PastNodes(self.policy.keys, clock, self.inventory)
+        self.nodes = PastNodes(self.policy.keys, clock, self.inventory, policy=self.policy)
         fleet = self.nodes.fleet
         self.timeline = Timeline(self.nodes, self.policy, clock, self.tell)
         observer = Observer(
@@ -68,6 +70,8 @@ class Player:
             clock=clock,
             opted_out=fleet.is_opted_out,
             decoder=DecodedBefore,
+            read=self.read,
+            observed=self.policy.observe.keys(),
             surge_window_s=self.policy.surge_window_s,
         )
         self._agenda = Agenda(clock, longest_s=float("inf"))

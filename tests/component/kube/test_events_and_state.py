@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from konduktor_health.adapters.kube import KubeCluster, build_cluster
+from konduktor_health.clock import SystemClock
 from konduktor_health.errors import ClusterRejected, Conflict
 from konduktor_health.model import PublishEvent
+from konduktor_health.settings import ShardSettings
 from tests.component.kube.conftest import Side
 
 NOW = 1_800_000_000_000_000_000
@@ -71,14 +74,33 @@ def test_request_is_kept_by_whoever_writes_the_state_afterwards(side: Side) -> N
     operator.write_request(replace(read, text='{"surges":[]}'))
     with pytest.raises(Conflict):
         operator.write_request(replace(read, text="from an old version"))
-    with pytest.raises(Conflict):  # at a version that is no longer
+    with pytest.raises(Conflict):  # at a version that is no longer: the next call reads again
         leader.write_state({"a": 2})
-    leader.write_state({"a": 2})  # it has read again
     leader.write_state({"a": 3})
     asked = leader.read_request()
     assert asked is not None
     assert asked.text == '{"surges":[]}'
     assert leader.read_state() == {"a": 3}
+
+
+def test_a_request_reaches_the_state_of_its_own_shard(side: Side) -> None:
+    def in_shard(value: str) -> KubeCluster:
+        settings = side.settings().model_copy(
+            update={"shard": ShardSettings(label="zone", value=value)}
+        )
+        http, made = build_cluster(settings, SystemClock())
+        side.cleanups.append(http.close)
+        return made
+
+    for value in ("a", "b"):
+        side.rest.call("DELETE", f"{STATE}-{value}")
+        in_shard(value).write_state({"a": 1})
+    operator = in_shard("a")
+    read = operator.read_request()
+    assert read is not None
+    operator.write_request(replace(read, text='{"surges":[]}'))
+    asked = [in_shard(value).read_request() for value in ("a", "b")]
+    assert [each and each.text for each in asked] == ['{"surges":[]}', None]
 
 
 def test_state_is_created_replaced_and_read(side: Side) -> None:

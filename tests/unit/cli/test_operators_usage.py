@@ -29,6 +29,8 @@ from tests.support.builders import NOW, OUR_TAINT, node, policy
         ("hold gpu-a --until 2030-01-02T03:04:05", "--until: neither a time nor a duration"),
         ("hold gpu-a --until 9998-01-02T03:04:05Z", "--until: too far away: 9998-"),
         ("hold gpu-a --until 9999d", "--until: too long: 9999d"),
+        ("hold gpu-a --until 0s", "--until: that is over at once: 0s"),
+        ("maintenance start gpu-a --for 0m", "--for: that is over at once: 0m"),
         ("hold --until 1h", "name the nodes, or give a --selector"),
         ("release", "name the nodes, or give a --selector"),
         ("release gpu-a -l rack=r1", "name the nodes, or give a --selector"),

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from konduktor_health.cli.app import app
 from konduktor_health.cli.replay_export import AsCsv
 from konduktor_health.errors import ConfigError
+from konduktor_health.policy.document import PresetName
 from konduktor_health.runtime.replay.timeline import Moment
 from konduktor_health.sandbox.nodes import cpu_node, gpu_node
 
@@ -82,7 +83,7 @@ def test_the_same_past_gives_the_same_text() -> None:
 
 def test_two_policies_are_told_side_by_side_with_their_difference(tmp_path: Path) -> None:
     strict = tmp_path / "tight.yaml"
-    strict.write_text("budget_percent: 5\n")
+    strict.write_text("version: 1\nbudget: {percent: 5}\n")
 
     told = as_json("--fleet-size", "20", "--compare", str(strict), stdin=PAST)
 
@@ -181,7 +182,9 @@ def test_a_mistake_is_one_clear_error(args: tuple[str, ...], said: str) -> None:
     assert said in str(done.exception)
 
 
-@pytest.mark.parametrize("content", ["budget_percent: 0", "budget: 5", "- 1", "{", "\x00"])
+@pytest.mark.parametrize(
+    "content", ["version: 1\nbudget: {percent: 0}", "version: 1\nbudget: 5", "- 1", "{", "\x00"]
+)
 def test_a_wrong_policy_file_is_one_clear_error(content: str, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(content)
@@ -190,6 +193,39 @@ def test_a_wrong_policy_file_is_one_clear_error(content: str, tmp_path: Path) ->
 
     assert isinstance(done.exception, ConfigError)
     assert "p.yaml" in str(done.exception)
+
+
+def test_a_policy_file_is_that_of_the_controller_rules_and_pools_too(tmp_path: Path) -> None:
+    nodes = [gpu_node("a"), gpu_node("b"), gpu_node("c")]
+    for each, pool in zip(nodes, ("train", "train", "serve"), strict=True):
+        each["metadata"]["labels"]["pool"] = pool
+    listed = tmp_path / "nodes.json"
+    listed.write_text(json.dumps({"kind": "List", "items": nodes}))
+    pools = tmp_path / "pools.yaml"
+    pools.write_text(
+        "version: 1\npools: [{name: train, nodes: pool=train}, {name: serve, nodes: pool=serve}]\n"
+    )
+    gentle = tmp_path / "gentle.yaml"
+    gentle.write_text(
+        "version: 1\nrules: [{name: lost, match: {faults: [xid/79]}, mode: observe}]\n"
+    )
+
+    def moments(*args: str) -> list[tuple[str, str]]:
+        told = as_json("--nodes", str(listed), *args, stdin=PAST)
+        return [(each["kind"], each["node"]) for each in told["moments"]]
+
+    by_pool = [("taint", "a"), ("hold", "b"), ("taint", "c")]  # one of each pool at a time
+    assert moments("--policy", str(pools)) == by_pool
+    assert not moments("--policy", str(gentle))
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"policy_file: {pools}\n")
+    assert moments("--config", str(config)) == by_pool  # as the controller with these settings
+
+
+def test_every_preset_can_be_replayed() -> None:
+    for preset in PresetName:
+        told = as_json("--preset", preset.value, stdin=PAST)
+        assert [each["policy"] for each in told["policies"]] == [preset.value]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"items": []}', '{"items": [5]}', "{"])

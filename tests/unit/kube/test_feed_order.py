@@ -265,3 +265,16 @@ def test_an_undecodable_node_is_counted_and_passed(feed: Feed) -> None:
     feed.settle()
     assert feed.feed.undecodable == 2
     assert replace(feed.feed.nodes()["n"], aliases=()).name == "n"
+
+
+@pytest.mark.parametrize("kind", ["DELETED", "MODIFIED"])
+def test_a_node_that_goes_before_its_put_was_told_is_told_gone(feed: Feed, kind: str) -> None:
+    """A node managed before the start is put once it is recalled: whoever counts it must hear."""
+    feed.start(raw("b", 1))
+    feed.send("ADDED", raw("a", 11, gpus=0))
+    feed.settle()
+    view = feed.decoder.view(raw("a", 12))
+    assert view is not None
+    feed.feed.put(view)
+    feed.send(kind, raw("a", 13, gpus=0))
+    assert feed.told.get(timeout=5) == (view, None)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from konduktor_health.core.ledger import Ledger, render
+from konduktor_health.core.shard import Shard
 from konduktor_health.core.tombstones import MOST
 from konduktor_health.model import Severity
 from konduktor_health.runtime.tombstones import Tombstones
@@ -192,3 +193,15 @@ def test_a_write_that_fails_leaves_it_urgent() -> None:
     watch.stones.state()
     watch.stones.saved()
     assert not watch.stones.urgent()
+
+
+def test_a_node_that_goes_to_another_shard_is_not_deleted() -> None:
+    world = World(5, shard=Shard("zone", ""), labels={"gpu-1": ""})
+    world.change("gpu-1", system_uuid=MACHINE)
+    world.hear(world.line("gpu-1"))
+    world.settle()
+    assert world.cluster.nodes["gpu-1"].ledger
+    world.change("gpu-1", labels=(("zone", "b"),))
+    world.turn(11)
+    assert "gpu-1" not in world.feed.nodes()
+    assert stored(world) == {}

@@ -13,7 +13,9 @@ from konduktor_health.core import decide as decide_module
 from konduktor_health.core.ledger import parse
 from konduktor_health.errors import ClusterUnavailable, Conflict, LeadershipLost
 from konduktor_health.model import NodeView, Trust
+from konduktor_health.ports import Poll, SourceStatus
 from konduktor_health.runtime.boots import BootTimes
+from konduktor_health.runtime.sources import Delivery
 from konduktor_health.runtime.waiting import MOST_NAMES, MOST_PER_NAME, WAIT_S
 from konduktor_health.timestamps import NS
 from parsers.decode import Decoder
@@ -354,3 +356,81 @@ def test_heartbeats_of_nodes_without_gpus_take_no_room() -> None:
     beat = world.line("cpu-1")
     world.hear(replace(beat, record=replace(beat.record, heartbeat=True)))
     assert world.observer.oldest_pending_ns() is None
+
+
+def raising(*_args: object, **_kwargs: object) -> Any:
+    raise RuntimeError("a bug")
+
+
+def deliver(world: World, source: str, name: str) -> Delivery:
+    status = SourceStatus(source, ok=True, cursor_ns=world.clock.now_ns())
+    return Delivery(source, Poll((world.line(name),), status), None)
+
+
+def test_deliveries_that_a_failed_cycle_has_not_come_to_are_heard_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    waiting = [[deliver(world, "one", "gpu-1"), deliver(world, "two", "gpu-2")]]
+    monkeypatch.setattr(world.loop.sources, "take", lambda: waiting.pop() if waiting else [])
+    real = world.report.source
+    failed: list[str] = []
+
+    def once(status: SourceStatus) -> None:
+        if not failed:
+            failed.append(status.name)
+            raising()
+        real(status)
+
+    monkeypatch.setattr(world.report, "source", once)
+    stop = threading.Event()
+    rounds: list[threading.Event] = []
+
+    def wait(event: threading.Event, _seconds: float) -> bool:
+        rounds.append(event)
+        world.feed.sync()
+        if len(rounds) > 10:
+            stop.set()
+        return False
+
+    monkeypatch.setattr(world.clock, "wait", wait)
+    world.loop.run(stop)
+    assert failed == ["one"]
+    assert counts(world, "gpu-2") == [1]
+    assert counts(world, "gpu-1") == [1]
+
+
+def test_a_bug_about_one_line_costs_no_other_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    real = world.observer._kin.hear
+    monkeypatch.setattr(
+        world.observer._kin, "hear", lambda f: raising() if f.node == "gpu-2" else real(f)
+    )
+    world.hear(world.line("gpu-1"), world.line("gpu-2"), world.line("gpu-3"))
+    world.settle()
+    assert counts(world, "gpu-1") == counts(world, "gpu-3") == [1]
+    assert world.observer.undecodable == 1
+
+
+def test_a_part_that_only_adds_to_what_is_known_stops_no_taint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    monkeypatch.setattr(world.observation, "look", raising)
+    monkeypatch.setattr("konduktor_health.runtime.reboots.Reboots.faults", raising)
+    monkeypatch.setattr("konduktor_health.runtime.domains.DomainWatch.look", raising)
+    world.hear(world.line("gpu-1"))
+    assert world.tainted() == ["gpu-1"]
+
+
+def test_a_part_that_cannot_tell_its_state_keeps_no_cursor_from_being_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    world.cluster.state = {"tombstones": {"4c4c45440051351080 52": []}, "observed": {"at": 1}}
+    monkeypatch.setattr(world.tombstones, "restore", raising)
+    monkeypatch.setattr(world.tombstones, "state", raising)
+    world.checkpoint.load(NOW)
+    world.hear(cursor_ns=NOW)
+    assert world.cluster.state["sources"] == {"kmsg": {"cursor": NOW}}
+    assert world.cluster.state["tombstones"] == {"4c4c45440051351080 52": []}

@@ -15,6 +15,7 @@ from konduktor_health.errors import ConfigError
 from konduktor_health.model import Policy
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.policy import PolicyWatch
+from konduktor_health.runtime.rules import RulesWatch
 from konduktor_health.runtime.watch import LOOK_S
 from konduktor_health.runtime.wiring import _decide_by, _use
 from konduktor_health.settings import PolicySettings, Settings
@@ -192,3 +193,42 @@ def test_a_condition_that_fails_is_counted_and_told_once(tmp_path: Path, said: l
     assert watched.value("policy_condition_errors_total") == 3
     (message,) = said
     assert "counts as not met: INVALID_ARGUMENT: divide by zero" in message
+
+
+def test_rules_refused_for_what_the_policy_named_are_taken_once_it_names_it_no_longer(
+    tmp_path: Path,
+) -> None:
+    """Both files lie in one ConfigMap, and change at once."""
+    rules_path = tmp_path / "rules.yaml"
+    rules_path.write_bytes(FAN_RULES)
+    with_fan = judge_rules(FAN_RULES).recorded
+    watched = Watched(tmp_path, NAMES_FAN, read=with_fan)
+    rules = RulesWatch(rules_path, clock=watched.clock, metrics=watched.metrics)
+    world = World()
+    rules.on_change(partial(_use, Settings(), world.loop, [], watch=watched.watch))
+    watched.watch.on_change(partial(_decide_by, world.loop, rules=rules))
+    world.loop.files = (rules, watched.watch)
+    rules_path.write_text("version: 1\n")
+    watched.path.write_text(ONE)
+    for _ in range(3):
+        watched.clock.advance(LOOK_S)
+        world.turn(1)
+    assert watched.value("rules_broken") == 0
+    assert rules.tables.kernel.rule("kernel/acme-fan") is None
+
+
+def test_what_is_on_the_nodes_is_decided_again_when_the_rules_change() -> None:
+    world = World()
+    world.hear(world.line("gpu-1"))
+    world.settle()
+    _use(Settings(), world.loop, [], tables.recorded())
+    assert "gpu-1" in world.agenda.due((world.fleet.generation(), frozenset()))
+
+
+def test_the_window_of_domains_follows_the_policy(tmp_path: Path) -> None:
+    world = World()
+    world.hear(world.line("gpu-1"))
+    assert world.observer.kinds.now(world.clock.now_ns())
+    _decide_by(world.loop, Watched(tmp_path, "version: 1\nsurge: {window: 1m}\n").watch.said)
+    world.clock.advance(61)
+    assert not world.observer.kinds.now(world.clock.now_ns())
