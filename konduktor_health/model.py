@@ -47,6 +47,7 @@ __all__ = [
     "Taint",
     "Tombstone",
     "Trust",
+    "Turn",
     "Verdict",
     "Window",
 ]
@@ -279,17 +280,28 @@ Action = EditNode | SetCondition | PublishEvent | Hold
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A node's turn among those that the budget of a pool holds: the smallest order comes first."""
+
+    pool: str
+    order: tuple[bool, int, int, int, str]
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do, in order. ``settled``: nodes whose sightings are on the Node, or need not be,
     once the node's actions have been applied; other nodes' sightings are kept for the next cycle.
     ``surges``: fault ids that are held everywhere as a common cause. ``wakes``: when a node has to
-    be decided again because time alone changes the answer (quiet windows).
+    be decided again because time alone changes the answer (quiet windows). ``waits``: nodes that
+    wait for a place in the budget of their pool.
     """
 
     actions: tuple[Action, ...] = ()
     settled: frozenset[str] = frozenset()
     surges: frozenset[str] = frozenset()
     wakes: Mapping[str, int] = field(default_factory=dict)  # node -> look again at, Unix ns
+    waits: Mapping[str, Turn] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

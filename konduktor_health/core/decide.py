@@ -23,6 +23,7 @@ from konduktor_health.core.effects import (
     standing,
 )
 from konduktor_health.core.managed import opted_out
+from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
@@ -36,8 +37,10 @@ from konduktor_health.model import (
     NodeView,
     Plan,
     Policy,
+    Severity,
     Snapshot,
     Trust,
+    Turn,
 )
 from konduktor_health.timestamps import NS
 
@@ -57,6 +60,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     actions: list[Action] = []
     settled: set[str] = set()
     wakes: dict[str, int] = {}
+    waits: dict[str, Turn] = {}
     assessed: list[Assessment] = []
     for view in snapshot.nodes.values():
         if opted_out(view):
@@ -75,8 +79,10 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             settled.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = node.again_ns
+        if any(isinstance(one, Hold) and one.reason is HoldReason.BUDGET for one in planned):
+            waits[node.view.name] = _turn(node, policy)
     held = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), held, wakes)
+    return Plan(tuple(actions), frozenset(settled), held, wakes, waits)
 
 
 def _is_held(view: NodeView, now_ns: int) -> bool:
@@ -92,6 +98,11 @@ def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
     trust = min((_TRUST_RANK[record.trust] for record in wanting), default=len(_TRUST_RANK))
     first = min((record.first_ns for record in wanting), default=0)
     return (not wanting, severity, trust, first, node.view.name)
+
+
+def _turn(node: Assessment, policy: Policy) -> Turn:
+    fatal = any(record.severity is Severity.FATAL for record in node.wanting)
+    return Turn(pool_of(node.view, policy).name, _urgency(node), fatal)
 
 
 def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
