@@ -42,7 +42,6 @@ def test_pools_are_called_each_for_its_own_places() -> None:
 def test_one_that_was_called_and_needs_no_place_any_more_lets_the_next_one_in() -> None:
     waiting = line(turn(1), turn(2))
     assert waiting.call(lambda _name: Places(1)) == {"gpu-1"}
-    assert not waiting.open
 
     waiting.note(["gpu-1"], Plan(settled=frozenset({"gpu-1"})))
 
