@@ -144,11 +144,19 @@ class Ledger:
 
     def record(self, key: tuple[str, str]) -> Record | None:
         """The record of (device, fault_id), if open."""
-        return next((record for record in self.records if record.key == key), None)
+        device, fault_id = key  # a loop, as it is asked for each line that is heard
+        for record in self.records:
+            if record.fault_id == fault_id and record.device == device:
+                return record
+        return None
 
     def past(self, key: tuple[str, str]) -> Past | None:
         """What is remembered of (device, fault_id) from before it was cleared."""
-        return next((past for past in self.history if past.key == key), None)
+        device, fault_id = key
+        for past in self.history:
+            if past.fault_id == fault_id and past.device == device:
+                return past
+        return None
 
     def with_record(self, record: Record) -> Ledger:
         """This ledger with the record added or replaced; order is worst first, then oldest."""
