@@ -205,6 +205,13 @@ class NodeView:
     maintenance: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
 
+    def label(self, key: str) -> str | None:
+        """The value of one label; None where the node has none of that name."""
+        for name, value in self.labels:
+            if name == key:
+                return value
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEdit:

@@ -24,7 +24,7 @@ from konduktor_health.core.effects import (
 )
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pools import pool_of
-from konduktor_health.core.record import Ledger
+from konduktor_health.core.record import Ledger, altered
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
 from konduktor_health.core.weigh import Cycle, weigh
@@ -113,8 +113,9 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     if set(node.before.owned) - now.present:
         after = replace(after, owned=(), removed_ns=now_ns, since_ns=now_ns, soft=False)
     else:
-        after = replace(after, owned=now.owned)
-    node = replace(node, after=after)
+        after = altered(after, owned=now.owned)
+    if after is not node.after:
+        node = replace(node, after=after)
     decision = weigh(node, now, cycle)
     holds: list[Hold] = list(node.holds)
     if decision.hold:

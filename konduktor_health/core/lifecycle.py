@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from konduktor_health.core.clearing import (
@@ -23,10 +23,11 @@ from konduktor_health.core.clearing import (
     with_probes,
     with_repairs,
 )
-from konduktor_health.core.record import Ledger, Past, Record
-from konduktor_health.model import Fault, NodeView, Policy, ProbeResult, RepairSeen
+from konduktor_health.core.facts import LabelsOf, facts_of
+from konduktor_health.core.record import Ledger, Past, Record, altered
+from konduktor_health.model import NodeView, Policy, ProbeResult, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, choose
+from konduktor_health.treatment import Mode, Repeat, Rule, choose
 
 MAX_HISTORY = 32
 
@@ -52,11 +53,11 @@ def tended(
     clears: bool,
 ) -> Tended:
     """Look after each record: rule, repeats, repairs, probes, clearing. Times are Unix ns."""
-    labels = dict(view.labels)
+    labels = LabelsOf(view)
     seen, proven = tuple(repairs), tuple(results)
     cleared: list[Record] = []
     again: list[int] = []
-    ledger = replace(ledger, history=_young(ledger.history, policy, now_ns))
+    ledger = altered(ledger, history=_young(ledger.history, policy, now_ns))
     for record in ledger.records:
         rule = choose(policy.rules, facts_of(record, labels))
         current = judged(with_repairs(record, seen), rule, owned=bool(ledger.owned))
@@ -103,19 +104,6 @@ def reopened(record: Record, past: Past | None) -> Record:
     return replace(record, flaps=past.times, attempts=attempts)
 
 
-def facts_of(seen: Record | Fault, labels: Mapping[str, str]) -> FaultFacts:
-    """What a rule looks at: of a record, or of a fault that is none yet."""
-    return FaultFacts(
-        seen.fault_id,
-        seen.severity,
-        seen.remedy,
-        seen.device,
-        seen.trust,
-        seen.injected,
-        labels,
-    )
-
-
 def _often(record: Record, repeat: Repeat) -> bool:
     """Seen in so many episodes within the window that ends with the newest line."""
     oldest_ns = record.last_ns - int(repeat.within_s * NS)
@@ -127,6 +115,8 @@ def _often(record: Record, repeat: Repeat) -> bool:
 
 
 def _young(history: tuple[Past, ...], policy: Policy, now_ns: int) -> tuple[Past, ...]:
+    if not history:
+        return history
     oldest_ns = now_ns - int(policy.history_s * NS)
     return tuple(past for past in history if past.cleared_ns >= oldest_ns)
 

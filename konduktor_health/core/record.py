@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from konduktor_health.model import Remedy, Severity, Sighting, Trust
 from konduktor_health.timestamps import NS
@@ -177,6 +178,14 @@ def worst_first(record: Record) -> tuple[bool, int, int, str, str]:
         record.device,
         record.fault_id,
     )
+
+
+def altered(ledger: Ledger, **fields: Any) -> Ledger:
+    """The ledger with these fields; itself where they are so already, as they mostly are."""
+    for name, value in fields.items():
+        if getattr(ledger, name) != value:
+            return replace(ledger, **fields)
+    return ledger
 
 
 def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Record:
