@@ -100,6 +100,8 @@ class Kin:
 
     def oldest_ns(self) -> int | None:
         """Log time of the oldest line that waits."""
+        if not self._waiting:
+            return None
         times = (
             fault.time_ns
             for node in self._waiting.values()
