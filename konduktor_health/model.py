@@ -47,6 +47,7 @@ __all__ = [
     "Taint",
     "Tombstone",
     "Trust",
+    "Turn",
     "Verdict",
     "Window",
 ]
@@ -204,6 +205,13 @@ class NodeView:
     maintenance: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
 
+    def label(self, key: str) -> str | None:
+        """The value of one label; None where the node has none of that name."""
+        for name, value in self.labels:
+            if name == key:
+                return value
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEdit:
@@ -279,17 +287,28 @@ Action = EditNode | SetCondition | PublishEvent | Hold
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A node's turn among those that the budget of a pool holds: the smallest order comes first."""
+
+    pool: str
+    order: tuple[bool, int, int, int, str]
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do, in order. ``settled``: nodes whose sightings are on the Node, or need not be,
     once the node's actions have been applied; other nodes' sightings are kept for the next cycle.
     ``surges``: fault ids that are held everywhere as a common cause. ``wakes``: when a node has to
-    be decided again because time alone changes the answer (quiet windows).
+    be decided again because time alone changes the answer (quiet windows). ``waits``: nodes that
+    wait for a place in the budget of their pool.
     """
 
     actions: tuple[Action, ...] = ()
     settled: frozenset[str] = frozenset()
     surges: frozenset[str] = frozenset()
     wakes: Mapping[str, int] = field(default_factory=dict)  # node -> look again at, Unix ns
+    waits: Mapping[str, Turn] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

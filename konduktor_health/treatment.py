@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from konduktor_health.selector import Selector
 from parsers.fault import Remedy, Severity, Trust
@@ -37,7 +38,10 @@ class Effect(Enum):
     @property
     def rank(self) -> int:
         """A total order; the worst is the highest."""
-        return list(Effect).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {effect: rank for rank, effect in enumerate(Effect)}
 
 
 class Repair(Enum):
@@ -140,6 +144,11 @@ class FaultFacts:
     labels: Mapping[str, str]  # of the Node
 
 
+@lru_cache(maxsize=4096)  # a few fault ids and patterns, asked at each decision
+def _like(text: str, pattern: str) -> bool:
+    return fnmatchcase(text, pattern)
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """All that is named must hold; what is left out matches everything."""
@@ -155,10 +164,10 @@ class Match:
     def matches(self, facts: FaultFacts) -> bool:
         """Whether the rule is about this fault."""
         return (
-            (not self.faults or any(fnmatchcase(facts.fault_id, each) for each in self.faults))
+            (not self.faults or any(_like(facts.fault_id, each) for each in self.faults))
             and (not self.severities or facts.severity in self.severities)
             and (not self.remedies or facts.remedy in self.remedies)
-            and (not self.devices or any(fnmatchcase(facts.device, each) for each in self.devices))
+            and (not self.devices or any(_like(facts.device, each) for each in self.devices))
             and (not self.trusts or facts.trust in self.trusts)
             and (self.nodes is None or self.nodes.matches(facts.labels))
             and (self.condition is None or self.condition(facts))

@@ -71,6 +71,10 @@ class Recent(Generic[_K, _V]):
         """The entries, the least recently used one first."""
         return list(self._entries.values())
 
+    def oldest(self) -> _V | None:
+        """The least recently used entry; None if there is none."""
+        return next(iter(self._entries.values()), None)
+
     def drop(self, key: _K) -> None:
         """Forget an entry, if there is one."""
         self._entries.pop(key, None)

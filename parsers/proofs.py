@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from parsers import catalog, tables
 from parsers.fault import Fault, Severity, Trust
@@ -55,9 +56,15 @@ def proof_of(fault: Fault, read: Tables | None = None) -> Proof | None:
         return None
     if rule is not None and rule.proves:
         return _proof(ProofKind(rule.proves), fault)
-    relations = catalog.relations(fault.fault_id)
-    ends = tuple(each.fault_id for each in relations if each.kind == "clears")
+    ends = _ended_by(fault.fault_id)
     return _proof(ProofKind.ENDED, fault, ends) if ends else None
+
+
+@lru_cache(maxsize=1024)  # asked for each line; ids are hostile: a cache has to have an end
+def _ended_by(fault_id: str) -> tuple[str, ...]:
+    """The fault ids whose state such a line ends."""
+    relations = catalog.relations(fault_id)
+    return tuple(each.fault_id for each in relations if each.kind == "clears")
 
 
 def ends(proof: Proof, fault: Fault) -> bool:

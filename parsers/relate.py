@@ -20,13 +20,17 @@ from __future__ import annotations
 from parsers.fault import Fault, Trust
 from parsers.finding import Finding, Kind
 from parsers.instant import Instant, Recent
-from parsers.relate_events import FOLLOW_ANY, Events
+from parsers.relate_events import FOLLOW_ANY, Events, may_follow
 from parsers.relate_memory import ABOUT_MEMORY, MemoryFaults
 from parsers.relate_repeats import Repeats
 from parsers.relate_states import Repairs, States
 from parsers.tables import Tables
 
 __all__ = ["Finding", "Kind", "Relations", "follows_any", "is_about_memory"]
+
+
+#: So long a burst may last before its newest line is looked at.
+_BURST_NS = 10 * 10**9
 
 
 def follows_any(fault: Fault) -> bool:
@@ -53,25 +57,27 @@ class Relations:
         if fault.trust is Trust.POD:
             return []
         self._count += 1
-        at = Instant(fault.event_ns or fault.time_ns, fault.uptime_us, fault.boot_id, self._count)
         key = (fault.node, fault.injected)
         node = self._nodes.get(key)
         if node is None:
             node = _Node(self._read)
             self._nodes.put(key, node)
-        return node.feed(fault, at)
+        elif node.is_burst(fault):
+            node.put_off(fault, self._count)
+            return []
+        return node.feed(fault, self._count)
 
     def settle(self, time_ns: int = 0) -> list[Finding]:
         """What is known because nothing more came until ``time_ns`` (log time, Unix ns; 0 is the
         end of everything): the faults that should have followed another one and stand alone."""
         at = Instant(time_ns) if time_ns else None
-        return [found for node in self._nodes.values() for found in node.events.settle(at)]
+        return [found for node in self._nodes.values() for found in node.settle(at)]
 
     def settle_node(self, name: str, time_ns: int) -> list[Finding]:
         """The same for one node: its cost does not grow with the number of nodes."""
         at = Instant(time_ns)
         nodes = (self._nodes.get((name, injected)) for injected in (False, True))
-        return [found for node in nodes if node is not None for found in node.events.settle(at)]
+        return [found for node in nodes if node is not None for found in node.settle(at)]
 
     def forget(self, name: str) -> None:
         """The node is another one, or somebody has vouched for it: what was seen is history."""
@@ -80,16 +86,59 @@ class Relations:
 
 
 class _Node:
-    """What was seen of one node."""
+    """What was seen of one node.
+
+    A line that only repeats the one before it, within seconds, says nothing new: the last of such
+    a burst is looked at when something else comes, and stands for all of them."""
 
     def __init__(self, read: Tables | None) -> None:
+        self._first: Fault | None = None  # looked at last, if lines like it may be put off
+        self._put_off: tuple[Fault, int] | None = None
         self.events = Events()
         self._repeats = Repeats()
         self._memory = MemoryFaults()
         self._states = States()
         self._repairs = Repairs(read)
 
-    def feed(self, fault: Fault, at: Instant) -> list[Finding]:
+    def is_burst(self, fault: Fault) -> bool:
+        """Is this the line before it once more, a moment later?"""
+        first = self._first
+        if first is None or fault.fault_id != first.fault_id or fault.device != first.device:
+            return False
+        before = first if self._put_off is None else self._put_off[0]
+        return (
+            _is_soon(first, before, fault)
+            and fault.boot_id == first.boot_id
+            and fault.severity is first.severity
+            and fault.remedy is first.remedy
+            and fault.detail == first.detail
+        )
+
+    def put_off(self, fault: Fault, count: int) -> None:
+        """Look at it later."""
+        self._put_off = fault, count
+
+    def feed(self, fault: Fault, count: int) -> list[Finding]:
+        """What a Fault says that comes now; ``count``: how many came before it."""
+        found = self._catch_up()
+        said = self._look_at(fault, count)
+        told = bool(said) or may_follow(fault.fault_id) or self.events.is_open
+        self._first = None if told else fault
+        return found + said if found else said
+
+    def settle(self, at: Instant | None) -> list[Finding]:
+        """What is known because nothing more came until then."""
+        return self._catch_up() + self.events.settle(at)
+
+    def _catch_up(self) -> list[Finding]:
+        if self._put_off is None:
+            return []
+        fault, count = self._put_off
+        self._put_off = None
+        return self._look_at(fault, count)
+
+    def _look_at(self, fault: Fault, count: int) -> list[Finding]:
+        at = Instant(fault.event_ns or fault.time_ns, fault.uptime_us, fault.boot_id, count)
         found: list[Finding] = []
         repair = self._repairs.seen_by(fault, at)
         if repair is not None:
@@ -103,3 +152,13 @@ class _Node:
             *self._memory.feed(fault),
             *self._states.feed(fault),
         ]
+
+
+def _is_soon(first: Fault, before: Fault, fault: Fault) -> bool:
+    """Not before the one before, and soon after the first, by both clocks."""
+    first_ns, before_ns, now_ns = (each.event_ns or each.time_ns for each in (first, before, fault))
+    if not first_ns or not before_ns <= now_ns <= first_ns + _BURST_NS:
+        return False
+    if first.uptime_us is None or before.uptime_us is None or fault.uptime_us is None:
+        return first.uptime_us is before.uptime_us is fault.uptime_us
+    return before.uptime_us <= fault.uptime_us <= first.uptime_us + _BURST_NS // 1000

@@ -60,14 +60,14 @@ class Events:
     def feed(self, fault: Fault, at: Instant) -> list[Finding]:
         """To which event does this Fault belong, and which earlier faults belong to it?"""
         found = self._expire(at)
-        parent = _parent(fault, at, self._seen.values()) if _may_follow(fault.fault_id) else None
+        parent = _parent(fault, at, self._seen.values()) if may_follow(fault.fault_id) else None
         root = None if parent is None else parent.root or parent.fault
         named = root is None and fault.fault_id in FOLLOW_ANY and "root" in fault.detail
         if root is not None:
             found.append(_belongs(fault, root, fault.count))
         elif named:
             found.append(_named(fault))
-        for seen in [*self._free.values()]:
+        for seen in [*self._free.values()] if self._free else ():
             if _explains(fault, seen.fault) and seen.last.near(at, EVENT_S):
                 seen.root = root or fault
                 found.append(_belongs(seen.fault, seen.root, seen.lines))
@@ -75,6 +75,11 @@ class Events:
                 del self._free[seen.fault.key]
         free = 0 if root is not None or named else fault.count
         return found + self._remember(fault, at, root, free)
+
+    @property
+    def is_open(self) -> bool:
+        """Is there a fault that may follow what comes next?"""
+        return bool(self._free)
 
     def settle(self, at: Instant | None) -> list[Finding]:
         """Those that stand alone, as no other fault came until ``at``; None: nothing will."""
@@ -89,15 +94,15 @@ class Events:
         found: list[Finding] = []
         seen = self._seen.get(fault.key)
         if seen is None:
-            if len(self._seen) >= _KEPT:
-                found = self._drop(self._seen.values()[0])
+            if len(self._seen) >= _KEPT and (oldest := self._seen.oldest()) is not None:
+                found = self._drop(oldest)
             seen = _Seen(fault, at, at)
             self._seen.put(fault.key, seen)
         if not seen.lines:
             seen.first = at
         seen.fault, seen.last, seen.root = fault, at, root
         seen.lines += free
-        if seen.lines and _may_follow(fault.fault_id):
+        if seen.lines and may_follow(fault.fault_id):
             self._free[fault.key] = seen
         return found
 
@@ -107,16 +112,14 @@ class Events:
         return [_alone(seen)] if seen.waits else []
 
     def _expire(self, at: Instant) -> list[Finding]:
-        found = []
-        for seen in [*self._free.values()]:
+        found: list[Finding] = []
+        for seen in [*self._free.values()] if self._free else ():
             if seen.waits and not seen.first.near(at, EVENT_S):
                 found.append(_alone(seen))
                 seen.lines = 0
                 del self._free[seen.fault.key]
-        for seen in self._seen.values():  # the oldest first
-            if seen.last.near(at, EVENT_S):
-                break
-            found += self._drop(seen)
+        while (oldest := self._seen.oldest()) is not None and not oldest.last.near(at, EVENT_S):
+            found += self._drop(oldest)
         return found
 
 
@@ -139,7 +142,9 @@ def _parent(fault: Fault, at: Instant, seen_lately: list[_Seen]) -> _Seen | None
     return parent
 
 
-def _may_follow(fault_id: str) -> bool:
+@lru_cache(maxsize=1024)
+def may_follow(fault_id: str) -> bool:
+    """May such a fault belong to the event of another one?"""
     return fault_id in FOLLOW_ANY or any(_relations(fault_id))
 
 

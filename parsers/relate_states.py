@@ -56,6 +56,8 @@ class States:
         if fault.fault_id == _ORDER:
             return self._order(fault)
         clears, begins = _pairs(fault.fault_id)
+        if not (clears or begins):
+            return []
         place = place_of(fault)
         if begins:
             key: _Place = (fault.device, fault.fault_id, place)

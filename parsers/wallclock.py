@@ -59,11 +59,18 @@ def _whole_ns(second: str, zone: str) -> int | None:
 def _seconds(text: str) -> int | None:
     """Unix seconds of a second (its text without fraction and zone, in UTC); None if there is
     no such second."""
-    year, month, day, hour, minute, second = (int(part) for part in _NUMBER.findall(text))
+    start = _minute(text[:-2])
+    return None if start is None else start + min(int(text[-2:]), 59)
+
+
+@lru_cache(maxsize=64)
+def _minute(text: str) -> int | None:
+    """Unix seconds of the beginning of a minute."""
+    year, month, day, hour, minute = (int(part) for part in _NUMBER.findall(text))
     if hour > 23 or minute > 59:
         return None
     try:
         days = date(year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:
         return None
-    return days * 86_400 + hour * 3600 + minute * 60 + min(second, 59)
+    return days * 86_400 + hour * 3600 + minute * 60

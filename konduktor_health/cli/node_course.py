@@ -23,7 +23,7 @@ from konduktor_health.core.clearing import (
     seen_repairs,
     step_of,
 )
-from konduktor_health.core.lifecycle import facts_of
+from konduktor_health.core.facts import facts_of
 from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.record import Missing, Record
 from konduktor_health.core.states import State, state_of_record

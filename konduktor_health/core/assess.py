@@ -14,11 +14,19 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from konduktor_health.core.clearing import Watch
+from konduktor_health.core.facts import LabelsOf, facts_of
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
 from konduktor_health.core.ledger import CorruptLedger, fitted, parse
-from konduktor_health.core.lifecycle import asks_for_nothing, facts_of, reopened, tended
-from konduktor_health.core.record import REGISTRATION_NS, Ledger, Record, merge, open_record
+from konduktor_health.core.lifecycle import asks_for_nothing, reopened, tended
+from konduktor_health.core.record import (
+    REGISTRATION_NS,
+    Ledger,
+    Record,
+    altered,
+    merge,
+    open_record,
+)
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe
@@ -90,7 +98,7 @@ def assess(
     history = NodeHistory(
         view, before, parse_reset_at(view.reset_at), changed_ns, noticed_ns, repairs
     )
-    after = replace(
+    after = altered(
         _now_observed(_boot_now_known(_in_this_boot(before, view), view, policy), policy),
         rebooted_ns=changed_ns,
         noticed_ns=noticed_ns,
@@ -135,6 +143,8 @@ def _folded(
         for sighting in snapshot.sightings.get(view.name, ())
         if not already_counted(before, sighting.fault, view.boot_id)
     ]
+    if not fresh:
+        return after, (), None
     roots = _roots(view, before, fresh, policy)
     for sighting, first in fresh:
         fault = sighting.fault
@@ -181,7 +191,7 @@ def _roots(
 ) -> frozenset[tuple[str, str]]:
     """Keys of what may speak for its followers: what asks for an effect, and not what the policy
     only observes, or wants to see more often first."""
-    labels = dict(view.labels)
+    labels = LabelsOf(view)
     acting = []
     for sighting, judgement in fresh:
         fault = sighting.fault
@@ -291,6 +301,9 @@ def essence(record: Record) -> tuple[object, ...]:
 
 
 def _is_news(before: Ledger, after: Ledger) -> bool:
+    if before.records == after.records and before.history == after.history:
+        return False
+
     def whole(ledger: Ledger) -> tuple[object, ...]:
         history = {(*past.key, past.cleared_ns) for past in ledger.history}
         return {essence(record) for record in ledger.records}, history

@@ -49,11 +49,20 @@ class Allowance:
     tainted: int  # nodes of the pool that are taken: tainted or unavailable
     unavailable: int  # how many of these we have not tainted
     common: Common
+    pool_size: int = 0
 
     @property
     def limit(self) -> int:
         """Nodes of the pool that may be tainted."""
         return min(self.share, self.common.max_nodes)
+
+    @property
+    def room(self) -> int:
+        """How many more nodes the counts allow to be tainted, whatever the rate."""
+        if not self.policy.budget_enabled:
+            return self.pool_size
+        left = min(self.limit - self.tainted, self.common.max_nodes - self.common.taken)
+        return max(0, left)
 
     def refusal(self) -> Refusal | None:
         """Why one more taint may not be: reason, sentence, when to look again (ns)."""
@@ -143,6 +152,7 @@ def _allowance(fleet: FleetView, policy: Policy, pool: Pool, common: Common) -> 
         tainted=counts.tainted + counts.unavailable,
         unavailable=counts.unavailable,
         common=common,
+        pool_size=counts.managed,
     )
 
 

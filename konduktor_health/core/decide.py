@@ -23,7 +23,8 @@ from konduktor_health.core.effects import (
 )
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
-from konduktor_health.core.record import Ledger
+from konduktor_health.core.pools import pool_of
+from konduktor_health.core.record import Ledger, altered
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
 from konduktor_health.core.weigh import Cycle, weigh
@@ -36,8 +37,10 @@ from konduktor_health.model import (
     NodeView,
     Plan,
     Policy,
+    Severity,
     Snapshot,
     Trust,
+    Turn,
 )
 from konduktor_health.timestamps import NS
 
@@ -57,6 +60,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     actions: list[Action] = []
     settled: set[str] = set()
     wakes: dict[str, int] = {}
+    waits: dict[str, Turn] = {}
     assessed: list[Assessment] = []
     for view in snapshot.nodes.values():
         if opted_out(view):
@@ -77,8 +81,10 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             settled.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))
+        if any(isinstance(one, Hold) and one.reason is HoldReason.BUDGET for one in planned):
+            waits[node.view.name] = _turn(node, policy)
     in_surge = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), in_surge, wakes)
+    return Plan(tuple(actions), frozenset(settled), in_surge, wakes, waits)
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
@@ -90,6 +96,11 @@ def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
     return (not wanting, severity, trust, first, node.view.name)
 
 
+def _turn(node: Assessment, policy: Policy) -> Turn:
+    fatal = any(record.severity is Severity.FATAL for record in node.wanting)
+    return Turn(pool_of(node.view, policy).name, _urgency(node), fatal)
+
+
 def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     """The node's actions, and whether its sightings are settled once they are applied."""
     view, policy, now_ns = node.view, cycle.policy, cycle.now_ns
@@ -99,8 +110,9 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
         removed_ns = _removed_ns(node, now_ns)
         after = replace(after, owned=(), removed_ns=removed_ns, since_ns=now_ns, soft=False)
     else:
-        after = replace(after, owned=now.owned)
-    node = replace(node, after=after)
+        after = altered(after, owned=now.owned)
+    if after is not node.after:
+        node = replace(node, after=after)
     decision = weigh(node, now, cycle)
     holds: list[Hold] = list(node.holds)
     if decision.hold:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from konduktor_health.core.lifecycle import facts_of
+from konduktor_health.core.facts import LabelsOf, facts_of
 from konduktor_health.core.operators_record import asked_effect
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import our_taints
@@ -64,7 +64,7 @@ def effect_of(record: Record, view: NodeView, policy: Policy) -> Effect:
     an operator asked for."""
     if (asked := asked_effect(record)) is not None:
         return asked
-    facts = facts_of(record, dict(view.labels))
+    facts = facts_of(record, LabelsOf(view))
     treatment = choose(policy.rules, facts).treatment
     if treatment.mode is Mode.OBSERVE and record.effect in _BY_NAME:
         return _BY_NAME[record.effect]

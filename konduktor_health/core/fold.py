@@ -40,7 +40,16 @@ def key_of(fault: Fault, acting: bool) -> SightingKey:
     """What a sighting is kept by. Lines are judged by the newest of their sighting, so all that
     a judgement rests on is part of it."""
     stamped = fault.uptime_us is not None
-    return (*fault.key, fault.trust, fault.injected, acting, fault.boot_id, stamped, fault.source)
+    return (
+        fault.device,
+        fault.fault_id,
+        fault.trust,
+        fault.injected,
+        acting,
+        fault.boot_id,
+        stamped,
+        fault.source,
+    )
 
 
 def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
@@ -84,12 +93,17 @@ def _replays(record: Record, fault: Fault, node_boot_id: str) -> bool:
     return fault.time_ns <= record.log_ns + skew_ns
 
 
-def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> None:
-    """Fold one more fault into a node's sightings, in place.
+def add(
+    sightings: dict[SightingKey, Sighting],
+    fault: Fault,
+    acting: bool,
+    key: SightingKey | None = None,
+) -> None:
+    """Fold one more fault into a node's sightings, in place. ``key``: its own, if known.
 
     Beyond MAX_SIGHTINGS the weakest, least severe, oldest sighting goes.
     """
-    key = key_of(fault, acting)
+    key = key or key_of(fault, acting)
     known = sightings.get(key)
     event_ns = fault.event_ns or fault.time_ns
     episode, place = (event_ns, owner_of(fault), event_ns), place_of(fault)
@@ -100,18 +114,21 @@ def add(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> N
         if len(sightings) > MAX_SIGHTINGS:
             del sightings[max(sightings, key=lambda each: _unimportance(sightings[each]))]
         return
-    newest = fault if event_ns >= known.last_ns else known.fault
-    worst = min(fault, known.fault, key=lambda each: each.severity.rank)
-    if worst is not newest:
-        newest = replace(newest, severity=worst.severity, remedy=worst.remedy)
+    later = event_ns >= known.last_ns
+    newest = fault if later else known.fault
+    other = known.fault
+    if fault.severity is not other.severity or fault.remedy is not other.remedy:
+        worst = min(fault, other, key=lambda each: each.severity.rank)
+        if worst is not newest:
+            newest = replace(newest, severity=worst.severity, remedy=worst.remedy)
     sightings[key] = Sighting(
-        fault=newest,
-        first_ns=min(known.first_ns, event_ns),
-        last_ns=max(known.last_ns, event_ns),
-        count=known.count + fault.count,
-        acting=acting,
-        episodes=_with_episode(known.episodes, episode),
-        places=known.places if place in known.places else united(known.places, (place,)),
+        newest,
+        known.first_ns if known.first_ns <= event_ns else event_ns,
+        event_ns if later else known.last_ns,
+        known.count + fault.count,
+        acting,
+        _with_episode(known.episodes, episode),
+        known.places if place in known.places else united(known.places, (place,)),
     )
 
 

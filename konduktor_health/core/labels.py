@@ -39,8 +39,11 @@ def labels_for(
 
 def labels_due(view: NodeView, wanted: Mapping[str, str | None], policy: Policy) -> bool:
     """Whether the Node does not carry these labels yet."""
-    carried = {**dict(view.labels), policy.keys.health: view.health_label}
-    return any(carried.get(key) != value for key, value in wanted.items())
+    health = policy.keys.health
+    return any(
+        (view.health_label if key == health else view.label(key)) != value
+        for key, value in wanted.items()
+    )
 
 
 def labels_after_reset(view: NodeView, policy: Policy) -> Mapping[str, str | None]:
@@ -48,11 +51,10 @@ def labels_after_reset(view: NodeView, policy: Policy) -> Mapping[str, str | Non
 
     ``reset`` does not know the policy: the controller takes back what it had told Autopilot's
     readers. Empty: nothing."""
-    told = dict(view.labels).get(AUTOPILOT)
     vouched = view.reset_at is not None and view.ledger is None
-    if policy.autopilot_labels and vouched and told in (WARN, EVICT, TESTING):
-        return {AUTOPILOT: PASS}
-    return {}
+    if not (policy.autopilot_labels and vouched):
+        return {}
+    return {AUTOPILOT: PASS} if view.label(AUTOPILOT) in (WARN, EVICT, TESTING) else {}
 
 
 def _autopilot(verdict: Verdict | None, effect: Effect | None) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -53,7 +54,10 @@ MAX_HISTORY = 32
 TEXT_LIMIT_CROWDED = 64  # of a ledger that would not fit otherwise
 CROWDED_EPISODES = 4
 _MAX_EXTRA = 1024  # bytes of fields that we do not know, per ledger and per record
+PARSED = 1024  # texts whose ledgers are kept: decisions read the same ones again and again
 _TIMES = range(2**63)
+_BARE = 640  # bytes of names, numbers and signs of a ledger, a record or a cleared one, at most
+_ITEM = 64  # the same of an item of a list
 T = TypeVar("T")
 
 
@@ -68,6 +72,8 @@ def render(ledger: Ledger) -> str:
 
 def fitted(ledger: Ledger) -> Ledger:
     """What of the ledger the annotation can hold: itself, if it fits."""
+    if _at_most(ledger) <= MAX_BYTES and len(ledger.history) <= MAX_HISTORY:
+        return ledger
     bare = replace(ledger, records=(), history=(), dropped=10**9)
     room = MAX_BYTES - len(_dumps(_to_json(bare)))
     history = worth_most(ledger.history, MAX_HISTORY)
@@ -87,6 +93,43 @@ def fitted(ledger: Ledger) -> Ledger:
     return replace(ledger, records=records[:fits], history=history, dropped=dropped)
 
 
+def _at_most(ledger: Ledger) -> int:
+    """More bytes than the text can have, without writing it: most ledgers are far smaller than
+    what fits."""
+    size = _BARE + _text(ledger.uid, ledger.boot_id, *ledger.owned) + _pairs_text(ledger.extra)
+    for record in ledger.records:
+        size += _BARE + _text(
+            record.device,
+            record.fault_id,
+            record.boot_id,
+            record.identity,
+            record.why,
+            record.source,
+            record.text,
+            record.rule,
+            record.effect,
+            record.root,
+            *(owner for _, owner, _ in record.episodes),
+            *(each.name for each in record.passes),
+            *(each.what for each in record.missing),
+        )
+        size += sum(map(_pairs_text, record.places)) + _pairs_text(record.extra)
+        size += _ITEM * (2 * len(record.episodes) + len(record.places) + len(record.repairs))
+        size += _ITEM * (len(record.passes) + len(record.missing))
+    for past in ledger.history:
+        size += _BARE + _text(past.device, past.fault_id, past.boot_id, past.identity)
+    return size
+
+
+def _text(*texts: str) -> int:
+    """Bytes of texts as JSON at most: a character that is escaped has six, or twice as many."""
+    return sum(len(text) * (6 if text.isascii() else 12) for text in texts)
+
+
+def _pairs_text(pairs: tuple[tuple[str, str], ...]) -> int:
+    return sum(_text(*pair) + _ITEM for pair in pairs)
+
+
 def _shortened(record: Record) -> Record:
     """Without what can be had again, or is not needed to decide."""
     return replace(
@@ -97,8 +140,10 @@ def _shortened(record: Record) -> Record:
     )
 
 
+@lru_cache(maxsize=PARSED)
 def parse(text: str) -> Ledger:
-    """Read the annotation. Raises CorruptLedger for anything that this version cannot read."""
+    """Read the annotation; ledgers of the texts that were read last are kept. Raises CorruptLedger
+    for anything that this version cannot read."""
     try:
         data = json.loads(text)
         if not isinstance(data, dict) or not _readable(data):
@@ -270,7 +315,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
         boot_id=str(data["boot"]),
         identity=str(data["id"]),
         acting=not visible_only,
-        why=str((not visible_only and data.get("why")) or _text(visible_only)),
+        why=str((not visible_only and data.get("why")) or _word(visible_only)),
         injected=bool(data.get("injected", False)),
         trust=Trust(data["trust"]),
         source=str(data["source"]),
@@ -291,7 +336,7 @@ def _record_from_json(data: Mapping[str, Any]) -> Record:
     )
 
 
-def _text(value: object) -> str:
+def _word(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 

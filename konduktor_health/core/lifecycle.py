@@ -26,10 +26,10 @@ from konduktor_health.core.clearing import (
     with_probes,
     with_repairs,
 )
-from konduktor_health.core.record import Ledger, Past, Record, worth_most
+from konduktor_health.core.facts import LabelsOf, facts_of
+from konduktor_health.core.record import Ledger, Past, Record, altered, worth_most
 from konduktor_health.core.wording import describe
 from konduktor_health.model import (
-    Fault,
     Hold,
     HoldReason,
     NodeView,
@@ -39,7 +39,7 @@ from konduktor_health.model import (
     Severity,
 )
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import FaultFacts, Mode, Repeat, Rule, Treatment, choose
+from konduktor_health.treatment import Mode, Repeat, Rule, Treatment, choose
 
 MAX_HISTORY = 32
 
@@ -65,11 +65,11 @@ def tended(
     clears: bool,
 ) -> Tended:
     """Look after each record: rule, repeats, repairs, probes, clearing. Times are Unix ns."""
-    labels = dict(view.labels)
+    labels = LabelsOf(view)
     seen, proven = tuple(repairs), tuple(results)
     cleared: list[Record] = []
     again: list[int] = []
-    ledger = replace(ledger, history=_young(ledger.history, policy, now_ns))
+    ledger = altered(ledger, history=_young(ledger.history, policy, now_ns))
     for record in ledger.records:
         rule = choose(policy.rules, facts_of(record, labels))
         treatment = rule.treatment
@@ -158,19 +158,6 @@ def reopened(record: Record, past: Past | None) -> Record:
     return replace(record, flaps=past.times, attempts=attempts)
 
 
-def facts_of(seen: Record | Fault, labels: Mapping[str, str]) -> FaultFacts:
-    """What a rule looks at: of a record, or of a fault that is none yet."""
-    return FaultFacts(
-        seen.fault_id,
-        seen.severity,
-        seen.remedy,
-        seen.device,
-        seen.trust,
-        seen.injected,
-        labels,
-    )
-
-
 def _often(record: Record, repeat: Repeat) -> bool:
     """Seen in so many episodes within the window that ends with the newest line."""
     oldest_ns = record.last_ns - int(repeat.within_s * NS)
@@ -182,6 +169,8 @@ def _often(record: Record, repeat: Repeat) -> bool:
 
 
 def _young(history: tuple[Past, ...], policy: Policy, now_ns: int) -> tuple[Past, ...]:
+    if not history:
+        return history
     oldest_ns = now_ns - int(policy.history_s * NS)
     return tuple(past for past in history if past.cleared_ns >= oldest_ns)
 

@@ -68,6 +68,8 @@ def _told(view: NodeView, reason: HoldReason, what: str, declared: Declared | No
 
 def _window(view: NodeView, policy: Policy, now_ns: int) -> Hold | None:
     """The declared window that lasts longest of those that are open for this node."""
+    if not policy.pauses.windows:
+        return None
     labels = dict(view.labels)
     windows = [
         each
@@ -93,7 +95,7 @@ def _scale_down(view: NodeView, policy: Policy) -> Hold | None:
 
 def _driver_upgrade(view: NodeView, policy: Policy) -> Hold | None:
     label = policy.pauses.driver_upgrade_label
-    state = dict(view.labels).get(label, "")
+    state = view.label(label)
     if not state or state in policy.pauses.driver_idle:
         return None
     message = f"the driver is being upgraded ({label}={printable(state, _SHOWN)})"

@@ -34,8 +34,7 @@ def family(pool: Pool) -> str:
 
 def driver_of(view: NodeView, policy: Policy) -> str:
     """The version of the node's driver, as its labels say; "" where none does."""
-    labels = dict(view.labels)
-    return next((labels[each] for each in policy.driver_labels if labels.get(each)), "")
+    return next((value for each in policy.driver_labels if (value := view.label(each))), "")
 
 
 def share(nodes: int, percent: float) -> int:

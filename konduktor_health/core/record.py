@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from konduktor_health.model import Fault, Remedy, Severity, Sighting, Trust
 from konduktor_health.timestamps import NS
@@ -153,11 +154,19 @@ class Ledger:
 
     def record(self, key: tuple[str, str]) -> Record | None:
         """The record of (device, fault_id), if open."""
-        return next((record for record in self.records if record.key == key), None)
+        device, fault_id = key  # a loop, as it is asked for each line that is heard
+        for record in self.records:
+            if record.fault_id == fault_id and record.device == device:
+                return record
+        return None
 
     def past(self, key: tuple[str, str]) -> Past | None:
         """What is remembered of (device, fault_id) from before it was cleared."""
-        return next((past for past in self.history if past.key == key), None)
+        device, fault_id = key
+        for past in self.history:
+            if past.fault_id == fault_id and past.device == device:
+                return past
+        return None
 
     def with_record(self, record: Record) -> Ledger:
         """This ledger with the record added or replaced; order is worst first, then oldest."""
@@ -178,6 +187,14 @@ def worst_first(record: Record) -> tuple[bool, int, int, str, str]:
         record.device,
         record.fault_id,
     )
+
+
+def altered(ledger: Ledger, **fields: Any) -> Ledger:
+    """The ledger with these fields; itself where they are so already, as they mostly are."""
+    for name, value in fields.items():
+        if getattr(ledger, name) != value:
+            return replace(ledger, **fields)
+    return ledger
 
 
 def open_record(sighting: Sighting, boot_id: str, acting: bool, why: str) -> Record:

@@ -60,13 +60,20 @@ def speaks_for(fault: Fault, roots: Container[tuple[str, str]]) -> bool:
     return root is not None and root != fault.key and root in roots
 
 
-def add_related(sightings: dict[SightingKey, Sighting], fault: Fault, acting: bool) -> None:
+def add_related(
+    sightings: dict[SightingKey, Sighting],
+    fault: Fault,
+    acting: bool,
+    key: SightingKey | None = None,
+) -> None:
     """Fold one more fault into a node's sightings, in place, as ``fold.add`` does."""
-    key = key_of(fault, acting)
+    key = key or key_of(fault, acting)
     before = sightings.get(key)
-    add(sightings, fault, acting)
+    add(sightings, fault, acting, key)
+    if before is None or (ROOT not in before.fault.detail and ROOT not in fault.detail):
+        return
     after = sightings.get(key)
-    if before is not None and after is not None and root_of(before.fault) != root_of(fault):
+    if after is not None and root_of(before.fault) != root_of(fault):
         sightings[key] = replace(after, fault=_detached(after.fault))
 
 

@@ -36,10 +36,13 @@ def differ(one: Sighting, other: Sighting | None) -> bool:
     if other is None:
         return True
     ours, others = one.fault, other.fault
-    return (
-        ours.severity is not others.severity
-        or ours.remedy is not others.remedy
-        or ours.detail.get(ROOT) != others.detail.get(ROOT)
-        or [each[1] for each in one.episodes] != [each[1] for each in other.episodes]
-        or one.places != other.places
+    if ours.severity is not others.severity or ours.remedy is not others.remedy:
+        return True
+    if one.places != other.places or ours.detail.get(ROOT) != others.detail.get(ROOT):
+        return True
+    if len(one.episodes) != len(other.episodes):
+        return True
+    return any(
+        mine is not theirs and mine[1] != theirs[1]
+        for mine, theirs in zip(one.episodes, other.episodes, strict=True)
     )

@@ -63,9 +63,12 @@ class Kin:
         """Relate one fault of a node to those before it."""
         if fault.trust not in _RELATED:
             return Heard([fault])
-        heard = Heard()
+        findings = self._relations.feed(fault)
         meant, waits = fault, self._is_patient(fault)
-        for found in self._relations.feed(fault):
+        if not findings and not waits:
+            return Heard([fault])
+        heard = Heard()
+        for found in findings:
             self._found[found.kind.value] += 1
             if found.fault is not fault:
                 self._of_earlier(found, heard)
@@ -97,6 +100,8 @@ class Kin:
 
     def oldest_ns(self) -> int | None:
         """Log time of the oldest line that waits."""
+        if not self._waiting:
+            return None
         times = (
             fault.time_ns
             for node in self._waiting.values()

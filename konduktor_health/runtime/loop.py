@@ -88,7 +88,9 @@ class Loop:
             if self.checkpoint and delivery.checkpoint is not None:
                 self.checkpoint.update(delivery.source, delivery.checkpoint)
         self.agenda.add(self.observer.revisit())
-        names = self.agenda.due((self.fleet.generation(), self.situation.surges_now()))
+        names = self.agenda.due(
+            self.fleet.generation(), self.situation.surges_now(), self.situation.places
+        )
         plan, failing = self.situation.decide(names)
         outcome = self.applier.apply(plan) if self.applier else Outcome()
         self.observer.settle(plan.settled - (outcome.unfinished - outcome.edited))

@@ -315,6 +315,8 @@ class Observer:
     def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
         """Keep what is no marker; attach what was kept before. True when there is news."""
         kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
+        if not heard.followers:
+            return any(kept)
         pending = self._pending.get(view.name, {})
         changed = [attach_earlier(pending, earlier, root) for earlier, root in heard.followers]
         return any(kept) or any(changed)
@@ -345,7 +347,9 @@ class Observer:
         return concerned
 
     def _note_time(self, name: str, fault: Fault) -> None:
-        self._since[name] = min(fault.time_ns, self._since.get(name, fault.time_ns))
+        known_ns = self._since.get(name)
+        if known_ns is None or fault.time_ns < known_ns:
+            self._since[name] = fault.time_ns
 
     def _faults_of(self, decoder_name: str, entry: LogEntry, name: str) -> list[Fault]:
         decoder = self._decoders.get(decoder_name)
@@ -379,7 +383,7 @@ class Observer:
             self.kinds.note(fault, view.name, self._clock.now_ns())
         key = key_of(fault, acting)
         before = pending.get(key)
-        add_related(pending, fault, acting)
+        add_related(pending, fault, acting, key)
         self._note_time(view.name, fault)
         return before is None or differ(before, pending.get(key))
 

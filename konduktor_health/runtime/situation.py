@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from loguru import logger
 
 from konduktor_health.clock import Clock
+from konduktor_health.core.budget import Budgets
 from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
@@ -24,6 +25,7 @@ from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
+from konduktor_health.runtime.turns import Places
 
 
 def _as_it_is(snapshot: Snapshot) -> Snapshot:
@@ -55,6 +57,16 @@ class Situation:
         if not fatal and not self.surges.now:
             return frozenset()
         return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
+
+    def places(self, name: str) -> Places:
+        """What the budget has to give in the pool that this node is in."""
+        view = self.feed.nodes().get(name)
+        if view is None:
+            return Places(0)
+        now_ns = self.clock.now_ns()
+        budgets = Budgets(self.fleet.view(now_ns, {}), self.policy, now_ns)
+        soft = sum(len(names) for names in self.fleet.displaceable().values())
+        return Places(budgets.of(view).room, soft)
 
     def recorded(self) -> set[str]:
         """Nodes that carry a ledger or our taint: what is done about them is decided again when

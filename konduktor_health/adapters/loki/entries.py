@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from konduktor_health.adapters.loki.answers import Line
@@ -44,14 +45,22 @@ def entry_of(line: Line, spec: SourceSpec, unwrap: Unwrap) -> LogEntry:
 
 def identity(node: str, time_ns: int, record: LogRecord) -> str:
     """What a record is counted once by: 32 hexadecimal digits."""
-    parts = (
-        ("uptime", node, record.boot_id, record.uptime_stamp, record.text)
-        if record.uptime_stamp
-        else ("time", node, str(time_ns), record.text)
-    )
-    encoded = [part.encode("utf-8", "replace") for part in parts]
-    told = b"".join([len(data).to_bytes(4, "big") + data for data in encoded])
+    if record.uptime_stamp:
+        start = _start("uptime", node, record.boot_id)
+        told = start + _part(record.uptime_stamp) + _part(record.text)
+    else:
+        told = _start("time", node) + _part(str(time_ns)) + _part(record.text)
     return hashlib.blake2b(told, digest_size=_HASH_BYTES).hexdigest()
+
+
+@lru_cache(maxsize=4096)  # most lines of a node begin with what the one before began with
+def _start(*parts: str) -> bytes:
+    return b"".join(map(_part, parts))
+
+
+def _part(text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    return len(data).to_bytes(4, "big") + data
 
 
 def node_name(line: Line, record: LogRecord, node_from: tuple[str, ...]) -> str:

@@ -30,7 +30,7 @@ def test_each_node_is_due_when_its_last_wait_is_over(waits: list[tuple[str, int]
         last[name] = seconds
     for second in range(1, 501):
         clock.advance(1.0)
-        due = agenda.due(0)
+        due = agenda.due(0, None)
         assert due == {name for name, seconds in last.items() if seconds <= second}
 
 

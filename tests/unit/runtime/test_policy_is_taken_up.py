@@ -222,7 +222,7 @@ def test_what_is_on_the_nodes_is_decided_again_when_the_rules_change() -> None:
     world.hear(world.line("gpu-1"))
     world.settle()
     _use(Settings(), world.loop, [], tables.recorded())
-    assert "gpu-1" in world.agenda.due((world.fleet.generation(), frozenset()))
+    assert "gpu-1" in world.agenda.due(world.fleet.generation(), frozenset())
 
 
 def test_the_window_of_domains_follows_the_policy(tmp_path: Path) -> None:
