@@ -75,6 +75,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     for node in sorted(assessed, key=_urgency):
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
+        cycle.displacing.planned.add(node.view.name)
         planned, done = _plan_node(node, cycle)
         actions.extend(planned)
         if done and not node.waits:

@@ -38,6 +38,7 @@ class Displacing:
     policy: Policy
     now_ns: int
     given: set[str] = field(default_factory=set)
+    planned: set[str] = field(default_factory=set)  # decided about in this Plan already
 
     def for_(self, view: NodeView, allowance: Allowance) -> NodeView | None:
         """The node that gives its taint up for this one, which the count of its pool holds; None:
@@ -45,7 +46,7 @@ class Displacing:
         if allowance.too_fast():
             return None
         for candidate in _candidates(view, self.snapshot.displaceable, self.policy, allowance):
-            if candidate.name in self.given or candidate.name == view.name:
+            if candidate.name in self.given | self.planned or candidate.name == view.name:
                 continue
             pool = pool_of(candidate, self.policy)
             if standing_of(candidate, pool, self.policy).taken is not Taken.SOFT:

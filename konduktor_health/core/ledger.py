@@ -174,6 +174,18 @@ def _number(value: Any) -> int:
     return number
 
 
+def _bounded(count: int) -> int:
+    """So that what we write can be read, whatever somebody has written there before."""
+    return min(count, _TIMES[-1])
+
+
+def _list(value: Any) -> list[Any]:
+    """A text has elements too, but a list of its letters is nobody's intention."""
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
 def _extra(data: Mapping[str, Any], known: frozenset[str]) -> tuple[tuple[str, str], ...]:
     """Fields that this version does not know, as JSON, within bounds."""
     kept: list[tuple[str, str]] = []
@@ -224,7 +236,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         "remedy": record.remedy.value,
         "first": record.first_ns,
         "last": record.last_ns,
-        "count": record.count,
+        "count": _bounded(record.count),
         "log": record.log_ns,
         "boot": record.boot_id,
         "id": record.identity,
@@ -248,7 +260,7 @@ def _record_to_json(record: Record) -> dict[str, Any]:
         repairs={repair.value: time_ns for repair, time_ns in record.repairs},
         passes={each.name: [each.count, each.newest_ns, each.since_ns] for each in record.passes},
         missing={each.what: each.since_ns for each in record.missing},
-        attempts=record.attempts,
+        attempts=_bounded(record.attempts),
         flaps=record.flaps,
         root=record.root,
         guessed=record.guessed,
@@ -272,12 +284,16 @@ def _past_to_json(past: Past) -> dict[str, Any]:
         "log": past.log_ns,
         "boot": past.boot_id,
         "id": past.identity,
-        "times": past.times,
+        "times": _bounded(past.times),
     }
     if past.uptime_us is not None:
         data["uptime"] = past.uptime_us
     return _set(
-        data, repaired=past.repaired_ns, attempts=past.attempts, count=past.count, shown=past.shown
+        data,
+        repaired=past.repaired_ns,
+        attempts=_bounded(past.attempts),
+        count=_bounded(past.count),
+        shown=past.shown,
     )
 
 
@@ -287,7 +303,7 @@ def _from_json(data: Mapping[str, Any]) -> Ledger:
         boot_id=str(data["boot"]),
         written_ns=_number(data["written"]),
         since_ns=_number(data["since"]),
-        owned=tuple(str(effect) for effect in data["owned"]),
+        owned=tuple(str(effect) for effect in _list(data["owned"])),
         tainted_ns=_number(data.get("tainted", 0)),
         removed_ns=_number(data.get("removed", 0)),
         dropped=_number(data.get("dropped", 0)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from konduktor_health.core.budget import Budgets, allowance
+from konduktor_health.core.decide import decide
 from konduktor_health.core.displace import Displacing, displacement
 from konduktor_health.core.ledger import Ledger, Record, parse, render
 from konduktor_health.core.standing import Standing, Taken, standing_of
@@ -22,7 +24,18 @@ from konduktor_health.model import (
     Trust,
 )
 from konduktor_health.timestamps import NS
-from tests.support.builders import FOREIGN_TAINT, KEYS, NOW, edited, node, policy
+from tests.support.builders import (
+    FOREIGN_TAINT,
+    KEYS,
+    NOW,
+    edited,
+    edits,
+    fault,
+    node,
+    policy,
+    sighting,
+    snapshot,
+)
 
 SOFT = Taint(KEYS.taint, "true", "PreferNoSchedule")
 HARD = Taint(KEYS.taint, "true", "NoSchedule")
@@ -50,6 +63,18 @@ def tainted(
 
 def taken(view: NodeView, pool: Pool = DEFAULT, **rules: Any) -> Taken:
     return standing_of(view, pool, policy(**rules)).taken
+
+
+def test_a_node_that_turns_fatal_itself_is_not_displaced_in_the_same_plan() -> None:
+    """It was planned first: a second edit of it would rest on a node that is no longer so."""
+    turning, other = tainted("a"), node("b")
+    seen = {
+        "a": [sighting(fault(node="a", event_ns=NOW - NS))],
+        "b": [sighting(fault(node="b"))],
+    }
+    shown = snapshot([turning, other], seen, managed=10, tainted=1)
+    plan = decide(replace(shown, displaceable={"default": (turning,)}), policy(), NOW)
+    assert [each.kind for each in edits(plan) if each.node == "a"] == [EditKind.TAINT]
 
 
 def test_what_a_node_takes_from_the_budget() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from konduktor_health.core.ledger import MAX_BYTES, CorruptLedger, Ledger, Record, parse, render
 from konduktor_health.core.reset import ResetAt, parse_reset_at, render_reset_at
 from konduktor_health.model import Remedy, Severity, Trust
+from tests.support import ledgers
 
 TIMES = st.integers(0, 2**62)
 RECORDS = st.builds(
@@ -97,3 +100,16 @@ def test_reset_at_round_trips(time_ns: int, uptime: int | None) -> None:
 @given(st.text())
 def test_odd_reset_at_is_none_or_a_time(text: str) -> None:
     assert parse_reset_at(text) is None or isinstance(parse_reset_at(text), ResetAt)
+
+
+def test_owned_as_a_text_is_damage_and_no_removal_by_hand() -> None:
+    data = json.loads(ledgers.sick(ledgers.record()).ledger or "")
+    with pytest.raises(CorruptLedger):
+        parse(json.dumps(data | {"owned": "NoSchedule"}))
+
+
+def test_a_count_as_high_as_there_is_can_be_raised_and_read() -> None:
+    most = ledgers.record(count=2**63 - 1, attempts=2**63 - 1)
+    raised = replace(most, count=most.count + 1, attempts=most.attempts + 1)
+    (its,) = parse(render(Ledger(records=(raised,)))).records
+    assert (its.count, its.attempts) == (most.count, most.attempts)
