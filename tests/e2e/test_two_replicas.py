@@ -70,10 +70,12 @@ def check(stage: Stage, fatal: str, degraded: str) -> None:
     assert [t["effect"] for t in stage.kube.taints(fatal) if "konduktor" in t["key"]] == [
         "NoSchedule"
     ]
-    assert [t for t in stage.kube.taints(degraded) if "konduktor" in t["key"]] == []
+    assert [t["effect"] for t in stage.kube.taints(degraded) if "konduktor" in t["key"]] == [
+        "PreferNoSchedule"
+    ]
     for node, record, reason in (
         (fatal, "xid/79", "FatalFault"),
-        (degraded, "xid/63", "SuspectFault"),
+        (degraded, "xid/63", "DegradedFault"),
     ):
         assert stage.records(node) == [(record, 1)]
         assert stage.condition(node)["reason"] == reason
@@ -237,7 +239,7 @@ def test_two_shards_side_by_side_never_touch_each_others_nodes(stage: Stage) -> 
         )
     tainted = ("gpu-a0", "gpu-a1", "gpu-b0", "gpu-none")
     stage.push(*(otel(name) for name in tainted), otel("gpu-b1", DEGRADED))
-    stage.until_tainted(*tainted)
+    stage.until_tainted(*tainted, "gpu-b1")
     eventually(lambda: whole(stage, "gpu-none", "gpu-b1"), "all is written")
     for value, shard in shards.items():
         own = "gpu-none" if value == "" else f"gpu-{value}"
