@@ -115,7 +115,7 @@ def _at_most(ledger: Ledger) -> int:
         )
         size += sum(map(_pairs_text, record.places)) + _pairs_text(record.extra)
         size += _ITEM * (2 * len(record.episodes) + len(record.places) + len(record.repairs))
-        size += _ITEM * (len(record.passes) + len(record.missing))
+        size += _ITEM * (2 * len(record.passes) + len(record.missing))
     for past in ledger.history:
         size += _BARE + _text(past.device, past.fault_id, past.boot_id, past.identity)
     return size
