@@ -19,7 +19,8 @@ from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
 from benchmarks.large_node import large_node
 from konduktor_health.adapters.kube.nodes import NodeDecoder
-from konduktor_health.core.ledger import Ledger, Record, render
+from konduktor_health.core.ledger import Ledger, Past, Record, render
+from konduktor_health.core.record import Missing
 from konduktor_health.model import Keys, NodeView, Policy, Remedy, Severity, Taint
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.agenda import Agenda
@@ -163,8 +164,27 @@ def _ledger(view: NodeView, *, tainted: bool) -> Ledger:
                 identity=f"{code:032x}",
                 source="kmsg",
                 text=_TEXT.format(code=code),
+                rule=severity.value,
+                reached=severity is worst[0],
+                effect="NoSchedule" if tainted and code == 79 else "",
+                episodes=tuple((_NOW - each * 900 * NS, "python3") for each in (4, 3, 2, 1)),
+                missing=tuple(Missing(what, _NOW - 600 * NS) for what in ("repair", "probe:boot")),
+                attempts=1,
             )
             for severity, code in (worst, (Severity.APPLICATION, 31), (Severity.APPLICATION, 13))
+        ),
+        history=tuple(
+            Past(
+                "0000:3b:00",
+                f"xid/{code}",
+                _NOW - 90_000 * NS,
+                _NOW - 80_000 * NS,
+                _NOW - 90_000 * NS,
+                boot_id=view.boot_id,
+                identity=f"{code:032x}",
+                count=3,
+            )
+            for code in (48, 94)
         ),
     )
 
