@@ -167,7 +167,10 @@ def _ledger(view: NodeView, *, tainted: bool) -> Ledger:
                 rule=severity.value,
                 reached=severity is worst[0],
                 effect="NoSchedule" if tainted and code == 79 else "",
-                episodes=tuple((_NOW - each * 900 * NS, "python3") for each in (4, 3, 2, 1)),
+                episodes=tuple(
+                    (_NOW - ago * 900 * NS, "python3", _NOW - ago * 900 * NS)
+                    for ago in (4, 3, 2, 1)
+                ),
                 missing=tuple(Missing(what, _NOW - 600 * NS) for what in ("repair", "probe:boot")),
                 attempts=1,
             )
