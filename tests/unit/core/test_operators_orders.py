@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from konduktor_health.core.assess import assess
@@ -404,6 +404,8 @@ def test_taint_and_release_leave_what_is_not_ours_and_come_to_rest(
 
 @given(nodes(), st.sampled_from(EFFECTS))
 def test_a_controller_agrees_whatever_else_is_on_the_node(view: NodeView, effect: Effect) -> None:
+    # another word of an operator asks for its own effect, which is not what is looked at here
+    assume("operator/other" not in (view.ledger or ""))
     done = rested(taint(view, effect=effect), NOW + NS)
     assert set(foreign(view)) <= set(done.taints)
     keeps = [each.effect for each in done.taints if each.key == KEYS.taint]
