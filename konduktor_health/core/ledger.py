@@ -12,18 +12,22 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
+from konduktor_health.core.ledger_json import (
+    VERSION,
+    dumps,
+    from_json,
+    past_to_json,
+    record_to_json,
+    to_json,
+)
 from konduktor_health.core.record import (
-    TEXT_LIMIT,
-    Episode,
     Ledger,
-    Missing,
-    Passes,
     Past,
     Record,
     merge,
@@ -31,8 +35,6 @@ from konduktor_health.core.record import (
     worst_first,
     worth_most,
 )
-from konduktor_health.model import Remedy, Severity, Trust
-from konduktor_health.treatment import Repair
 
 __all__ = [
     "MAX_BYTES",
@@ -48,17 +50,13 @@ __all__ = [
     "worst_first",
 ]
 
-VERSION = 1
 MAX_BYTES = 16 * 1024  # docs/reference/keys.md
 MAX_HISTORY = 32
 TEXT_LIMIT_CROWDED = 64  # of a ledger that would not fit otherwise
 CROWDED_EPISODES = 4
-_MAX_EXTRA = 1024  # bytes of fields that we do not know, per ledger and per record
 PARSED = 1024  # texts whose ledgers are kept: decisions read the same ones again and again
-_TIMES = range(2**63)
 _BARE = 640  # bytes of names, numbers and signs of a ledger, a record or a cleared one, at most
 _ITEM = 64  # the same of an item of a list
-T = TypeVar("T")
 
 
 class CorruptLedger(ValueError):
@@ -67,7 +65,7 @@ class CorruptLedger(ValueError):
 
 def render(ledger: Ledger) -> str:
     """The annotation's text: compact JSON, at most MAX_BYTES."""
-    return _dumps(_to_json(fitted(ledger)))
+    return dumps(to_json(fitted(ledger)))
 
 
 def fitted(ledger: Ledger) -> Ledger:
@@ -75,19 +73,19 @@ def fitted(ledger: Ledger) -> Ledger:
     if _at_most(ledger) <= MAX_BYTES and len(ledger.history) <= MAX_HISTORY:
         return ledger
     bare = replace(ledger, records=(), history=(), dropped=10**9)
-    room = MAX_BYTES - len(_dumps(_to_json(bare)))
+    room = MAX_BYTES - len(dumps(to_json(bare)))
     history = worth_most(ledger.history, MAX_HISTORY)
-    past_sizes = [len(_dumps(_past_to_json(past))) + 1 for past in history]
+    past_sizes = [len(dumps(past_to_json(past))) + 1 for past in history]
     for crowded in (False, True):
         records = tuple(map(_shortened, ledger.records)) if crowded else ledger.records
-        sizes = [len(_dumps(_record_to_json(record))) + 1 for record in records]
+        sizes = [len(dumps(record_to_json(record))) + 1 for record in records]
         if sum(sizes) + sum(past_sizes) <= room:
             return replace(ledger, records=records, history=history)
     fits = sum(1 for total in accumulate(sizes) if total <= room)
     left = room - sum(sizes[:fits])
     while history and sum(past_sizes) > left:
         history = worth_most(history, len(history) - 1)
-        past_sizes = [len(_dumps(_past_to_json(past))) + 1 for past in history]
+        past_sizes = [len(dumps(past_to_json(past))) + 1 for past in history]
     # Those left out before may be the ones that are seen again: the count is the least there are.
     dropped = max(ledger.dropped, len(records) - fits)
     return replace(ledger, records=records[:fits], history=history, dropped=dropped)
@@ -148,7 +146,7 @@ def parse(text: str) -> Ledger:
         data = json.loads(text)
         if not isinstance(data, dict) or not _readable(data):
             raise CorruptLedger(f"not a ledger that version {VERSION} reads")
-        return _from_json(data)
+        return from_json(data)
     except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise CorruptLedger(f"ledger: {str(error)[:120]}") from error
     except RecursionError as error:
@@ -160,283 +158,3 @@ def _readable(data: Mapping[str, Any]) -> bool:
     if type(version) is not int or version < 1:
         return False
     return version == VERSION or (version > VERSION and data.get("reads") == VERSION)
-
-
-def _dumps(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"))
-
-
-def _number(value: Any) -> int:
-    """A time or a count. Numbers that no clock shows would break arithmetic far from here."""
-    number = int(value)
-    if number not in _TIMES:
-        raise ValueError("a number out of range")
-    return number
-
-
-def _bounded(count: int) -> int:
-    """So that what we write can be read, whatever somebody has written there before."""
-    return min(count, _TIMES[-1])
-
-
-def _list(value: Any) -> list[Any]:
-    """A text has elements too, but a list of its letters is nobody's intention."""
-    if not isinstance(value, list):
-        raise TypeError("not a list")
-    return value
-
-
-def _extra(data: Mapping[str, Any], known: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """Fields that this version does not know, as JSON, within bounds."""
-    kept: list[tuple[str, str]] = []
-    size = 0
-    for name in sorted(data.keys() - known):
-        text = _dumps(data[name])
-        size += len(name) + len(text)
-        if size > _MAX_EXTRA:
-            break
-        kept.append((name, text))
-    return tuple(kept)
-
-
-def _set(data: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Add the fields that say something."""
-    data.update({name: value for name, value in fields.items() if value})
-    return data
-
-
-def _to_json(ledger: Ledger) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "v": VERSION,
-        "uid": ledger.uid,
-        "boot": ledger.boot_id,
-        "written": ledger.written_ns,
-        "since": ledger.since_ns,
-        "owned": list(ledger.owned),
-        "records": [_record_to_json(record) for record in ledger.records],
-    }
-    _set(
-        data,
-        tainted=ledger.tainted_ns,
-        removed=ledger.removed_ns,
-        dropped=ledger.dropped,
-        rebooted=ledger.rebooted_ns,
-        noticed=ledger.noticed_ns,
-        soft=ledger.soft,
-        history=[_past_to_json(past) for past in ledger.history],
-    )
-    return {name: json.loads(text) for name, text in ledger.extra} | data
-
-
-def _record_to_json(record: Record) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "device": record.device,
-        "fault": record.fault_id,
-        "severity": record.severity.value,
-        "remedy": record.remedy.value,
-        "first": record.first_ns,
-        "last": record.last_ns,
-        "count": _bounded(record.count),
-        "log": record.log_ns,
-        "boot": record.boot_id,
-        "id": record.identity,
-        "trust": record.trust.value,
-        "source": record.source,
-        "text": record.text,
-    }
-    if record.uptime_us is not None:
-        data["uptime"] = record.uptime_us
-    if not record.acting:
-        data["visible_only"] = record.why or True
-    _set(
-        data,
-        why=record.why if record.acting else "",
-        injected=record.injected,
-        rule=record.rule,
-        reached=record.reached,
-        effect=record.effect,
-        episodes=[_episode_to_json(episode) for episode in record.episodes],
-        places=[dict(place) for place in record.places],
-        repairs={repair.value: time_ns for repair, time_ns in record.repairs},
-        passes={each.name: [each.count, each.newest_ns, each.since_ns] for each in record.passes},
-        missing={each.what: each.since_ns for each in record.missing},
-        attempts=_bounded(record.attempts),
-        flaps=record.flaps,
-        root=record.root,
-        guessed=record.guessed,
-    )
-    return {name: json.loads(text) for name, text in record.extra} | data
-
-
-def _passes(name: str, row: list[Any]) -> Passes:
-    """An older version does not tell when the row began: no later than its newest pass."""
-    count, newest_ns, *more = map(_number, row)
-    since_ns = more[0] if more else newest_ns if count else 0
-    return Passes(name, count, newest_ns, since_ns)
-
-
-def _past_to_json(past: Past) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "device": past.device,
-        "fault": past.fault_id,
-        "last": past.last_ns,
-        "cleared": past.cleared_ns,
-        "log": past.log_ns,
-        "boot": past.boot_id,
-        "id": past.identity,
-        "times": _bounded(past.times),
-    }
-    if past.uptime_us is not None:
-        data["uptime"] = past.uptime_us
-    return _set(
-        data,
-        repaired=past.repaired_ns,
-        attempts=_bounded(past.attempts),
-        count=_bounded(past.count),
-        shown=past.shown,
-    )
-
-
-def _from_json(data: Mapping[str, Any]) -> Ledger:
-    return Ledger(
-        uid=str(data["uid"]),
-        boot_id=str(data["boot"]),
-        written_ns=_number(data["written"]),
-        since_ns=_number(data["since"]),
-        owned=tuple(str(effect) for effect in _list(data["owned"])),
-        tainted_ns=_number(data.get("tainted", 0)),
-        removed_ns=_number(data.get("removed", 0)),
-        dropped=_number(data.get("dropped", 0)),
-        rebooted_ns=_number(data.get("rebooted", 0)),
-        noticed_ns=_number(data.get("noticed", 0)),
-        soft=bool(data.get("soft", False)),
-        records=tuple(_record_from_json(record) for record in data["records"]),
-        history=tuple(_past_from_json(past) for past in data.get("history", ())),
-        extra=_extra(data, _LEDGER_FIELDS),
-    )
-
-
-def _record_from_json(data: Mapping[str, Any]) -> Record:
-    visible_only = data.get("visible_only", False)
-    return Record(
-        device=str(data["device"]),
-        fault_id=str(data["fault"]),
-        severity=Severity(data["severity"]),
-        remedy=Remedy(data["remedy"]),
-        first_ns=_number(data["first"]),
-        last_ns=_number(data["last"]),
-        count=_number(data["count"]),
-        log_ns=_number(data["log"]),
-        uptime_us=_number(data["uptime"]) if "uptime" in data else None,
-        boot_id=str(data["boot"]),
-        identity=str(data["id"]),
-        acting=not visible_only,
-        why=str((not visible_only and data.get("why")) or _word(visible_only)),
-        injected=bool(data.get("injected", False)),
-        trust=Trust(data["trust"]),
-        source=str(data["source"]),
-        text=str(data["text"])[:TEXT_LIMIT],
-        rule=str(data.get("rule", "")),
-        reached=bool(data.get("reached", False)),
-        effect=str(data.get("effect", "")),
-        episodes=tuple(_episode(*each) for each in data.get("episodes", ())),
-        places=tuple(_pairs(place, str) for place in data.get("places", ())),
-        repairs=tuple((Repair(name), time) for name, time in _pairs(data.get("repairs"), _number)),
-        passes=tuple(_passes(str(name), row) for name, row in data.get("passes", {}).items()),
-        missing=tuple(Missing(*each) for each in _pairs(data.get("missing"), _number)),
-        attempts=_number(data.get("attempts", 0)),
-        flaps=_number(data.get("flaps", 0)),
-        root=str(data.get("root", "")),
-        guessed=bool(data.get("guessed", False)),
-        extra=_extra(data, _RECORD_FIELDS),
-    )
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _episode_to_json(episode: Episode) -> list[int | str]:
-    newest_ns, owner, oldest_ns = episode
-    return [newest_ns, owner] if oldest_ns == newest_ns else [newest_ns, owner, oldest_ns]
-
-
-def _episode(newest_ns: Any, owner: Any, oldest_ns: Any = None) -> Episode:
-    newest = _number(newest_ns)
-    return newest, str(owner), newest if oldest_ns is None else _number(oldest_ns)
-
-
-def _past_from_json(data: Mapping[str, Any]) -> Past:
-    return Past(
-        device=str(data["device"]),
-        fault_id=str(data["fault"]),
-        last_ns=_number(data["last"]),
-        cleared_ns=_number(data["cleared"]),
-        log_ns=_number(data["log"]),
-        uptime_us=_number(data["uptime"]) if "uptime" in data else None,
-        boot_id=str(data["boot"]),
-        identity=str(data["id"]),
-        repaired_ns=_number(data.get("repaired", 0)),
-        times=_number(data["times"]),
-        attempts=_number(data.get("attempts", 0)),
-        count=_number(data.get("count", 0)),
-        shown=bool(data.get("shown", False)),
-    )
-
-
-def _pairs(data: Any, value: Callable[[Any], T]) -> tuple[tuple[str, T], ...]:
-    return tuple((str(name), value(each)) for name, each in (data or {}).items())
-
-
-_LEDGER_FIELDS = frozenset(
-    [
-        "v",
-        "reads",
-        "uid",
-        "boot",
-        "written",
-        "since",
-        "owned",
-        "records",
-        "tainted",
-        "removed",
-        "dropped",
-        "rebooted",
-        "noticed",
-        "soft",
-        "history",
-    ]
-)
-_RECORD_FIELDS = frozenset(
-    [
-        "device",
-        "fault",
-        "severity",
-        "remedy",
-        "first",
-        "last",
-        "count",
-        "log",
-        "boot",
-        "id",
-        "trust",
-        "source",
-        "text",
-        "uptime",
-        "visible_only",
-        "why",
-        "injected",
-        "rule",
-        "reached",
-        "effect",
-        "episodes",
-        "places",
-        "repairs",
-        "passes",
-        "missing",
-        "attempts",
-        "flaps",
-        "root",
-        "guessed",
-    ]
-)

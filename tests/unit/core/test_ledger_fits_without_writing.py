@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from konduktor_health.core import ledger as written
+from konduktor_health.core.ledger_json import dumps, to_json
 from konduktor_health.core.record import Ledger, Missing, Passes, Past, Record
 from konduktor_health.model import Remedy, Severity, Trust
 from konduktor_health.treatment import Repair
@@ -64,4 +65,4 @@ ledgers = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(ledgers)
 def test_no_ledger_is_larger_than_it_is_taken_for(ledger: Ledger) -> None:
-    assert len(written._dumps(written._to_json(ledger))) <= written._at_most(ledger)
+    assert len(dumps(to_json(ledger))) <= written._at_most(ledger)
