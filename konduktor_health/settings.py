@@ -4,13 +4,12 @@ Precedence, lowest first: the defaults below, a YAML file (``--config`` or
 ``KONDUKTOR_HEALTH_CONFIG``), environment variables (``KONDUKTOR_HEALTH_<GROUP>__<FIELD>``),
 command-line flags. ``LOG_ENDPOINT``, ``WATCHED_NAMESPACES`` and ``KONDUKTOR_DEBUG`` are
 honoured as Konduktor's controller does; they rank just below our own variables.
-An unknown key is an error. docs/reference/settings.md is generated from this file.
+An unknown key is an error. docs/reference/settings.md is generated from this.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +17,9 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -36,251 +31,47 @@ from pydantic_settings import (
 )
 
 from konduktor_health.errors import ConfigError
-from konduktor_health.model import InjectionMode, Keys, Pauses, Policy, Trust
+from konduktor_health.model import Keys, Pauses, Policy
 from konduktor_health.observation import observed
+from konduktor_health.setting_groups import (
+    DEFAULT_LOKI,
+    SHARD_LABEL,
+    SHARD_VALUE,
+    ClusterSettings,
+    HttpSettings,
+    LeaseSettings,
+    LokiSettings,
+    PodEventSettings,
+    PolicySettings,
+    ReadingSettings,
+    ShardSettings,
+    SourceSettings,
+)
 from parsers.tables import Tables
+
+__all__ = [
+    "CACHE_VARIABLE",
+    "CONFIG_VARIABLE",
+    "DEFAULT_LOKI",
+    "ENV_PREFIX",
+    "SHARD_LABEL",
+    "SHARD_VALUE",
+    "ClusterSettings",
+    "HttpSettings",
+    "LeaseSettings",
+    "LokiSettings",
+    "PodEventSettings",
+    "PolicySettings",
+    "ReadingSettings",
+    "Settings",
+    "ShardSettings",
+    "SourceSettings",
+    "load",
+]
 
 ENV_PREFIX = "KONDUKTOR_HEALTH_"
 CONFIG_VARIABLE = "KONDUKTOR_HEALTH_CONFIG"
 CACHE_VARIABLE = "KONDUKTOR_HEALTH_CACHE"  # read by tests/servers/build.py only
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
-SHARD_VALUE = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*)?"
-_MAX_LABEL_VALUE = 63  # characters, as Kubernetes has it
-DEFAULT_LOKI = "http://loki.loki.svc.cluster.local:3100"
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LokiSettings(_Group):
-    """How to reach Loki."""
-
-    url: str = Field(DEFAULT_LOKI, description="Base URL of Loki, without /loki/api/v1.")
-
-    @field_validator("url")
-    @classmethod
-    def _is_http_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")) or len(value.split("//", 1)[1]) == 0:
-            raise ValueError("a URL such as http://localhost:3100 is expected")
-        return value.rstrip("/")
-
-    tenant: str = Field("", description="X-Scope-OrgID; empty sends no tenant.")
-    username: str = Field("", description="User name for basic authentication.")
-    password: SecretStr = Field(SecretStr(""), description="Password for basic authentication.")
-    token_file: Path | None = Field(
-        None, description="File with a bearer token; read again for each request."
-    )
-    ca_file: Path | None = Field(None, description="CA bundle (PEM) to verify Loki with.")
-    verify_tls: bool = Field(True, description="Verify Loki's certificate.")
-    headers: dict[str, str] = Field({}, description="Extra request headers.")
-    trust_env: bool = Field(
-        False, description="Let proxy and CA variables of the environment change requests."
-    )
-    connect_timeout_s: float = Field(3.0, gt=0, description="Connect time-out, seconds.")
-    read_timeout_s: float = Field(
-        65.0,
-        gt=0,
-        description="Longest wait for an answer, seconds; above Loki's query_timeout (60 s).",
-    )
-    page_lines: int = Field(
-        5000, ge=2, description="Lines per page; Loki's max_entries_limit_per_query is 5000."
-    )
-    max_answer_bytes: int = Field(
-        16 * 1024 * 1024, ge=1024, description="An answer larger than this is refused, bytes."
-    )
-    attempts: int = Field(3, ge=1, description="Tries per request within one poll.")
-
-
-class SourceSettings(_Group):
-    """One log source. A preset fills what is left out."""
-
-    name: str = Field("", description="Name in metrics and evidence; default: the preset's name.")
-    preset: Literal["konduktor-otel", "promtail-journal", "kmsg", "pods", "custom"] = Field(
-        "custom", description="Selector, node name, text, uptime and boot id as this shipper does."
-    )
-    selector: str = Field("", description='LogQL stream selector, e.g. {job="kmsg"}.')
-    node_from: tuple[str, ...] = Field(
-        (),
-        description=(
-            "Where the node name comes from, first hit wins: label:NAME (index label), "
-            "metadata:NAME (structured metadata), json:PATH (in the line), record (wrapper's host)."
-        ),
-    )
-    trust: Trust | None = Field(
-        None, description="Trust class of the source: kernel or pod; default: the preset's."
-    )
-    optional: bool = Field(
-        False, description="Not being read does not make the controller not ready, if another is."
-    )
-    pod: bool | None = Field(None, description="True: pod logs, decoded with the pod rules.")
-
-
-class ReadingSettings(_Group):
-    """When and how far the log is read."""
-
-    poll_interval_s: float = Field(2.0, gt=0, description="Seconds between polls of a source.")
-    first_lookback_s: float = Field(
-        900.0, ge=0, description="First start or lost cursor: look back this many seconds."
-    )
-    overlap_s: float = Field(
-        30.0, ge=0, description="Least overlap of each poll with what was read, seconds."
-    )
-    minute_band_s: float = Field(
-        600.0, ge=0, description="Each minute this much is read again, seconds (at most 600)."
-    )
-    deep_band_s: float = Field(
-        21_600.0, ge=0, description="Each hour this much is read again, seconds; 0: never."
-    )
-    bytes_per_minute: int = Field(
-        2_000_000_000, ge=1, description="Bytes that Loki may scan for us a minute, per source."
-    )
-    coverage_interval_s: float = Field(
-        60.0, ge=0, description="Seconds between two questions who ships logs at all; 0: never."
-    )
-    coverage_window_s: float = Field(
-        300.0,
-        ge=10,
-        description="A node that shipped any line within this time ships, seconds; more than lag.",
-    )
-    cluster_label: str = Field("cluster", description="Index label that tells clusters apart.")
-    cluster: str = Field("", description="Value of the cluster label to read; empty: no matcher.")
-
-
-class ClusterSettings(_Group):
-    """How to reach the Kubernetes API, and which nodes are ours to manage."""
-
-    kubeconfig: Path | None = Field(
-        None, description="kubeconfig; default: in-cluster, KUBECONFIG, ~/.kube/config."
-    )
-    context: str = Field("", description="kubeconfig context; default: the current one.")
-    namespace: str = Field(
-        "",
-        description="Namespace of Lease and ConfigMap; default: the pod's, else konduktor-health.",
-    )
-    timeout_s: float = Field(5.0, gt=0, description="Time-out of one API call, seconds.")
-    node_selector: str = Field(
-        "nvidia.com/gpu.present=true",
-        description="Label selector of managed nodes (equality terms); GPU capacity counts too.",
-    )
-    gpu_resource: str = Field(
-        "nvidia.com/gpu", description="Extended resource whose capacity makes a node managed."
-    )
-    key_prefix: str = Field("trainy.konduktor.ai", description="Domain of our taint and keys.")
-    condition: str = Field("KonduktorHealthy", description="Type of our Node condition.")
-    writers: int = Field(8, ge=1, le=64, description="Nodes that are written at once.")
-
-
-class PolicySettings(_Group):
-    """What may be done, and how much of it (docs/concepts/safety.md 4)."""
-
-    budget_enabled: bool = Field(True, description="Limit how many nodes may be tainted.")
-    budget_percent: float = Field(
-        10.0,
-        gt=0,
-        le=100,
-        description="Share of the managed nodes that may be tainted, rounded up, percent.",
-    )
-    budget_max_nodes: int = Field(20, ge=1, description="Most nodes tainted at a time.")
-    rate_per_minute: int = Field(10, ge=0, description="New taints a minute; 0: no limit.")
-    surge_enabled: bool = Field(True, description="Hold when many nodes show one fault at once.")
-    surge_min_nodes: int = Field(5, ge=1, description="A surge is at least this many nodes,")
-    surge_percent: float = Field(3.0, gt=0, le=100, description="and at least this share, percent,")
-    surge_window_s: float = Field(600.0, gt=0, description="within this time, seconds.")
-    surge_quiet_s: float = Field(
-        1800.0, gt=0, description="A surge is over after so long without another node, seconds."
-    )
-    start_up_grace_s: float = Field(
-        300.0, ge=0, description="A Node that is younger is not tainted, seconds."
-    )
-    after_boot_grace_s: float = Field(
-        0.0, ge=0, description="Nor is one for so long after a boot that was noticed, seconds."
-    )
-    injection: InjectionMode = Field(
-        InjectionMode.ACT,
-        description="Faults written into the kernel log by a program: act, report or ignore.",
-    )
-    observe: tuple[str, ...] | None = Field(
-        None,
-        description=(
-            "Fault ids that are recorded and never the reason for a taint; default: those with a"
-            " doubt in the page of faults. A list replaces them, [] observes none."
-        ),
-    )
-    repeat_write_interval_s: float = Field(
-        300.0,
-        ge=0,
-        description="Repeats of a known record reach the Node at most this often, seconds.",
-    )
-
-
-class LeaseSettings(_Group):
-    """Leader election."""
-
-    name: str = Field("konduktor-health", description="Name of the Lease.")
-    duration_s: float = Field(15.0, gt=0, description="Lease duration, seconds.")
-    renew_deadline_s: float = Field(10.0, gt=0, description="Give up leading after, seconds.")
-    retry_s: float = Field(2.0, gt=0, description="Seconds between tries.")
-
-
-class PodEventSettings(_Group):
-    """Events on the pods that use the GPUs of a node that is tainted."""
-
-    enabled: bool = Field(
-        True,
-        description=(
-            "Tell the pods. Needs list on pods and create on events in all namespaces; the chart"
-            " leaves these rights out when this is false."
-        ),
-    )
-
-
-class ShardSettings(_Group):
-    """Several controllers that share the nodes of one cluster out among them."""
-
-    label: str = Field(
-        "",
-        description="Node label whose value says which shard a node is of; empty: no shards.",
-    )
-    value: str = Field(
-        "",
-        description=(
-            "Value of the nodes that this controller manages: lower case letters, digits, - and .,"
-            " since it ends the names of Lease and state. Empty: nodes without the label."
-        ),
-    )
-
-    @field_validator("label")
-    @classmethod
-    def _is_label_key(cls, value: str) -> str:
-        if not re.fullmatch(SHARD_LABEL, value):
-            raise ValueError("the key of a Node label is expected")
-        return value
-
-    @field_validator("value")
-    @classmethod
-    def _is_part_of_a_name(cls, value: str) -> str:
-        if not re.fullmatch(SHARD_VALUE, value) or len(value) > _MAX_LABEL_VALUE:
-            raise ValueError(
-                "the value ends the name of a Lease: lower case letters, digits, - and ., at most"
-                f" {_MAX_LABEL_VALUE} characters; give the nodes a label with such values"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _has_a_label(self) -> ShardSettings:
-        if self.value and not self.label:
-            raise ValueError(f"value {self.value!r} is of no label: set shard.label too")
-        return self
-
-
-class HttpSettings(_Group):
-    """The controller's own HTTP port: /metrics, /healthz, /readyz."""
-
-    host: str = Field("", description="Address to listen on; empty: all, IPv4 and IPv6.")
-    port: int = Field(8080, ge=0, le=65535, description="Port; 0: any free one.")
-    enabled: bool = Field(True, description="Serve at all.")
 
 
 class Settings(BaseSettings):
