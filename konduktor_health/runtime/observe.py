@@ -29,6 +29,7 @@ from konduktor_health.ports import LogEntry, NodeFeed, Poll
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.decoders import Decoders
 from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.heard import differ, heard_from
@@ -78,14 +79,13 @@ class Observer:
         self._clock = clock
         self._opted_out = opted_out
         self._elsewhere = elsewhere  # another shard's: its controller hears the line too
-        self._new_decoder = decoder
         self._read = read or tables.recorded()
         self.observation = observation
         self._reboots = reboots
         self._tombstones = tombstones
         self._probes = probes
         self._aside = Aside()
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders = Decoders(decoder, self._undecoded)
         self._boots = BootTimes()
         self._waiting = WaitingRoom()
         self._repairs = Repairs()
@@ -110,9 +110,7 @@ class Observer:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
         self._read = read
         self._kin.use(read, observed)
-        self._new_decoder = lambda: Decoder(read)
-        for decoder in self._decoders.values():
-            decoder.use(read)
+        self._decoders.use(read)
 
     def judge_by(self, policy: Policy) -> None:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
@@ -270,7 +268,7 @@ class Observer:
             if shown in self.unknown_names or len(self.unknown_names) < MAX_UNKNOWN_NAMES:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
-            found = self._faults_of("unmanaged", entry, name)
+            found = self._decoders.faults("unmanaged", entry, name)
             self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
@@ -297,7 +295,7 @@ class Observer:
         only counts up a sighting that was decided and still waits is nothing new: the decision
         would be the same, and the node is looked at again when the wait is over."""
         self.missed_records += entry.record.missed
-        decoded = self._faults_of(f"source {entry.source}", entry, name)
+        decoded = self._decoders.faults(f"source {entry.source}", entry, name)
         if not decoded:
             return False
         boot_id = entry.record.boot_id or view.boot_id
@@ -350,17 +348,6 @@ class Observer:
         known_ns = self._since.get(name)
         if known_ns is None or fault.time_ns < known_ns:
             self._since[name] = fault.time_ns
-
-    def _faults_of(self, decoder_name: str, entry: LogEntry, name: str) -> list[Fault]:
-        decoder = self._decoders.get(decoder_name)
-        if decoder is None:
-            decoder = self._decoders[decoder_name] = self._new_decoder()
-        feed = decoder.feed_pod if entry.pod else decoder.feed
-        try:
-            return feed(entry.record, name, entry.time_ns)
-        except Exception as error:  # a parser's bug must cost its line and nothing else
-            self._undecoded(name, error)
-            return []
 
     def _keep(self, fault: Fault, view: NodeView) -> bool:
         ledger = self._ledger(view)
