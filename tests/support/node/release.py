@@ -55,11 +55,12 @@ class Release:
                 "image": {"repository": self._images["konduktor-health-probe"]},
                 "stateDirectory": str(self.state_directory),
             },
-            # a rehearsal on the shared kernel log repeats faults, and what a test reads is written
+            # a rehearsal on the shared kernel log repeats faults, and what a test reads is written;
+            # and the Node has only just been made
             "settings": {
                 "loki": {"url": self.loki_url},
                 "watched_namespaces": [],
-                "policy": {"repeat_write_interval_s": 0},
+                "policy": {"repeat_write_interval_s": 0, "start_up_grace_s": 0},
             },
         }
         return merged(own, more or {})
