@@ -12,7 +12,7 @@ COPY wheels/ /build/wheels/
 # system is read-only, so what is not compiled here would be compiled at every start.
 # Of cel-expr-python only the engine is loaded: its extensions (38 MB) and what its wheels for Python
 # 3.12 and later hold of its build are left out.
-# kubernetes.aio is never imported (tests hold it): its bytecode would be 10 MB for nothing.
+# kubernetes.aio, a copy of every call, is never imported (tests hold it) and is left out as well.
 RUN set -eu; \
     python3 -m venv --without-pip /opt/konduktor-health; \
     PYTHONPATH="$(echo /build/pip/pip-*.whl)" /opt/konduktor-health/bin/python -m pip \
@@ -21,9 +21,10 @@ RUN set -eu; \
         --no-index --find-links /build/wheels konduktor-health; \
     rm -f /opt/konduktor-health/bin/[Aa]ctivate*; \
     rm -rf /opt/konduktor-health/lib/python3*/site-packages/cel_expr_python/ext \
-        /opt/konduktor-health/lib/python3*/site-packages/bazel-project; \
+        /opt/konduktor-health/lib/python3*/site-packages/bazel-project \
+        /opt/konduktor-health/lib/python3*/site-packages/kubernetes/aio; \
     /opt/konduktor-health/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '/kubernetes/aio/' /opt/konduktor-health/lib
+        /opt/konduktor-health/lib
 
 FROM ${BASE}
 COPY --from=environment /opt/konduktor-health /opt/konduktor-health

@@ -111,7 +111,7 @@ def plan_taint(
     text = printable(reason, TEXT_LIMIT)
     now = standing(view, before, keys)
     ours = set(now.owned)
-    wanted = any(_may_want(record) for record in before.records)
+    wanted = any(_may_want(record) or _is_other_word(record) for record in before.records)
     kept = ours if wanted else ours & {effect.value}
     enough = any(_rank(each) >= effect.rank for each in kept | now.adopted)
     add = () if enough else (Taint(keys.taint, "true", effect.value),)
@@ -225,6 +225,11 @@ def _may_want(record: Record) -> bool:
     """Another record that may want our taint. Which effect it wants is the policy's, and the
     controller's, to say: a taint that is stronger is lowered by its next decision."""
     return record.asks and record.effect != Effect.LABEL.value and not is_operators(record)
+
+
+def _is_other_word(record: Record) -> bool:
+    """Another operator's record than that of ``taint``: the controller keeps a taint for it."""
+    return is_operators(record) and record.key != KEY and record.asks
 
 
 def _ours_with(view: NodeView, keys: Keys, effects: Iterable[str]) -> tuple[Taint, ...]:

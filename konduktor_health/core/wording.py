@@ -30,7 +30,7 @@ _WHY_HELD = {
 
 _WHAT_IS_MISSING = {
     "repair": "a repair",
-    "operator": "an operator's word (release or reset)",
+    "operator": "an operator's word",
     "quiet": "quiet",
     "observation": "an observed node",
 }

@@ -150,7 +150,7 @@ class RulePart(Part):
     decay: Forever | None = Field(
         None,
         description=(
-            "A record that does not act goes after so long, observed; `never`: it stays."
+            "A record that does not act goes after so long, observed; `never`: after 7 days."
             " Left out: `1d` with mode observe, else `never`."
         ),
     )

@@ -160,7 +160,6 @@ def pod(scene: Scene) -> None:
     scene.kube.request("PATCH", f"{pods}/kmsg/status", running, content_type=merge)
 
 
-@pytest.mark.timeout(300)  # a dozen commands, each a process
 def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: list[Object]) -> None:
     scene.accounts.install(bound, PERSON)
     scene.act_as(PERSON)

@@ -572,7 +572,7 @@ def test_ledger_that_lost_its_records_is_no_proof() -> None:
 def test_the_condition_says_what_is_missing_and_since_when() -> None:
     view = tainted(**RESET)
     assert view.condition is not None
-    waits = "an operator's word (release or reset), a repair, an observed node"
+    waits = "an operator's word, a repair, an observed node"
     assert set(waits.split(", ")) == set(
         view.condition.message.split("; to clear: ")[1].split(" (since ")[0].split(", ")
     )
