@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from konduktor_health.policy.document import PresetName
 from konduktor_health.treatment import (
@@ -49,10 +50,10 @@ _BY_KERNEL = frozenset({Trust.ATTESTED, Trust.KERNEL})
 _BY_PERSON = ClearRule(Asked.NOTHING, operator=True)
 
 
-def _treated(name: str, **changes: object) -> Rule:
+def _treated(name: str, **changes: Any) -> Rule:
     """A rule of the default with another treatment."""
     rule = _DEFAULT[name]
-    return replace(rule, treatment=replace(rule.treatment, **changes))  # type: ignore[arg-type]
+    return replace(rule, treatment=replace(rule.treatment, **changes))
 
 
 def _quiet(name: str, quiet_s: float) -> ClearRule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_one_replica_leads_and_no_fault_is_lost_or_counted_twice(
     eventually(lambda: one_leads(pair), "one leads after the jump back", 10)
     stage.until_tainted("gpu-0", "gpu-1", "gpu-2", timeout_s=90)
     for name in ("gpu-0", "gpu-1", "gpu-2"):
-        eventually(lambda n=name: bool(stage.condition(n)), "all is written")  # type: ignore[misc]
+        eventually(partial(stage.condition, name), "all is written")
         assert stage.records(name) == [("xid/79", 1)]
         assert [event["reason"] for event in stage.kube.events(name)] == ["FatalFault"]
     assert sum(replica.process.running() for replica in pair) >= 1

@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Replica, Stage
-from tests.support.controller import eventually, steadily
+from tests.support.controller import ControllerProcess, eventually, steadily
 from tests.support.loglines import LOST, otel
 
 DEGRADED = LOST.replace(": 79", ": 63")
@@ -59,6 +60,14 @@ def test_takes_over_within_20_s_of_a_crash_and_3_s_of_a_clean_stop(stage: Stage)
     stage.push(otel("gpu-b"))
     stage.until_tainted("gpu-a", "gpu-b", timeout_s=5)
     assert stage.records("gpu-a") == [("xid/79", 1)]
+
+
+def gone(process: ControllerProcess) -> bool:
+    return not process.running()
+
+
+def manages(process: ControllerProcess, count: int) -> bool:
+    return process.metric("konduktor_health_managed_nodes") == count
 
 
 def whole(stage: Stage, fatal: str, degraded: str) -> bool:
@@ -132,9 +141,9 @@ def test_the_leader_killed_at_any_write_is_followed_and_ends_the_same(
     for number in range(1, WRITES + 1):
         names = pair.fault(number, moment)
         leader = pair.leader.process
-        eventually(lambda p=leader: not p.running(), f"killed at write {number}")  # type: ignore[misc]
+        eventually(partial(gone, leader), f"killed at write {number}")
         pair.next()
-        eventually(lambda n=names: whole(stage, *n), "all is written", 20)  # type: ignore[misc]
+        eventually(partial(whole, stage, *names), "all is written", 20)
         check(stage, *names)
     assert stage.lease()["leaseTransitions"] == WRITES
 
@@ -209,7 +218,7 @@ def test_a_write_begun_before_the_pause_is_harmless_after_it(stage: Stage) -> No
         stage.push(otel(name, uptime_s=1000.0 + number))
         assert stopped.wait(20)
         new.process.leading()
-        eventually(lambda n=name: bool(stage.condition(n)), "the next leader does it all")  # type: ignore[misc]
+        eventually(partial(stage.condition, name), "the next leader does it all")
         version = stage.kube.node(name)["metadata"]["resourceVersion"]
         begun = len(old.proxy.seen)
         go_on.set()
@@ -234,7 +243,7 @@ def test_two_shards_side_by_side_never_touch_each_others_nodes(stage: Stage) -> 
     for value, count in (("a", 12), ("b", 12), ("", 1)):
         process = shards[value].process.leading()
         eventually(
-            lambda p=process, c=count: p.metric("konduktor_health_managed_nodes") == c,  # type: ignore[misc]
+            partial(manages, process, count),
             f"shard {value!r} counts its own nodes",
         )
     tainted = ("gpu-a0", "gpu-a1", "gpu-b0", "gpu-none")

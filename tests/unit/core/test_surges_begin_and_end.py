@@ -162,8 +162,8 @@ def test_a_surge_is_told_in_printable_words(surge: Surge, words: str) -> None:
 
 
 def record(fault_id: str, **fields: Any) -> Record:
-    known = {"severity": Severity.DEGRADED, "remedy": Remedy.NONE}
-    return Record("", fault_id, **known, first_ns=1, last_ns=1, count=1, **fields)  # type: ignore[arg-type]
+    known: dict[str, Any] = {"severity": Severity.DEGRADED, "remedy": Remedy.NONE}
+    return Record("", fault_id, first_ns=1, last_ns=1, count=1, **(known | fields))
 
 
 def test_storm_of_node_writes_degraded_records_of_a_mass_event_are_not_news() -> None:

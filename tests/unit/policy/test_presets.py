@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from konduktor_health.model import Policy
@@ -31,8 +33,8 @@ def facts(
     return FaultFacts(fault_id, severity, remedy, "0000:3b:00", trust, False, {})
 
 
-def treatment(preset: PresetName, *args: object) -> Treatment:
-    return choose(PRESETS[preset].rules, facts(*args)).treatment  # type: ignore[arg-type]
+def treatment(preset: PresetName, *args: Any) -> Treatment:
+    return choose(PRESETS[preset].rules, facts(*args)).treatment
 
 
 def told(preset: PresetName, *args: object) -> str:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from konduktor_health.core.pod_events import PodNews
 from konduktor_health.errors import (
     ClusterForbidden,
     ClusterUnavailable,
@@ -60,8 +61,8 @@ def counted(made: PodTeller, outcome: str) -> float:
     return made._metrics.registry.get_sample_value(name, {"outcome": outcome}) or 0.0
 
 
-def waiting(made: PodTeller) -> list[object]:
-    return list(made._waiting.queue)
+def waiting(made: PodTeller) -> list[PodNews]:
+    return [news for news in made._waiting.queue if news is not None]
 
 
 def tell_all(made: PodTeller) -> None:
@@ -96,7 +97,7 @@ def test_the_same_news_again_makes_no_second_event() -> None:
     made = teller(world, pods)
     world.hear(world.line("gpu-1"))
     (news,) = waiting(made)
-    made._waiting.put(news)  # type: ignore[arg-type]
+    made._waiting.put(news)
     tell_all(made)
     assert len(pods.events) == 1
 
@@ -130,7 +131,7 @@ def test_who_leads_no_longer_tells_nobody() -> None:
     world.leading = False
     (news,) = waiting(made)
     with pytest.raises(LeadershipLost):
-        made.tell(news)  # type: ignore[arg-type]
+        made.tell(news)
     tell_all(made)
     assert pods.lists == 0
     assert counted(made, "dropped") == 1
@@ -142,7 +143,7 @@ def test_what_finds_no_room_is_dropped_and_nothing_waits() -> None:
     world.hear(*[world.line(name) for name in world.names[:1]])
     (news,) = waiting(made)
     for _ in range(MOST_WAITING - 1):
-        made._waiting.put_nowait(news)  # type: ignore[arg-type]
+        made._waiting.put_nowait(news)
     world.hear(world.line("gpu-1"))
     assert "gpu-1" in world.tainted()
     assert counted(made, "dropped") == 1

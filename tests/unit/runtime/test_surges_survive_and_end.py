@@ -111,7 +111,7 @@ def test_request_survives_the_leaders_own_writes_and_a_change_of_leader() -> Non
     world = stricken()
     world.turn(1)
     resume(world.cluster, every, dry_run=False)
-    world.loop.checkpoint.write(None, ["another"])  # type: ignore[union-attr]
+    world.checkpoint.write(None, ["another"])
     world.restarted().turn(1)
     world.hear(world.line("gpu-1"))
     assert world.tainted() == ["gpu-1"]
@@ -164,7 +164,7 @@ def test_two_operators_at_once_both_get_what_they_asked_for() -> None:
     assert len(world.surges.now) == 2
 
 
-def test_conflict_with_the_leader_is_tried_again_and_ends() -> None:
+def test_conflict_with_the_leader_is_tried_again_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     world = stricken()
     world.turn(1)
     real = world.cluster.write_request
@@ -175,7 +175,7 @@ def test_conflict_with_the_leader_is_tried_again_and_ends() -> None:
             raise Conflict("state")
         real(request)
 
-    world.cluster.write_request = sometimes  # type: ignore[method-assign]
+    monkeypatch.setattr(world.cluster, "write_request", sometimes)
     resume(world.cluster, every, dry_run=False)
     assert world.cluster.asked
     failures = iter([True] * ATTEMPTS)
