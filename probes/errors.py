@@ -1,0 +1,35 @@
+"""What can go wrong in the node part? The whole tree."""
+
+from __future__ import annotations
+
+
+class ProbeError(Exception):
+    """The root of what the node part raises."""
+
+
+class CheckError(ProbeError):
+    """The measuring failed: an ``error`` with this text, and a hint where there is one."""
+
+
+class Skipped(ProbeError):
+    """There is a reason not to measure: a ``skip`` with this text."""
+
+
+class ToolMissing(CheckError):
+    """The program is not on this node."""
+
+
+class ToolTimeout(CheckError):
+    """The program did not end in time; its process group was killed."""
+
+
+class BackendError(CheckError):
+    """The driver or its library answered with an error."""
+
+
+class BackendMissing(BackendError):
+    """There is no driver, or no library that fits it. On a GPU node that is a fault, not a skip."""
+
+
+class GpuLost(BackendError):
+    """The driver says that this GPU is gone (fallen off the bus) or needs a reset."""
