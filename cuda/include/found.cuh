@@ -19,7 +19,8 @@ struct Wrong {
 // Wrong words, counted and some of them listed. In GPU memory, zero at first.
 struct Found {
   unsigned long long total;
-  unsigned int listed;  // asked to be; the list holds kMostErrors
+  unsigned long long lowest;  // the inverse of the lowest index, so that it is zero at first
+  unsigned int listed;        // asked to be; the list holds kMostErrors
   Wrong list[kMostErrors];
 };
 
@@ -29,21 +30,24 @@ class Finder {
   __device__ explicit Finder(Found* found) : found_(found) {}
   __device__ void wrong(unsigned long long index, unsigned long long expected,
                         unsigned long long actual) {
+    if (~index > lowest_) lowest_ = ~index;
     if (++count_ > kMostErrors) return;
     const unsigned int place = atomicAdd(&found_->listed, 1u);
     if (place < kMostErrors) found_->list[place] = Wrong{index, expected, actual};
   }
   __device__ void end() const {
-    if (count_) atomicAdd(&found_->total, count_);
+    if (!count_) return;
+    atomicAdd(&found_->total, count_);
+    atomicMax(&found_->lowest, lowest_);
   }
 
  private:
   Found* found_;
-  unsigned long long count_ = 0;
+  unsigned long long count_ = 0, lowest_ = 0;
 };
 
 // Grid of the kernels over words: enough threads to keep the memory busy.
-constexpr int kThreads = 256;
+constexpr int kBlock = 256;
 inline int blocks_on(int gpu) { return 8 * attribute(cudaDevAttrMultiProcessorCount, gpu); }
 
 __device__ inline unsigned long long first_index() {

@@ -61,7 +61,7 @@ KONDUKTOR_BOTH constexpr int small_integer(std::uint64_t seed, int vector, int i
   return bits & 1 ? -magnitude : magnitude;
 }
 
-enum Vector : int { kP, kQ, kF, kG, kU, kV, kR, kT };
+enum Which : int { kP, kQ, kF, kG, kU, kV, kR, kT };
 
 // The four sums of the inner vectors.
 struct Sums {

@@ -83,7 +83,7 @@ template <class... Parameters>
 void launch(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream,
             std::common_type_t<Parameters>... arguments) {
 #if defined(KONDUKTOR_EMULATED)
-  emulated::launch(kernel, blocks, threads, stream, arguments...);
+  emulated::start_kernel(kernel, blocks, threads, stream, arguments...);
 #else
   void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
   check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
@@ -159,9 +159,9 @@ inline int attribute(cudaDeviceAttr which, int gpu) {
   return value;
 }
 
-// Flips a bit in the 8-byte word of GPU memory that holds `address`.
+// Flips a bit of what lies at `address` (in bytes) of GPU memory; bits count from the lowest.
 inline void flip_bit(void* memory, std::uint64_t address, int bit) {
-  unsigned char* byte = static_cast<unsigned char*>(memory) + address / 8 * 8 + bit / 8;
+  unsigned char* byte = static_cast<unsigned char*>(memory) + address + bit / 8;
   unsigned char value = 0;
   check(cudaMemcpy(&value, byte, 1, cudaMemcpyDeviceToHost), "injecting");
   value = static_cast<unsigned char>(value ^ (1u << (bit % 8)));

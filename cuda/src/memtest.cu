@@ -95,22 +95,22 @@ class Memory {
   // Between steps is where a walk may end: a step of all memory takes well under a second.
   bool write(Pattern pattern, int step) {
     if (seconds_since(begin_) >= settings_.seconds) return false;
-    launch(write_words, blocks_, kThreads, stream_, memory_.as<std::uint64_t>(), words_, pattern,
+    launch(write_words, blocks_, kBlock, stream_, memory_.as<std::uint64_t>(), words_, pattern,
            step, seed());
     stream_.wait("writing a pattern");
     if (settings_.inject.asked)
-      flip_bit(memory_.as<void>(), settings_.inject.place, settings_.inject.bit);
+      flip_bit(memory_.as<void>(), settings_.inject.place / 8 * 8, settings_.inject.bit);
     return true;
   }
 
   bool check(Pattern pattern, int step) {
-    launch(check_words, blocks_, kThreads, stream_, memory_.as<std::uint64_t>(), words_, pattern,
+    launch(check_words, blocks_, kBlock, stream_, memory_.as<std::uint64_t>(), words_, pattern,
            step, seed(), found_.on_gpu());
     return concluded(pattern, step);
   }
 
   bool check_and_invert(Pattern pattern, int step, bool from_inverse) {
-    launch(check_and_invert_words, blocks_, kThreads, stream_, memory_.as<std::uint64_t>(), words_,
+    launch(check_and_invert_words, blocks_, kBlock, stream_, memory_.as<std::uint64_t>(), words_,
            pattern, step, seed(), from_inverse, found_.on_gpu());
     return concluded(pattern, step);
   }

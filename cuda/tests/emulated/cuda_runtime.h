@@ -18,7 +18,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __CUDA_ARCH__ 900
 
 #include <unistd.h>
@@ -59,9 +59,9 @@ T atomicAdd(T* at, T value) {
   return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 template <class T>
-T atomicMin(T* at, T value) {
+T atomicMax(T* at, T value) {
   T old = *at;
-  while (old > value && !__atomic_compare_exchange_n(at, &old, value, false, __ATOMIC_RELAXED,
+  while (old < value && !__atomic_compare_exchange_n(at, &old, value, false, __ATOMIC_RELAXED,
                                                      __ATOMIC_RELAXED)) {
   }
   return old;
@@ -152,8 +152,8 @@ using cudaEvent_t = emulated::Mark*;
 namespace emulated {
 
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream,
-            Arguments... arguments) {
+void start_kernel(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream,
+                  Arguments... arguments) {
   static std::mutex one_at_a_time;  // __shared__ is static here
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   run_blocks(blocks, threads, [&] { kernel(arguments...); });
