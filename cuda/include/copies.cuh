@@ -7,18 +7,19 @@
 
 namespace konduktor {
 
-// Both are of a multiple of 16 bytes; either may be host memory or another GPU's.
-static __global__ void copy_vectors(uint4* to, const uint4* from, unsigned long long count) {
-  for (unsigned long long i = first_index(); i < count; i += all_threads()) to[i] = from[i];
-}
-
-// a = b + s c on vectors of two doubles.
-static __global__ void triad(double2* a, const double2* b, const double2* c, double s,
-                             unsigned long long count) {
-  for (unsigned long long i = first_index(); i < count; i += all_threads()) {
-    const double2 left = b[i], right = c[i];
-    a[i] = double2{left.x + s * right.x, left.y + s * right.y};
+// `count` vectors; either side may be host memory or another GPU's. They do not overlap.
+static __global__ void copy_vectors(uint4* __restrict__ to, const uint4* __restrict__ from,
+                                    unsigned long long count) {
+  const unsigned long long stride = all_threads();
+  unsigned long long i = first_index();
+  for (; i + (kAhead - 1) * stride < count; i += kAhead * stride) {
+    uint4 held[kAhead];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) held[j] = from[i + static_cast<unsigned>(j) * stride];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) to[i + static_cast<unsigned>(j) * stride] = held[j];
   }
+  for (; i < count; i += stride) to[i] = from[i];
 }
 
 }  // namespace konduktor

@@ -22,7 +22,8 @@ class Cublas {
       tried += (tried.empty() ? "" : ", ") + std::string(name);
     }
     if (!library_)
-      throw Failed({"cublas", "cannot load " + tried, "--cublas no takes the programs' own kernels"});
+      throw Failed({"cublas", "cannot load " + tried,
+                    "--cublas no takes the programs' own kernels"});
     find(create_, "cublasCreate_v2");
     find(destroy_, "cublasDestroy_v2");
     find(set_stream_, "cublasSetStream_v2");

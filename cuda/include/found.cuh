@@ -57,12 +57,16 @@ __device__ inline unsigned long long all_threads() {
   return static_cast<unsigned long long>(gridDim.x) * blockDim.x;
 }
 
+// Loads of so many vectors are under way before the first is stored: one for each thread is not
+// enough to keep the memory of a large GPU busy.
+constexpr int kAhead = 4;
+
 // The list on the GPU, with its way to the host.
 class FoundList {
  public:
   FoundList() : memory_(sizeof(Found)) { clear(); }
   Found* on_gpu() const { return memory_.as<Found>(); }
-  void clear() { check(cudaMemset(memory_.as<void>(), 0, sizeof(Found)), "clearing a list"); }
+  void clear() { set_bytes(memory_.as<void>(), 0, sizeof(Found)); }
 
   // What was found since it was cleared; after the stream has come to its end.
   Found taken() {

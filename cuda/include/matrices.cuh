@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "axpy.cuh"
 #include "found.cuh"
 #include "operands.h"
 
@@ -36,13 +37,13 @@ static __global__ void make_vectors(Vectors to, std::uint64_t seed, Widths width
        at += all_threads()) {
     const int i = static_cast<int>(at);
     to.p[i] = small_integer(seed, kP, i, widths.outer_a);
-    to.q[i] = small_integer(seed, kQ, i, widths.outer_a);
+    to.q[i] = 2 * small_integer(seed, kQ, i, widths.outer_a);
     to.f[i] = small_integer(seed, kF, i, widths.inner_a);
     to.g[i] = small_integer(seed, kG, i, widths.inner_a);
     to.u[i] = small_integer(seed, kU, i, widths.inner_b);
     to.v[i] = small_integer(seed, kV, i, widths.inner_b);
     const std::int64_t r = small_integer(seed, kR, i, widths.outer_b);
-    const std::int64_t t = small_integer(seed, kT, i, widths.outer_b);
+    const std::int64_t t = 2 * small_integer(seed, kT, i, widths.outer_b);
     to.r[i] = static_cast<int>(r);
     to.t[i] = static_cast<int>(t);
     to.with_p[i] = r * sums.fu + t * sums.fv;
@@ -65,27 +66,6 @@ __global__ void make_operands(T* a, T* b, Vectors from, int size) {
   }
 }
 
-template <class T>
-__device__ inline unsigned long long bits_of(T value);
-template <>
-__device__ inline unsigned long long bits_of(double value) {
-  union {
-    double number;
-    unsigned long long bits;
-  } both;
-  both.number = value;
-  return both.bits;
-}
-template <>
-__device__ inline unsigned long long bits_of(float value) {
-  union {
-    float number;
-    unsigned int bits;
-  } both;
-  both.number = value;
-  return both.bits;
-}
-
 // Each element of C against its exact value; a NaN is wrong too.
 template <class T>
 __global__ void check_product(const T* c, Vectors from, int size, Found* found) {
@@ -99,32 +79,6 @@ __global__ void check_product(const T* c, Vectors from, int size, Found* found) 
       const T expected = static_cast<T>(p * from.with_p[column] + q * from.with_q[column]);
       if (!(c[at] == expected)) finder.wrong(at, bits_of(expected), bits_of(c[at]));
     }
-  }
-  finder.end();
-}
-
-static __global__ void begin_axpy(double* x, double* y, unsigned long long count,
-                                  std::uint64_t seed) {
-  for (unsigned long long i = first_index(); i < count; i += all_threads()) {
-    x[i] = static_cast<double>(axpy_x(seed, i));
-    y[i] = static_cast<double>(axpy_y(seed, i, 0));
-  }
-}
-
-static __global__ void axpy(double alpha, const double2* x, double2* y,
-                            unsigned long long vectors) {
-  for (unsigned long long i = first_index(); i < vectors; i += all_threads()) {
-    const double2 more = x[i], old = y[i];
-    y[i] = double2{alpha * more.x + old.x, alpha * more.y + old.y};
-  }
-}
-
-static __global__ void check_axpy(const double* y, unsigned long long count, std::uint64_t seed,
-                                  std::uint64_t iterations, Found* found) {
-  Finder finder(found);
-  for (unsigned long long i = first_index(); i < count; i += all_threads()) {
-    const double expected = static_cast<double>(axpy_y(seed, i, iterations));
-    if (!(y[i] == expected)) finder.wrong(i, bits_of(expected), bits_of(y[i]));
   }
   finder.end();
 }

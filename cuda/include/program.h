@@ -207,80 +207,88 @@ inline int measure(const Measure& work, const std::vector<Gpu>& gpus, int output
   }
 }
 
+// What a GPU whose child has not come to its end has to say for itself.
+inline std::string unfinished(const Ended& ended, const std::string& at, double limit) {
+  const std::string where = at.empty() ? "at its beginning" : "at " + at;
+  if (ended.late)
+    return konduktor::json(
+        Failure{"deadline",
+                "not done within " + std::to_string(static_cast<int>(limit)) + " s, " + where,
+                "a longer --seconds, or the GPU hangs: look for Xid lines in the kernel log"});
+  const std::string how = "ended with signal " + std::to_string(ended.signal) + ", exit code " +
+                          std::to_string(ended.exit_code) + ", " + where;
+  return konduktor::json(Failure{"crashed", how, ""});
+}
+
+inline int exit_code_of(const std::map<int, Findings>& found) {
+  int exit_code = kRight;
+  for (const auto& [gpu, its] : found) {
+    if (its.errors_total) return kWrong;
+    if (!its.failure.empty()) exit_code = kCannotWork;
+  }
+  return exit_code;
+}
+
+// Measures the GPUs in children, together or in turn, each child within `limit` seconds.
+inline std::map<int, Findings> measured(const Program& program, const Measure& work,
+                                        const std::vector<Gpu>& gpus, bool parallel, double limit) {
+  std::vector<std::vector<Gpu>> shares;
+  if (program.alone)
+    for (const Gpu& gpu : gpus) shares.push_back({gpu});
+  else
+    shares.push_back(gpus);
+  std::vector<Work> works;
+  for (const std::vector<Gpu>& share : shares)
+    works.push_back([&work, share](int output) { return measure(work, share, output); });
+  const std::vector<Ended> ended =
+      parallel ? run_together(works, limit) : run_in_turn(works, limit);
+
+  std::map<int, Findings> found;
+  for (std::size_t i = 0; i < ended.size(); ++i) {
+    collect(ended[i].output, found);
+    for (const Gpu& gpu : shares[i]) {
+      Findings& its = found[gpu.index];
+      if (its.failure.empty() && !its.done) its.failure = unfinished(ended[i], its.at, limit);
+    }
+  }
+  return found;
+}
+
 }  // namespace detail
 
 inline int run(const Program& program, int argc, const char* const* argv) {
   Machine machine;
+  bool injected = false;
+  const auto fail = [&](const std::string& failure, int exit_code) {
+    return detail::say(detail::json(program, machine, injected, {}, {}, failure), exit_code);
+  };
   try {
     const Arguments arguments(detail::all_options(program), argc, argv);
     if (arguments.yes("--help")) return detail::say(detail::help(program), kRight);
     const double seconds = static_cast<double>(arguments.whole("--seconds", 1, 86400));
     const double grace = static_cast<double>(arguments.whole("--grace", 1, 3600));
     const bool parallel = program.alone && arguments.yes("--parallel");
-    const bool injected = !arguments.text("--inject").empty();
+    injected = !arguments.text("--inject").empty();
     const Measure work = program.prepare(arguments);
-    const auto fail = [&](const std::string& failure) {
-      return detail::say(detail::json(program, machine, injected, {}, {}, failure), kCannotWork);
-    };
 
     const double patience = 30 + grace;  // GPUs that sleep take seconds each to wake
     const Ended looked =
         run_together({[&](int output) { return detail::look(program, output); }}, patience)[0];
     const std::string blind = detail::seen(looked, patience, machine);
-    if (!blind.empty()) return fail(blind);
-    std::vector<Gpu> gpus;
-    try {
-      gpus = detail::asked_for(arguments.text("--devices"), machine.gpus);
-    } catch (const Failed& failed) {
-      return fail(json(failed.failure));
-    }
-
-    std::vector<std::vector<Gpu>> shares;
-    if (program.alone)
-      for (const Gpu& gpu : gpus) shares.push_back({gpu});
-    else
-      shares.push_back(gpus);
-    std::vector<Work> works;
-    for (const std::vector<Gpu>& share : shares)
-      works.push_back([&work, share](int output) { return detail::measure(work, share, output); });
-    const double limit = seconds + grace;
-    const std::vector<Ended> ended =
-        parallel ? run_together(works, limit) : run_in_turn(works, limit);
-
-    std::map<int, Findings> found;
-    for (const Gpu& gpu : gpus) found[gpu.index];
-    int exit_code = kRight;
-    for (std::size_t i = 0; i < ended.size(); ++i) {
-      collect(ended[i].output, found);
-      for (const Gpu& gpu : shares[i]) {
-        Findings& its = found[gpu.index];
-        if (its.failure.empty() && !its.done) {
-          const std::string at = its.at.empty() ? "at its beginning" : "at " + its.at;
-          its.failure = ended[i].late
-                            ? json(Failure{"deadline",
-                                           "not done within " +
-                                               std::to_string(static_cast<int>(limit)) + " s, " + at,
-                                           "a longer --seconds, or the GPU hangs: look for Xid "
-                                           "lines in the kernel log"})
-                            : json(Failure{"crashed",
-                                           "ended with signal " + std::to_string(ended[i].signal) +
-                                               ", exit code " + std::to_string(ended[i].exit_code) +
-                                               ", " + at,
-                                           ""});
-        }
-        if (its.errors_total) exit_code = kWrong;
-        if (!its.failure.empty() && exit_code == kRight) exit_code = kCannotWork;
-      }
-    }
-    return detail::say(detail::json(program, machine, injected, gpus, found, ""), exit_code);
+    if (!blind.empty()) return fail(blind, kCannotWork);
+    const std::vector<Gpu> gpus = detail::asked_for(arguments.text("--devices"), machine.gpus);
+    const std::map<int, Findings> found =
+        detail::measured(program, work, gpus, parallel, seconds + grace);
+    return detail::say(detail::json(program, machine, injected, gpus, found, ""),
+                       detail::exit_code_of(found));
   } catch (const UsageError& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     if (!error.hint.empty()) std::fprintf(stderr, "hint: %s\n", error.hint.c_str());
-    const std::string failure = json(Failure{"usage", error.what(), error.hint});
-    return detail::say(detail::json(program, machine, false, {}, {}, failure), kUsage);
+    return fail(json(Failure{"usage", error.what(), error.hint}), kUsage);
+  } catch (const Failed& failed) {
+    return fail(json(failed.failure), kCannotWork);
   } catch (const std::exception& error) {
-    const std::string failure = json(Failure{"crashed", error.what(), ""});
-    return detail::say(detail::json(program, machine, false, {}, {}, failure), kCannotWork);
+    return fail(json(Failure{"crashed", error.what(), ""}), kCannotWork);
   }
 }
 

@@ -94,7 +94,8 @@ inline std::string json(const Failure& failure) {
 
 inline std::string json(const Result& result) {
   std::string out = "{\"name\": " + quoted(result.name) +
-                    ", \"value\": " + number(result.samples.empty() ? NAN : median(result.samples)) +
+                    ", \"value\": " +
+                    number(result.samples.empty() ? NAN : median(result.samples)) +
                     ", \"unit\": " + quoted(result.unit) + ", \"samples\": [";
   bool first = true;
   for (const double sample : thinned(result.samples)) {

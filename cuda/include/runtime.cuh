@@ -54,7 +54,8 @@ inline Failure meaning(cudaError_t error, const std::string& doing) {
     case 802:  // SystemNotReady
       return {"fabric", message, "is the fabric manager running? nvidia-smi -q shows Fabric State"};
     case 803:  // SystemDriverMismatch
-      return {"driver-mismatch", message, "reboot, or load the kernel module that fits the library"};
+      return {"driver-mismatch", message,
+              "reboot, or load the kernel module that fits the library"};
     default:
       return {"cuda", message, ""};
   }
@@ -120,9 +121,11 @@ class DeviceMemory {
   std::size_t bytes_ = 0;
 };
 
+// Work on it and on the default stream of the same GPU (copies and memsets without a stream) is in
+// the order of the calls.
 class Stream {
  public:
-  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream"); }
+  Stream() { check(cudaStreamCreate(&stream_), "making a stream"); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   ~Stream() { cudaStreamDestroy(stream_); }
@@ -159,6 +162,12 @@ inline int attribute(cudaDeviceAttr which, int gpu) {
   return value;
 }
 
+// Done when it returns: a memset is asynchronous, and another GPU's copies do not wait for it.
+inline void set_bytes(void* memory, int value, std::size_t bytes) {
+  check(cudaMemset(memory, value, bytes), "clearing memory");
+  check(cudaStreamSynchronize(nullptr), "clearing memory");
+}
+
 // Flips a bit of what lies at `address` (in bytes) of GPU memory; bits count from the lowest.
 inline void flip_bit(void* memory, std::uint64_t address, int bit) {
   unsigned char* byte = static_cast<unsigned char*>(memory) + address + bit / 8;
@@ -166,6 +175,7 @@ inline void flip_bit(void* memory, std::uint64_t address, int bit) {
   check(cudaMemcpy(&value, byte, 1, cudaMemcpyDeviceToHost), "injecting");
   value = static_cast<unsigned char>(value ^ (1u << (bit % 8)));
   check(cudaMemcpy(byte, &value, 1, cudaMemcpyHostToDevice), "injecting");
+  check(cudaStreamSynchronize(nullptr), "injecting");  // what came from pageable memory may be late
 }
 
 namespace detail {
@@ -196,9 +206,11 @@ inline Gpu described(int index) {
 
 }  // namespace detail
 
+// Indices as NVML counts them. Before the first call of CUDA, and before there are threads.
+inline void count_as_nvml() { setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1); }
+
 // All GPUs that are visible. Throws Failed.
 inline Machine look_at_machine() {
-  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1);  // indices as NVML counts
   int count = 0;
   check(cudaGetDeviceCount(&count), "looking for GPUs");
   if (count == 0) check(static_cast<cudaError_t>(100), "looking for GPUs");
@@ -212,7 +224,6 @@ inline Machine look_at_machine() {
 
 // Makes a GPU the current one of this thread.
 inline void use(int gpu) {
-  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1);
   check(cudaSetDevice(gpu), "taking the GPU");
 }
 

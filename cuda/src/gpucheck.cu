@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "axpy.cuh"
 #include "cublas.h"
 #include "found.cuh"
 #include "matrices.cuh"
@@ -119,7 +120,8 @@ void tell(Bench& bench, const Found& found, const std::string& test, std::uint64
 
 void test_axpy(Bench& bench) {
   constexpr std::uint64_t kSeed = 7;
-  const std::uint64_t count = std::min<std::uint64_t>(std::uint64_t{1} << 26, free_memory() / 64) / 2 * 2;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 26;  // well beyond any L2 cache
+  const std::uint64_t count = std::min<std::uint64_t>(kMost, free_memory() / 64) / 2 * 2;
   DeviceMemory x(count * 8), y(count * 8);
   const auto restart = [&] {
     launch(begin_axpy, bench.blocks, kBlock, bench.stream, x.as<double>(), y.as<double>(), count,
@@ -133,8 +135,8 @@ void test_axpy(Bench& bench) {
     ++result.count;
     ++since_restart;
     const double seconds = bench.time_of([&] {
-      launch(axpy, bench.blocks, kBlock, bench.stream, double{kAlpha}, x.as<const double2>(),
-             y.as<double2>(), count / 2);
+      launch(scaled_sum, bench.blocks, kBlock, bench.stream, y.as<double2>(),
+             y.as<const double2>(), x.as<const double2>(), double{kAlpha}, count / 2);
     });
     if (bench.injects("daxpy", result.count)) bench.inject(y.as<void>(), count, 8);
     launch(check_axpy, bench.blocks, kBlock, bench.stream, y.as<const double>(), count, kSeed,
@@ -161,7 +163,8 @@ template <class In, class Out>
 class Matrices {
  public:
   Matrices(Bench& bench, int size)
-      : bench_(bench), size_(size), elements_(static_cast<std::uint64_t>(size) * static_cast<unsigned>(size)),
+      : bench_(bench), size_(size),
+        elements_(static_cast<std::uint64_t>(size) * static_cast<unsigned>(size)),
         a_(elements_ * sizeof(In)), b_(elements_ * sizeof(In)), c_(elements_ * sizeof(Out)),
         ints_(8 * static_cast<std::size_t>(size) * sizeof(int)),
         longs_(2 * static_cast<std::size_t>(size) * sizeof(std::int64_t)) {
@@ -368,5 +371,6 @@ int main(int argc, char** argv) {
           for (const Gpu& gpu : gpus) test(gpu, settings, sink);
         };
       }};
+  count_as_nvml();
   return run(program, argc, argv);
 }

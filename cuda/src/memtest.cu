@@ -61,8 +61,9 @@ DeviceMemory memory_of(const Settings& settings, int gpu) {
   wanted -= wanted % kPage;
   if (wanted < least)
     throw Failed({"out-of-memory",
-                  "to test " + std::to_string(wanted) + " bytes is to test the L2 cache: at least " +
-                      std::to_string(least) + " are needed, " + std::to_string(free) + " are free",
+                  "to test " + std::to_string(wanted) + " bytes is to test the L2 cache: at least "
+                      + std::to_string(least) + " are needed, " + std::to_string(free) +
+                      " are free",
                   "a larger --bytes or --share, or end what uses the GPU"});
   if (settings.bytes) return DeviceMemory(wanted);
   for (int attempt = 0;; ++attempt) {
@@ -201,5 +202,6 @@ int main(int argc, char** argv) {
           for (const Gpu& gpu : gpus) test(gpu, settings, sink);
         };
       }};
+  count_as_nvml();
   return run(program, argc, argv);
 }

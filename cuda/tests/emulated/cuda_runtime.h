@@ -67,7 +67,11 @@ T atomicMax(T* at, T value) {
   return old;
 }
 
-enum cudaError_t : int { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t : int {
+  cudaSuccess = 0,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNotReady = 600,
+};
 enum cudaDeviceAttr : int {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrL2CacheSize = 38,
@@ -80,8 +84,7 @@ enum cudaMemcpyKind : int {
   cudaMemcpyDeviceToDevice = 3,
   cudaMemcpyDefault = 4
 };
-constexpr unsigned cudaStreamNonBlocking = 1, cudaHostRegisterPortable = 1,
-                   cudaHostRegisterMapped = 2, cudaHostAllocPortable = 1, cudaHostAllocMapped = 2;
+constexpr unsigned cudaHostRegisterPortable = 1, cudaHostRegisterMapped = 2;
 
 struct cudaUUID_t {
   char bytes[16];
@@ -104,6 +107,7 @@ struct Machine {
   std::mutex mutex;
   std::map<char*, std::pair<std::size_t, int>> memory;  // size, GPU
   std::map<int, std::size_t> used;
+  double now = 0;  // of the last event that was waited for
 };
 inline Machine& machine() {
   static Machine the;
@@ -266,7 +270,7 @@ inline cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) {
 }
 inline cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) { return cudaSuccess; }
 
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   return *stream = new emulated::StreamClock, cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
@@ -280,8 +284,12 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cu
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return event->seconds = stream->seconds, cudaSuccess;
 }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) {
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  emulated::machine().now = event->seconds;
   return emulated::told("cudaEventSynchronize");
+}
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return event->seconds > emulated::machine().now ? cudaErrorNotReady : cudaSuccess;
 }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   return stream->seconds = std::max(stream->seconds, event->seconds), cudaSuccess;

@@ -24,7 +24,8 @@ struct Here {
 
 class Block {
  public:
-  Block(int threads, const std::function<void()>& body) : fibers_(static_cast<std::size_t>(threads)) {
+  Block(int threads, const std::function<void()>& body)
+      : fibers_(static_cast<std::size_t>(threads)) {
     for (std::size_t i = 0; i < fibers_.size(); ++i) {
       fibers_[i].stack.reset(new char[kStack]);
       fibers_[i].thread = static_cast<unsigned>(i);
@@ -32,8 +33,8 @@ class Block {
     body_ = &body;
   }
 
-  // All threads of block `index` of `blocks`. A thread that leaves while others wait at a barrier is
-  // an error of the kernel, as it is on a GPU.
+  // All threads of block `index` of `blocks`. A thread that leaves while others wait at a barrier
+  // is an error of the kernel, as it is on a GPU.
   void run(unsigned index, unsigned blocks) {
     current() = this;
     here_.block.x = index;

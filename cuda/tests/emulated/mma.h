@@ -66,7 +66,8 @@ void load_matrix_sync(fragment<Use, M, N, K, Element, row_major>& to, const T* f
   detail::demand(width * sizeof(T) % 16 == 0, "rows of a tile are not at 16 bytes");
   for (int i = 0; i < to.rows; ++i)
     for (int j = 0; j < to.columns; ++j) {
-      to.held[i][j] = detail::value(from[static_cast<unsigned>(i) * width + static_cast<unsigned>(j)]);
+      to.held[i][j] =
+          detail::value(from[static_cast<unsigned>(i) * width + static_cast<unsigned>(j)]);
       detail::demand(sizeof(T) == 8 || (to.held[i][j] <= 2048 && to.held[i][j] >= -2048),
                      "not exact in TF32 or half");
     }
