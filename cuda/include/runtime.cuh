@@ -35,7 +35,13 @@ inline Failure meaning(cudaError_t error, const std::string& doing) {
     case 35: {  // InsufficientDriver: also when there is no libcuda at all
       if (void* library = dlopen("libcuda.so.1", RTLD_LAZY)) {
         dlclose(library);
-        return {"driver-too-old", message, "a newer driver, or the build with CUDA 12"};
+        int driver = 0, runtime = 0;
+        static_cast<void>(cudaDriverGetVersion(&driver));
+        static_cast<void>(cudaRuntimeGetVersion(&runtime));
+        return {"driver-too-old",
+                "the driver is for CUDA " + version_text(driver) + ", this program for " +
+                    version_text(runtime),
+                "a newer driver, or a build with an older CUDA"};
       }
       return {"no-driver", "libcuda.so.1 cannot be loaded",
               "install the driver; in a container, have the NVIDIA container toolkit mount it"};

@@ -36,7 +36,8 @@ class Tour {
   void run() {
     std::set<std::string> tests(settings_.tests.begin(), settings_.tests.end());
     if (tests.count("h2d") + tests.count("d2h") + tests.count("both") + tests.count("sm"))
-      for (const Gpu& gpu : gpus_) step(gpu, [&](GpuBandwidth& its) { its.to_and_from_host(tests); });
+      for (const Gpu& gpu : gpus_)
+        step(gpu, [&](GpuBandwidth& its) { its.to_and_from_host(tests); });
     if (tests.count("hbm"))
       for (const Gpu& gpu : gpus_) step(gpu, [](GpuBandwidth& its) { its.own_memory(); });
     if (tests.count("parallel")) parallel();

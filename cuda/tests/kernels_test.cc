@@ -22,25 +22,24 @@ namespace {
 // Operands out of a hash, not those with a known product; the product by the definition.
 template <class In, class Out>
 bool multiplies(int size, void (*multiply)(const In*, const In*, Out*, int, cudaStream_t)) {
-  const std::size_t count = static_cast<std::size_t>(size) * static_cast<unsigned>(size);
+  const std::size_t n = static_cast<unsigned>(size), count = n * n;
   std::vector<double> a(count), b(count);
   Stream stream;
   DeviceMemory left(count * sizeof(In)), right(count * sizeof(In)), result(count * sizeof(Out));
   for (std::size_t i = 0; i < count; ++i) {
-    const int x = static_cast<int>(mixed(1, i) % 41) - 20, y = static_cast<int>(mixed(2, i) % 41) - 20;
+    const int x = static_cast<int>(mixed(1, i) % 41) - 20;
+    const int y = static_cast<int>(mixed(2, i) % 41) - 20;
     a[i] = x;
     b[i] = y;
     left.as<In>()[i] = element<In>(x);
     right.as<In>()[i] = element<In>(y);
   }
   multiply(left.as<In>(), right.as<In>(), result.as<Out>(), size, stream);
-  for (std::size_t row = 0; row < static_cast<unsigned>(size); ++row)
-    for (std::size_t column = 0; column < static_cast<unsigned>(size); ++column) {
+  for (std::size_t row = 0; row < n; ++row)
+    for (std::size_t column = 0; column < n; ++column) {
       double sum = 0;
-      for (std::size_t k = 0; k < static_cast<unsigned>(size); ++k)
-        sum += a[row * static_cast<unsigned>(size) + k] * b[k * static_cast<unsigned>(size) + column];
-      if (!(static_cast<double>(result.as<Out>()[row * static_cast<unsigned>(size) + column]) == sum))
-        return false;
+      for (std::size_t k = 0; k < n; ++k) sum += a[row * n + k] * b[k * n + column];
+      if (!(static_cast<double>(result.as<Out>()[row * n + column]) == sum)) return false;
     }
   return true;
 }
@@ -86,7 +85,8 @@ TEST("products by tensor cores are right, for one tile and several") {
 TEST("the operands that the GPU makes are those of the closed form") {
   constexpr int kSize = 40;
   Stream stream;
-  DeviceMemory a(kSize * kSize * 8), b(kSize * kSize * 8), ints(8 * kSize * 4), longs(2 * kSize * 8);
+  DeviceMemory a(kSize * kSize * 8), b(kSize * kSize * 8);
+  DeviceMemory ints(8 * kSize * 4), longs(2 * kSize * 8);
   int* at = ints.as<int>();
   std::int64_t* sums_at = longs.as<std::int64_t>();
   const Vectors vectors{at,      at + 40,  at + 80,  at + 120, at + 160,
@@ -108,12 +108,14 @@ TEST("an exact product has no wrong element") {
 
 TEST("each bit of a double and of a float that is flipped is found") {
   for (int bit = 0; bit < 64; ++bit) {
-    const Found found = judged<double>(24, kDoubleWidths, [bit](double* c) { flip_bit(c + 100, 0, bit); });
+    const Found found =
+        judged<double>(24, kDoubleWidths, [bit](double* c) { flip_bit(c + 100, 0, bit); });
     CHECK(found.total == 1 && found.listed == 1 && found.list[0].index == 100);
     CHECK((found.list[0].expected ^ found.list[0].actual) == std::uint64_t{1} << bit);
   }
   for (int bit = 0; bit < 32; ++bit) {
-    const Found found = judged<float>(24, kNarrowTimesWide, [bit](float* c) { flip_bit(c + 7, 0, bit); });
+    const Found found =
+        judged<float>(24, kNarrowTimesWide, [bit](float* c) { flip_bit(c + 7, 0, bit); });
     CHECK(found.total == 1 && ~found.lowest == 7);
   }
 }

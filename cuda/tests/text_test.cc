@@ -101,7 +101,8 @@ TEST("numbers that are not finite are null") {
 }
 
 TEST("a wrong word tells its lowest wrong bit, in the width of its type") {
-  CHECK(first_bit(0x10, 0x30) == 5 && first_bit(1, 1) == -1 && first_bit(0, ~std::uint64_t{0}) == 0);
+  CHECK(first_bit(0x10, 0x30) == 5 && first_bit(1, 1) == -1);
+  CHECK(first_bit(0, ~std::uint64_t{0}) == 0);
   WrongWord wrong{"mismatch", "sgemm", 0x40, 0x3f800000, 0x3f800001, 32};
   wrong.where = {{"iteration", 2}};
   CHECK(json(wrong) ==
