@@ -60,9 +60,7 @@ def run(program: Path, *arguments: str, environment: Mapping[str, str] | None = 
 def emulated(name: str, *arguments: str, **environment: str) -> Said:
     """A program on GPUs that the CPU plays, with sizes that it can play."""
     gpus = {"EMULATED_GPUS": "1"}
-    return run(
-        BUILD / "emulated" / name, *SMALL[name], *arguments, environment=gpus | environment
-    )
+    return run(BUILD / "emulated" / name, *SMALL[name], *arguments, environment=gpus | environment)
 
 
 def documented(heading: str) -> set[str]:
