@@ -2,8 +2,8 @@
 
 NVSwitches up to Hopper are PCI devices; fewer than a board of eight GPUs has, or than there were
 since this boot, is fatal. Where there are switches the process ``nv-fabricmanager`` has to run:
-without it no job starts that uses NVLink (degraded: jobs that run go on; by reboot). A virtual machine
-that sees no switch, and NVLink 5, whose switches are not on the bus, are not judged here:
+without it no job starts that uses NVLink (degraded: jobs that run go on; by reboot). A virtual
+machine that sees no switch, and NVLink 5, whose switches are not on the bus, are not judged here:
 nvlink-fabric tells there.
 """
 
@@ -38,9 +38,9 @@ class FabricManager:
         gpus = all_gpus(context)
         model = shipped().model_of(gpus[0].pci_id, gpus[0].name)
         board = model.nvswitches * (len(gpus) // _BOARD) if model is not None else 0
-        wanted, source = (
-            (board, model.title) if model and board >= most else (most, "seen since boot")
-        )
+        wanted, source = most, "seen since boot"
+        if model is not None and board >= most:
+            wanted, source = board, model.title
         values = (at_least("nvswitches", switches, "count", wanted, source),)
         words = f"{switches} of {wanted} NVSwitches"
         if switches < wanted:

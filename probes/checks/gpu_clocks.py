@@ -3,9 +3,9 @@
 The driver's clocks event reasons. Hardware slow-down, hardware thermal slow-down and the power
 brake (asserted by the power supply) halve the clocks or worse: three looks in a row, or in 6 of the
 last 10 runs, fail (gpud: 0.6 events a minute over 10 minutes). Idle, the software power cap, sync
-boost and set clocks are normal. Software thermal slow-down warns: the driver keeps the GPU below its
-limit. NVML says that hardware slow-down may also be reported during a change of state, so a single
-look proves nothing.
+boost and set clocks are normal. Software thermal slow-down warns: the driver keeps the GPU below
+its limit. NVML says that hardware slow-down may also be reported during a change of state, so a
+single look proves nothing.
 """
 
 from __future__ import annotations

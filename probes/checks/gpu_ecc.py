@@ -4,7 +4,7 @@ Volatile counts (since the driver was loaded, so that a reset clears them) fail;
 the GPU's life tell, but for SRAM, which nothing repairs:
 
 - uncorrectable in SRAM since load: fatal, reset (AzNHC: any);
-- uncorrectable in DRAM since load: degraded, reset when drained: a row is remapped with it (GCM: 0);
+- uncorrectable in DRAM since load: degraded, reset when drained, which remaps the row (GCM: 0);
 - the driver says that the SRAM threshold is exceeded: fatal, inspect: NVIDIA replaces such GPUs.
   Where it does not say, more than 5 uncorrectable SRAM errors in its life (OCI, H100);
 - corrected since load: DRAM more than 20,000,000, SRAM more than 10,000 (AzNHC).
@@ -79,5 +79,5 @@ def _measured(ecc: Ecc) -> Iterator[Measurement]:
         yield equal("sram_threshold_exceeded", exceeded, "", 0, "the driver's own word")
         yield from told("sram_uncorrected_life", life.sram_uncorrected, "count")
     elif life.sram_uncorrected is not None:
-        count = plausible(life.sram_uncorrected, 0, _MOST_COUNT, "sram_uncorrected_life")
-        yield at_most("sram_uncorrected_life", count, "count", _SRAM_LIFE, "OCI (H100)")
+        ever = plausible(life.sram_uncorrected, 0, _MOST_COUNT, "sram_uncorrected_life")
+        yield at_most("sram_uncorrected_life", ever, "count", _SRAM_LIFE, "OCI (H100)")

@@ -2,8 +2,8 @@
 
 NVML's recovery action, the state behind Xid 154. The driver's own word outranks what was measured:
 ``dcgmi health`` said healthy while it asked for a reset (NVIDIA/DCGM#263). Values and remedies are
-those of Xid 154 in the fault catalog; bus reset and system reboot, which newer drivers know, ask for
-more than a GPU reset: reboot. Drivers before R565 do not tell.
+those of Xid 154 in the fault catalog; bus reset and system reboot, which newer drivers know, ask
+for more than a GPU reset: reboot. Drivers before R565 do not tell.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The limits are the device's own. Up to Ampere: the temperature at which the hardware slows down
 fails, the highest one for steady operation warns. From Ada on the driver tells the distance to the
-limit instead ("T.Limit", nvidia-smi manual): at its slow-down distance it fails, 5 °C before that it
-warns. A GPU that tells neither fails at 95 °C and warns above 85 °C (Navarch's default policy).
+limit instead ("T.Limit", nvidia-smi manual): at its slow-down distance it fails, 5 °C before that
+it warns. A GPU that tells neither fails at 95 °C and warns above 85 °C (Navarch's default policy).
 
 Memory: the device's highest operating temperature; where it tells none, 105 °C (JEDEC JESD238,
 junction of HBM3), with a warning from 95 °C on, where HBM begins to slow down without any clocks

@@ -55,8 +55,7 @@ def _look(context: Context, gpu: Gpu, now_s: float) -> Finding:
     growth = grown(context, gpu.device, dict(counts), now_s)
     if growth is None:
         return of(gpu, Outcome.SKIP, "counted for the first time in this boot")
-    link = str(worst.most_common(1)[0][0])
-    return _judge(context, gpu, growth, link)
+    return _judge(context, gpu, growth, str(worst.most_common(1)[0][0]))
 
 
 def _judge(context: Context, gpu: Gpu, growth: Growth, link: str) -> Finding:
