@@ -2,8 +2,8 @@
 
 NVML's fabric state (Hopper and later behind NVSwitches). Until it is completed CUDA does not start
 there (error 802): fatal after five minutes (a start takes seconds to minutes; the fabric manager
-may come up last), by reboot, which starts the fabric manager too. A completed fabric with an error, or
-with a problem in its health mask (degraded bandwidth, unhealthy route, access time-outs, a wrong
+may come up last), by reboot, which starts the fabric manager too. A completed fabric with an error,
+or with a problem in its health mask (degraded bandwidth, unhealthy route, access time-outs, a wrong
 configuration), is degraded. A GPU alone on its node joins none: not supported.
 """
 
