@@ -31,8 +31,8 @@ _WORST = (
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that is judged. One that stands for several pairs has them as ``parts``, by the device
-    at the other end: one that is too low alone is worth a warning, and accuses nobody."""
+    """A value that is judged. One that stands for several pairs has them as ``parts``, by the
+    device at the other end: one that is too low alone is worth a warning, and accuses nobody."""
 
     value: float
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -93,7 +93,10 @@ def _rates(
     blamed: frozenset[str],
 ) -> tuple[Outcome, list[str]]:
     outcome, texts = worst_of(judged.values()), []
-    for name, value in values.items():
+    # The worst first: a message is cut at its end.
+    ranked = sorted(judged, key=lambda name: _WORST.index(judged[name].outcome))
+    for name in (*ranked, *(name for name in values if name not in judged)):
+        value = values[name]
         if value is not None:
             texts.append(judged[name].message)
             limit = judged[name].measurement.threshold
@@ -125,7 +128,7 @@ def _verified(
         return _worst(outcome, Outcome.ERROR), ["no result was verified", *texts]
     if outcome is Outcome.SKIP and whole:
         outcome = Outcome.PASS
-    return outcome, [f"all results right (times verified: {', '.join(counts)})", *texts]
+    return outcome, [*texts, f"all results right (times verified: {', '.join(counts)})"]
 
 
 def _busy(context: Context, gpu: Gpu) -> bool:
