@@ -171,7 +171,7 @@ class Runner:
 
     def _tidy(self) -> None:
         """Wait for stuck children that have ended at last; once, end what others left behind."""
-        self._unreaped = [child for child in self._unreaped if not child.wait(0)]
+        self._unreaped = [child for child in self._unreaped if not child.reap()]
         if not self._swept:
             self._swept = True
             for check, process in end_leftovers(self._processes):
