@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from probes.check import Check
+from probes.checks import (
+    dcgm,
+    gpu_arithmetic,
+    gpu_memory,
+    hbm_bandwidth,
+    nccl_node,
+    nccl_pair,
+    nvidia_smi,
+    p2p_bandwidth,
+    pcie_bandwidth,
+)
 from probes.checks.driver import DriverWorks
 from probes.checks.fabric_manager import FabricManager
 from probes.checks.gpu_clocks import GpuClocks
@@ -40,4 +51,16 @@ CHECKS: tuple[Check, ...] = (
     GpuPower(),
     GpuClocks(),
     PcieLinkState(),
+    nvidia_smi.CHECK,
+    dcgm.LEVEL_1,
+    pcie_bandwidth.CHECK,
+    hbm_bandwidth.CHECK,
+    gpu_arithmetic.CHECK,
+    gpu_memory.CHECK,
+    p2p_bandwidth.CHECK,
+    nccl_node.CHECK,
+    nccl_pair.CHECK,
+    dcgm.LEVEL_2,
+    dcgm.LEVEL_3,
+    dcgm.LEVEL_4,
 )
