@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 #: What each command is for; its module is ``probes.commands.<name>``.
 COMMANDS: Mapping[str, str] = {
+    "run": "run checks once and print what was found",
+    "list": "list the checks",
     "kmsg": "forward the kernel log as JSON lines",
 }
 

@@ -41,7 +41,7 @@ class Doing:
 
 
 def _spec(
-    name: str, deadline_s: float, *, tier: Tier = Tier.LIGHT, idle: bool = False
+    name: str, deadline_s: float, tier: Tier = Tier.LIGHT, *, idle: bool = False
 ) -> CheckSpec:
     return CheckSpec(name, f"Does {name} do?", tier, Cadence.LIGHT, deadline_s, idle)
 
@@ -165,6 +165,26 @@ def _pid(context: Context) -> Iterable[Finding]:
     return [passing()]
 
 
+def _freeze(context: Context) -> Iterable[Finding]:
+    """Puts itself into a freezer and sleeps there; it is in the kernel until it is thawed."""
+    with open(context.options["file"], "a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    for name, content in (("cgroup.procs", str(os.getpid())), ("freezer.state", "FROZEN")):
+        with open(f"{context.options['freezer']}/{name}", "w", encoding="ascii") as file:
+            file.write(content)
+    hang()
+    return [passing()]
+
+
+def _freeze_tool(context: Context) -> Iterable[Finding]:
+    """Runs a program that does so."""
+    folder, file = context.options["freezer"], context.options["file"]
+    freeze = f"echo $$ >{folder}/cgroup.procs; echo FROZEN >{folder}/freezer.state"
+    script = f"echo $$ >>{file}; {freeze}; exec sleep 600"
+    context.tool(("sh", "-c", script), deadline_s=float(context.options["within"]))
+    return [passing()]
+
+
 def _tool(context: Context) -> Iterable[Finding]:
     """Runs a shell that tells its process and waits."""
     script = f"echo $$ >> {context.options['file']}; exec sleep 600"
@@ -254,6 +274,8 @@ DEEDS: Mapping[str, Callable[[Context], Iterable[Finding]]] = {
     "leave-and-hang": _leave_and_hang,
     "leave-and-crash": _leave_and_crash,
     "pid": _pid,
+    "freeze": _freeze,
+    "freeze-tool": _freeze_tool,
     "tool": _tool,
     "fast-tool": _fast_tool,
     "count": _count,
