@@ -48,7 +48,7 @@ class Agent:
         while whole and not self._stopping.wait(_WATCH_S):
             whole = self._server.alive() and all(thread.is_alive() for thread in self._threads)
         if not whole:
-            self._log.error("a part of the agent has ended by itself")
+            self._log.failed("a part of the agent has ended by itself")
         return self._end() and whole
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class Agent:
             thread.join(_JOIN_S)
         left = [thread.name for thread in self._threads if thread.is_alive()]
         if left:
-            self._log.error("parts of the agent did not end", parts=", ".join(left))
+            self._log.failed("parts of the agent did not end", parts=", ".join(left))
             return False
         self._state.close()
         self._log.info("agent has ended")

@@ -102,10 +102,11 @@ class Board:
         """``Told.busy`` of this moment."""
         return self.told.busy()
 
-    def load(self, runs: Sequence[Run]) -> None:
-        """Runs of before the agent was started, oldest first."""
+    def load(self, runs: Sequence[Run], stuck: Collection[str] = ()) -> None:
+        """Runs of before the agent was started, oldest first, and what has been stuck since."""
         for run in runs:
             self._take(run)
+        self._stuck = tuple(sorted(set(stuck))[:_MOST_STUCK])
         self._publish()
 
     def settings(self, digest: str) -> None:

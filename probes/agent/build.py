@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class Made:
             state, clock, log, most_bytes=options.history_bytes, most_age_s=options.history_age_s
         )
         intake = Intake(history, board, log, counted=counted)
-        before = intake.load(boot)
+        before = intake.load(boot, around.stuck())
         if options.compat_autopilot:
             gauge = AutopilotGauge(options.node, options.root)
             metrics.registry.register(gauge)
@@ -108,6 +109,7 @@ class Made:
             busy=board.busy,
             stuck=around.stuck,
         )
+        _make_delivery_directory(options.delivered, log)
         deliveries = Deliveries(
             options.delivered,
             state,
@@ -156,6 +158,13 @@ def _memory(state: StateDir, log: Log, checks: Collection[str], board: Board, no
     if memory.settings is not None and memory.settings.node == node:
         board.settings(settings_digest(memory.settings))
     return memory
+
+
+def _make_delivery_directory(path: str, log: Log) -> None:
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        log.warning("Jobs cannot deliver", file=path, why=error.strerror)
 
 
 def _attestor(options: Options, around: Surroundings, boot: str) -> Attestor:

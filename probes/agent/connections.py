@@ -1,8 +1,9 @@
 """How long, and how many of them, may clients stay connected?
 
-The server itself limits only how long a connection idles between two requests. Invariants: a connection beyond ``MOST_CONNECTIONS``, or beyond a client's share
-of them, is closed at once; one that has not brought a whole request, or not taken its answer,
-within ``EXCHANGE_S`` is cut. So nobody keeps others out by being slow.
+The server itself limits only how long a connection idles between two requests. Invariants: one
+beyond ``MOST_CONNECTIONS``, or beyond a client's share of them, is closed at once; one that has not
+brought a whole request, or not taken its answer, within ``EXCHANGE_S`` is cut. So nobody keeps
+others out by being slow.
 """
 
 from __future__ import annotations

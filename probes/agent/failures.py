@@ -60,5 +60,7 @@ def handle(app: FastAPI, metrics: Metrics, log: Log) -> None:
 
     @app.exception_handler(Exception)
     async def bug(request: Request, error: Exception) -> Response:
-        log.error("a request failed", path=request.url.path, why=f"{type(error).__name__}: {error}")
+        log.failed(
+            "a request failed", path=request.url.path, why=f"{type(error).__name__}: {error}"
+        )
         return answer(request, Refusal("internal", "a fault of the agent", "its log says more"))

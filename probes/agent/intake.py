@@ -29,7 +29,7 @@ class Intake:
         self._lock = threading.Lock()
         self._ids: deque[str] = deque(maxlen=_MOST_IDS)
 
-    def load(self, boot_id: str) -> tuple[Run, ...]:
+    def load(self, boot_id: str, stuck: Collection[str] = ()) -> tuple[Run, ...]:
         """Put up what was kept of this boot; returns it, oldest first."""
         left = dict(TOLD_RUNS)
         runs: list[Run] = []
@@ -43,7 +43,7 @@ class Intake:
         runs.reverse()
         with self._lock:
             self._ids.extend(run.run_id for run in runs)
-            self._board.load(runs)
+            self._board.load(runs, stuck)
         return tuple(runs)
 
     def put(self, run: Run, stuck: Collection[str] | None = None) -> bool:

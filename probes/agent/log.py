@@ -38,7 +38,7 @@ class Log(Protocol):
         """Trouble that may come again and again: at most once a minute."""
         ...
 
-    def error(self, message: str, **more: object) -> None:
+    def failed(self, message: str, **more: object) -> None:
         """What ends the agent, or a bug."""
         ...
 
@@ -73,7 +73,7 @@ class JsonLog:
             self._told[message] = (now, 0)
         self._write("warning", message, {**more, "repeated": held} if held else more)
 
-    def error(self, message: str, **more: object) -> None:
+    def failed(self, message: str, **more: object) -> None:
         """What ends the agent, or a bug."""
         self._write("error", message, more)
 
@@ -103,7 +103,7 @@ class LibraryLog(logging.Handler):
         """Warnings as they are; an exception with its type and text, no traceback."""
         error = record.exc_info[1] if record.exc_info else None
         why = f"{type(error).__name__}: {error}" if error is not None else ""
-        tell = self._log.error if error is not None else self._log.warning
+        tell = self._log.failed if error is not None else self._log.warning
         tell("HTTP server", said=record.getMessage(), **({"why": why} if why else {}))
 
 
