@@ -150,6 +150,9 @@ def _about_domains(graph: Graph, domains: DomainBlame, interface: str) -> list[Q
     for domain in domains.ask_inside:
         node = min(domain.failing)
         questions.append(Question(node, interface, inside=domain.members - {node}))
+    for domain, known in domains.ask_beyond:
+        nodes = sorted(domain.failing)[:MOST_ASKED]
+        questions += [Question(node, interface, outside=known) for node in nodes]
     return questions
 
 

@@ -11,7 +11,8 @@ Rules, for a domain of at least two members:
   the switch is named, not the nodes: that costs a look at a switch, the other way costs two nodes.
 - While enough members are failing or not measured towards the outside, the domain is *open*: no
   member of it is accused, and those that are not measured are asked next.
-- Two domains that fail only with each other are cut apart: what lies between them is named.
+- Two domains that fail only with each other, and have met a third where there is one, are cut
+  apart: what lies between them is named.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from konduktor_health.core.pair_tests import Graph, Member
 SHARE_PERCENT = 80
 LEAST_MEMBERS = 2
 ENOUGH_FINE = 3
+LEAST_MET = 2  # other domains, before what lies between two is named
 
 Label = tuple[str, str]
 
@@ -71,6 +73,8 @@ class DomainBlame:
     apart: list[tuple[Domain, Domain]] = field(default_factory=list)  # work inside, not together
     open: list[Domain] = field(default_factory=list)  # not known yet: nobody of it is accused
     ask_inside: list[Domain] = field(default_factory=list)  # not known whether it works inside
+    #: Met too few other domains; with the nodes that it has met or that are its own.
+    ask_beyond: list[tuple[Domain, frozenset[str]]] = field(default_factory=list)
     shut: dict[str, list[Domain]] = field(
         default_factory=dict
     )  # by member: nobody known to get out
@@ -82,7 +86,8 @@ class DomainBlame:
 
     def holds(self, node: str) -> bool:
         """The node is not to be accused yet."""
-        return any(node in each.members for each in (*self.open, *self.ask_inside))
+        beyond = (domain for domain, _ in self.ask_beyond)
+        return any(node in each.members for each in (*self.open, *self.ask_inside, *beyond))
 
     def vouches(self, partner: str, node: str) -> bool:
         """What the partner says of the node counts: they share a switch, or the partner's is known
@@ -108,6 +113,11 @@ def blame_domains(graph: Graph, members: Sequence[Member]) -> DomainBlame:
     waiting = [d for d in waiting if _undecided(d, graph)]
     left = _name(graph, failed, waiting, blame)
     for domain in left:
+        met = _met(graph, domain, domains)
+        if len(met) < LEAST_MET and len(met) < sum(_other(each, domain) for each in domains):
+            known = frozenset(node for each in met for node in each.members)
+            blame.ask_beyond.append((domain, known | domain.members))
+    for domain in left if not blame.ask_beyond else ():
         rivals = [d for d in left if d.members & _partners_outside(graph, domain, blame.covered)]
         blame.apart.extend((domain, each) for each in rivals if domain.label < each.label)
     blame.open.extend(d for d in waiting if not d.failing <= blame.covered)
@@ -127,7 +137,11 @@ def _name(
     for domain in failed:
         if domain.failing <= blame.covered:
             continue
-        rivals = [d for d in (*failed, *waiting) if not d.members & domain.members]
+        rivals = [
+            each
+            for each in (*failed, *waiting)
+            if not each.members & domain.members and not each.fine
+        ]
         outside = _partners_outside(graph, domain, frozenset())
         if any(larger.members > domain.members for larger in waiting):
             blame.open.append(domain)  # a rack of a leaf that may fail whole
@@ -140,6 +154,21 @@ def _name(
         else:
             left.append(domain)
     return [d for d in left if _partners_outside(graph, d, blame.covered)]
+
+
+def _other(one: Domain, domain: Domain) -> bool:
+    """Another domain of the same label."""
+    return one.label[0] == domain.label[0] and one.label != domain.label
+
+
+def _met(graph: Graph, domain: Domain, domains: Sequence[Domain]) -> list[Domain]:
+    """Other domains of its label with which something was measured."""
+    partners = {
+        partner
+        for node in domain.members
+        for partner in (*graph.good.get(node, ()), *graph.bad.get(node, ()))
+    }
+    return [each for each in domains if _other(each, domain) and each.members & partners]
 
 
 def _domains(graph: Graph, members: Sequence[Member]) -> list[Domain]:

@@ -1,4 +1,4 @@
-"""What would pair tests say of a network that is partly broken? Nodes in leaves, no real network."""
+"""What would pair tests say of a network that is partly broken? Leaves of nodes; nothing real."""
 
 from __future__ import annotations
 
