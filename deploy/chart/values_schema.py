@@ -136,6 +136,7 @@ _SHAPES: dict[str, Schema] = {
     "probe.agent.hourlySeconds": {"type": "integer", "minimum": 0, "maximum": 604800},
     "probe.agent.invasiveSeconds": {"type": "integer", "minimum": 0, "maximum": 2592000},
     "probe.agent.keys": _NAME,
+    "probe.agent.userChecks": _NAME,
     "probe.agent.extraArgs": {"type": "array", "items": _TEXT},
     "probe.kmsg.heartbeatSeconds": {"type": "integer", "minimum": 1, "maximum": 86400},
     "probe.kmsg.push.url": _URL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,22 @@ def kmsg_options(found: list[Object], monkeypatch: pytest.MonkeyPatch) -> KmsgOp
     monkeypatch.setattr("probes.privileges.drop_privileges", lambda _: dropped.append(True))
     monkeypatch.setenv("NODE_NAME", "gpu-1")
     (daemon_set,) = [each for each in found if each["kind"] == "DaemonSet"]
-    (container,) = pod_of(daemon_set)["containers"]
+    container = container_of(daemon_set, "kmsg")
     assert container["command"] == ["konduktor-probe"]
     assert cli.main(container["args"]) == 0
     assert dropped == [True]
     return taken[0]
+
+
+def agent_options(found: list[Object]) -> argparse.Namespace:
+    """What the agent makes of the container's command line; an unknown option ends the test."""
+    (daemon_set,) = [each for each in found if each["kind"] == "DaemonSet"]
+    container = container_of(daemon_set, "agent")
+    assert container["command"] == ["konduktor-probe"]
+    return cli.parser_of({"agent"}).parse_args(container["args"])
+
+
+def container_of(workload: Object, name: str) -> Object:
+    """The container of this name."""
+    (found,) = [each for each in pod_of(workload)["containers"] if each["name"] == name]
+    return found
