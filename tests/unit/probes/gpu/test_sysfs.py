@@ -46,15 +46,15 @@ def test_a_machine_without_pci_has_no_gpus(tmp_path: Path) -> None:
         # NVIDIA/open-gpu-kernel-modules as in nix-community/nixGL#186 and #121
         (
             (
-                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build  "
-                "(dvs-builder@U16-A24-9-2)  Thu Oct 10 12:15:00 UTC 2024\nGCC version:  gcc 13.3.0\n"
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build "
+                " (dvs-builder@U16-A24-9-2)  Thu Oct 10 12:15:00 UTC 2024\nGCC version:  gcc\n"
             ),
             "565.57.01",
         ),
         (
             (
-                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  525.60.11  Release Build  "
-                "(archlinux-builder@localhost)  \nGCC version:  gcc version 12.2.0 (GCC) \n"
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  525.60.11  Release Build "
+                " (archlinux-builder@localhost)  \nGCC version:  gcc version 12.2.0 (GCC) \n"
             ),
             "525.60.11",
         ),
@@ -68,8 +68,8 @@ def test_a_machine_without_pci_has_no_gpus(tmp_path: Path) -> None:
         ),
         (
             (
-                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC "
-                "2023\nGCC version:  gcc version 11.4.0\n"
+                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 "
+                "UTC 2023\nGCC version:  gcc version 11.4.0\n"
             ),
             "535.104.05",
         ),
