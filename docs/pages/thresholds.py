@@ -35,7 +35,8 @@ Limits that checks of GPU state use (temperatures, ECC counts, error rates) are 
 Sources: **AzNHC** is Azure/azurehpc-health-checks, by VM size. **OCI** is
 oracle-quickstart/oci-hpc, by shape. **DCGM diag-skus.yaml.in** is NVIDIA/DCGM's table for its
 memory bandwidth test, by PCI device id. **Autopilot gpucheck.cu** is IBM/autopilot. *Derived*
-limits are another model's or another width's. Hardware that is not in a table is judged by its baseline.
+limits are another model's or another width's. Hardware that is not in a table is judged by its
+baseline.
 
 """
 _FOOT = """
