@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from probes.check import Check, CheckSpec, Tier
 from probes.runner.job import resolve
-from probes.userchecks.check import UserProgram
 from probes.userchecks.definition import UserCheck
 
 SHIPPED = "probes.registry:CHECKS"
@@ -23,6 +22,10 @@ class Catalog:
     def checks(self) -> tuple[Check, ...]:
         """In the order in which a run goes through them; those of the site come last."""
         shipped: tuple[Check, ...] = tuple(resolve(self.registry))
+        if not self.user_checks:
+            return shipped
+        from probes.userchecks.check import UserProgram  # most sites have none
+
         return (*shipped, *(UserProgram(each) for each in self.user_checks))
 
     def specs(self) -> tuple[CheckSpec, ...]:
