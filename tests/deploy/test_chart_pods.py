@@ -98,7 +98,7 @@ def test_every_option_of_the_agent_is_one_that_it_knows(helm: Helm) -> None:
     assert options.state == "/var/lib/gpu-health/agent"
     assert options.compat_autopilot is True
     assert options.log_level == "debug"
-    pod = pod_of(one(helm.template(EVERYTHING), "DaemonSet"))
+    pod = pod_of(one(helm.template(EVERYTHING), "DaemonSet", "gpu-nodes-probe"))
     sources = {each["name"]: each.get("configMap", {}) for each in pod["volumes"]}
     assert sources["keys"] == {"name": "our-keys", "optional": True}
     assert sources["user-checks"]["name"] == "our-checks"

@@ -30,7 +30,7 @@ def kmsg_options(found: list[Object], monkeypatch: pytest.MonkeyPatch) -> KmsgOp
         taken.append(options)
         return 0
 
-    monkeypatch.setattr(cli, "run_kmsg", take)
+    monkeypatch.setattr("probes.commands.kmsg.run_kmsg", take)
     dropped: list[bool] = []  # not really: pytest would lose its own
     monkeypatch.setattr("probes.privileges.drop_privileges", lambda _: dropped.append(True))
     monkeypatch.setenv("NODE_NAME", "gpu-1")
@@ -52,5 +52,6 @@ def agent_options(found: list[Object]) -> argparse.Namespace:
 
 def container_of(workload: Object, name: str) -> Object:
     """The container of this name."""
-    (found,) = [each for each in pod_of(workload)["containers"] if each["name"] == name]
+    containers: list[Object] = pod_of(workload)["containers"]
+    (found,) = [each for each in containers if each["name"] == name]
     return found
