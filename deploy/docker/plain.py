@@ -44,7 +44,10 @@ EXCLUDED = (
     "/usr/lib/python3*/test/*", "/usr/lib/python3*/pydoc_data/*", "/usr/lib/python3*/turtle.py",
     "/usr/bin/openssl", "/usr/bin/perl*", "/usr/bin/dpkg*", "/usr/bin/tar",
     "/usr/share/python3/*", "/usr/lib/dpkg/*", "/var/lib/dpkg/*", "/usr/bin/debconf*",
-    "/usr/sbin/dpkg*", "/etc/cron.daily/*", "/etc/logrotate.d/*",
+    "/usr/sbin/*", "/etc/cron.daily/*", "/etc/logrotate.d/*",
+    # accounts and PAM: iperf3's package wants a user for a service that is never started
+    "/usr/bin/chage", "/usr/bin/chfn", "/usr/bin/chsh", "/usr/bin/expiry", "/usr/bin/gpasswd",
+    "/usr/bin/passwd", "/sbin/unix_*", "/usr/lib/*/security/*", "/usr/bin/deb-systemd-*",
 )  # fmt: skip
 # What this machine left in the root file system: its name, its resolver, device nodes (a container
 # gets its own).

@@ -64,7 +64,7 @@ def test_the_forwarder_has_no_token_and_nothing_of_the_host_but_the_device(helm:
     }
     assert security["readOnlyRootFilesystem"] is True
     assert [volume["hostPath"]["path"] for volume in pod["volumes"]] == [
-        "/var/lib/konduktor-health"
+        "/var/lib/konduktor-health/kmsg"
     ]
     bound = {
         subject["name"]
@@ -82,9 +82,9 @@ def test_the_agent_sees_the_host_and_can_change_nothing_of_it_but_its_state(helm
     assert agent["securityContext"]["readOnlyRootFilesystem"] is True
     of_host = {each["name"] for each in pod["volumes"] if "hostPath" in each}
     writable = {each["name"] for each in agent["volumeMounts"] if not each.get("readOnly")}
-    assert writable & of_host == {"state"}
+    assert writable & of_host == {"agent-state"}
     seen = {each["mountPath"] for each in agent["volumeMounts"] if each["name"] in of_host}
-    assert {"/host/proc", "/host/sys", "/var/lib/konduktor-health"} <= seen
+    assert {"/host/proc", "/host/sys", "/var/lib/konduktor-health/agent"} <= seen
     kmsg = container_of(one(helm.template(), "DaemonSet", PROBE), "kmsg")
     assert [each["name"] for each in kmsg["volumeMounts"] if each["name"] in of_host] == ["state"]
 
