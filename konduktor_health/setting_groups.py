@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from konduktor_health.model import InjectionMode, Trust
+from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
@@ -250,6 +251,47 @@ class ShardSettings(_Group):
         if self.value and not self.label:
             raise ValueError(f"value {self.value!r} is of no label: set shard.label too")
         return self
+
+
+class ProbeSettings(_Group):
+    """The agents on the nodes: which pods they are, and how often they are asked."""
+
+    enabled: bool = Field(True, description="Ask agents at all; without them logs alone count.")
+    namespace: str = Field(
+        "", description="Namespace of their pods; default: the pod's, else konduktor-health."
+    )
+    daemonset: str = Field(
+        "konduktor-health-probe",
+        min_length=1,
+        description="DaemonSet that owns them; a pod of another owner is not believed.",
+    )
+    selector: str = Field(
+        "app.kubernetes.io/component=probe", description="Label selector of their pods."
+    )
+    port: int = Field(PORT, ge=1, le=65535, description="Port that the agents answer on.")
+    interval_s: float = Field(
+        300.0, ge=1, description="Seconds between two questions to the agent of a healthy node."
+    )
+    close_interval_s: float = Field(
+        30.0,
+        ge=1,
+        description="The same for nodes that are not healthy, or have just booted, seconds.",
+    )
+    timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Longest wait for an agent's whole answer, seconds."
+    )
+    light_interval_s: float = Field(
+        60.0,
+        ge=0,
+        description=(
+            "How often agents run the light tier, as they are configured, seconds; 0: they do not."
+            " An agent is stale after 3 intervals (this or interval_s) without a run."
+        ),
+    )
+    workers: int = Field(16, ge=1, le=256, description="Agents that are asked at once.")
+    connections: int = Field(
+        256, ge=0, description="Connections to agents that are kept open between questions."
+    )
 
 
 class HttpSettings(_Group):

@@ -79,6 +79,8 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
+            if self.probes:
+                self.probes.start(self.stop)
             self.sources.start(self.stop)
             if self.roll_call is not None:
                 self.roll_call.start(self.stop)
@@ -132,8 +134,6 @@ class Controller:
         self.feed.start(self.stop)
         if self.teller:
             self.teller.start()
-        if self.probes:
-            self.probes.start(self.stop)
         if self.status:
             self.status.start()
 
