@@ -26,12 +26,15 @@ files and the environment.
 _PROBE_TEXT = """
 ## `konduktor-probe {name}`
 
-{help}. [Form of its lines](kmsg-format.md).
-
-Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to
-push.
+{help}. {notes}
 
 """
+_PROBE_NOTES = {
+    "kmsg": """[Form of its lines](kmsg-format.md).
+
+Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to
+push.""",
+}
 
 
 def cli_page() -> str:
@@ -42,11 +45,13 @@ def cli_page() -> str:
         rows = table(("option", "value", "default", "meaning"), _options(callback))
         parts.append(f"\n## `konduktor-health {name}`\n\n{text}\n\n{rows}")
     parts.append("\n`konduktor-health --version` prints the version; `--help` works everywhere.\n")
-    parser = probe_cli._parser()
+    parser = probe_cli.parser_of(probe_cli.COMMANDS)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
-                parts.append(_PROBE_TEXT.format(name=choice.dest, help=_sentence(choice.help)))
+                name, notes = choice.dest, _PROBE_NOTES[choice.dest]
+                purpose = _sentence(choice.help)
+                parts.append(_PROBE_TEXT.format(name=name, help=purpose, notes=notes))
                 probe_rows = _probe_options(action.choices[choice.dest])
                 parts.append(table(("option", "value", "default", "meaning"), probe_rows))
     return "".join(parts)
