@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -289,9 +290,42 @@ class ProbeSettings(_Group):
         ),
     )
     workers: int = Field(16, ge=1, le=256, description="Agents that are asked at once.")
+    key_days: float = Field(
+        30.0, ge=0, description="Days after which the signing key is replaced; 0: never."
+    )
+    labels: tuple[str, ...] = Field(
+        (
+            "nvidia.com/gpu.product",
+            "nvidia.com/gpu.machine",
+            "node.kubernetes.io/instance-type",
+        ),
+        max_length=64,
+        description="Keys of Node labels that the node's agent is told.",
+    )
+    thresholds: dict[str, float] = Field(
+        {},
+        max_length=256,
+        description=(
+            "What checks judge by instead of the shipped thresholds, CHECK/MEASUREMENT to number;"
+            " a Node label KEY_PREFIX/threshold.CHECK.MEASUREMENT counts before it."
+        ),
+    )
+    peers: int = Field(
+        4, ge=0, le=32, description="Agents whose addresses each agent is told, to measure against."
+    )
     connections: int = Field(
         256, ge=0, description="Connections to agents that are kept open between questions."
     )
+
+    @field_validator("thresholds")
+    @classmethod
+    def _are_of_measurements(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, number in value.items():
+            if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9_]{1,63}", name):
+                raise ValueError(f"{name[:80]!r}: CHECK/MEASUREMENT is expected")
+            if not math.isfinite(number):
+                raise ValueError(f"{name}: a number is expected")
+        return value
 
 
 class HttpSettings(_Group):

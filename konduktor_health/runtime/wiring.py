@@ -23,7 +23,7 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import build_collector
+from konduktor_health.adapters.probes import build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, Probes
@@ -108,8 +108,17 @@ def build(
     tombstones = Tombstones(feed, clock=clock, let_go=fleet.let_go, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
+    agents = None
     if probes is None and settings.probes.enabled:
-        probes = build_collector(settings, http, feed, clock, accept_fake=accept_fake_backend)
+        agents = build_agents(
+            settings,
+            http,
+            feed,
+            clock,
+            assert_leader=None if lease is None else lease.assert_leader,
+            accept_fake=accept_fake_backend,
+        )
+        probes = agents.collector
     probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
     observer = Observer(
         feed,
@@ -215,6 +224,7 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
+        signing=agents.signing if agents else None,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(

@@ -18,7 +18,7 @@ Behave = Callable[[socket.socket, str], None]
 def result(check: str = "pcie-bandwidth", outcome: str = "pass", **fields: Any) -> Result:
     """One finding of a light check, a minute ago."""
     values: dict[str, Any] = {"tier": "light", "device": "0000:3b:00", "ended_ns": NOW - 60 * 10**9}
-    return Result(check=check, outcome=outcome, **(values | fields))  # type: ignore[arg-type]
+    return Result(check=check, outcome=outcome, **(values | fields))
 
 
 def run(run_id: str, *results: Result, **fields: Any) -> Run:

@@ -108,7 +108,7 @@ class Collector:
         self._answers: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
-        self._answered: Callable[[str, NodeView, AgentPod], None] = lambda *_: None
+        self._answered: Callable[[str, NodeView, str], None] = lambda *_: None
         self._crew = Crew(
             clock,
             workers=pace.workers,
@@ -175,9 +175,9 @@ class Collector:
 
     # ------------------------------------------------------------ for the parts beside it
 
-    def on_answer(self, callback: Callable[[str, NodeView, AgentPod], None]) -> None:
-        """Register callback(node, view, agent): its agent answers and is believed. Called on a
-        worker, which may be used for a request to that agent."""
+    def on_answer(self, callback: Callable[[str, NodeView, str], None]) -> None:
+        """Register callback(node, view, digest): its agent answers and is believed, and has the
+        settings of this digest. Called on a worker, which may be used for a request to it."""
         self._answered = callback
 
     def hasten(self, name: str) -> None:
@@ -187,10 +187,12 @@ class Collector:
         self._crew.wake()
 
     def believed(self, name: str) -> bool:
-        """The agent of this node answers, and what it says counts."""
+        """The agent of this node was believed when it answered last."""
         with self._lock:
             known = self._known.get(name)
-            return known is not None and known.state is AgentState.OK
+            if known is None or not known.looked:
+                return False
+            return known.state in (AgentState.OK, AgentState.SILENT)
 
     # ------------------------------------------------------------ who is asked
 
@@ -320,7 +322,7 @@ class Collector:
             else:
                 self._answers["ok"] += 1
                 self._becomes(name, known, AgentState.OK, "")
-                known.etag = answer.etag
+                known.etag, known.settings = answer.etag, said.settings
                 counts, fake = self._outcomes, self._accept_fake
                 taken = take_up(known, name, said, now_s, counts, accept_fake=fake)
                 self._faults.extend(taken.faults)
@@ -328,7 +330,7 @@ class Collector:
         if news:
             self._tell([name])
         if known.state is AgentState.OK:
-            self._answered(name, view, agent)
+            self._answered(name, view, known.settings)
         self._over(name)
 
     def _keep(self, name: str, report: Report, *, closely: bool) -> bool:

@@ -137,7 +137,7 @@ def test_only_a_failure_accuses(outcome: str) -> None:
 
 
 def test_what_had_passed_again_before_anybody_looked_is_history() -> None:
-    later = {"ended_ns": NOW}
+    later: dict[str, Any] = {"ended_ns": NOW}
     passed = run("r2", result("pcie-bandwidth", **later))
     assert Scene().hear(run("r1", FAILED), passed) == ()
     other_gpu = run("r2", result("pcie-bandwidth", device="0000:86:00", **later))
@@ -317,7 +317,7 @@ def test_no_answer_is_no_evidence(error: Exception, state: AgentState) -> None:
         scene.collector.ask("gpu-1")
     assert (scene.collector.faults(), scene.state()) == ((), state)
     assert scene.collector.results(["gpu-1"]) == kept
-    assert scene.collector.agents() == {"gpu-1"}, "its node needs no less proof for it"
+    assert scene.collector.agents() == frozenset({"gpu-1"}), "its node needs no less proof for it"
 
 
 def test_an_agent_that_measures_nothing_new_is_stale_and_accuses_nobody() -> None:
@@ -343,10 +343,10 @@ def test_a_wall_clock_that_is_set_makes_no_agent_stale() -> None:
 def test_an_agent_is_one_until_its_pod_is_away_for_long() -> None:
     scene = Scene()
     scene.pods.put("gpu-1", None)
-    assert scene.collector.agents() == {"gpu-1"}
+    assert scene.collector.agents() == frozenset({"gpu-1"})
     scene.clock.advance(GONE_S - 1)
     scene.collector.find_due()
-    assert scene.collector.agents() == {"gpu-1"}
+    assert scene.collector.agents() == frozenset({"gpu-1"})
     scene.told.clear()
     scene.clock.advance(2)
     scene.collector.find_due()
