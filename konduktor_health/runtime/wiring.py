@@ -23,12 +23,15 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import build_agents
+from konduktor_health.adapters.probes import Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, Probes
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
@@ -119,6 +122,9 @@ def build(
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
+    attesting = _attesting(agents, clock, wake)
+    allocatable = AllocatableGpus(clock=clock, keys=keys)
+    feed.on_change(allocatable.changed)
     probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
     observer = Observer(
         feed,
@@ -132,7 +138,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        probes=probe_watch,
+        beside=Beside(probe_watch, attesting, allocatable),
     )
     applier, teller = None, None
     if lease is not None:
@@ -189,6 +195,7 @@ def build(
             observation,
             tombstones,
             probe_watch,
+            attesting=attesting,
         ),
         fleet=fleet,
         observer=observer,
@@ -224,7 +231,9 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
-        signing=agents.signing if agents else None,
+        aside=tuple(
+            part for part in (agents.signing if agents else None, attesting) if part is not None
+        ),
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -235,6 +244,14 @@ def build(
             port=settings.http.port,
         )
     return controller
+
+
+def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:
+    """Who asks agents about kernel lines. A dry run asks nobody for anything."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Attesting(agents.orders, clock=clock, believed=believed, wake=wake.set)
 
 
 def _surges(
