@@ -50,7 +50,7 @@ class Beside:
         answered: set[str] = set()
         measured: set[str] = set()
         if self.probes is not None:
-            faults += self.probes.faults()
+            faults += self.probes.faults(len(nodes))
             measured = self.probes.due(nodes.keys())
         if self.allocatable is not None:
             faults += self.allocatable.faults(nodes, ledger_of)
