@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 COMMANDS: Mapping[str, str] = {
     "run": "run checks once and print what was found",
     "list": "list the checks",
+    "agent": "run the checks by their cadence and serve what they find",
     "kmsg": "forward the kernel log as JSON lines",
 }
 

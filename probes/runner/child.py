@@ -22,7 +22,7 @@ from typing import Any, cast
 from parsers.printable import printable
 from probes.backends.base import GpuBackend
 from probes.backends.none import NoBackend
-from probes.check import Check, Context, Outcome
+from probes.check import Check, Context, Outcome, Tool
 from probes.errors import BackendError, CheckError, Skipped, ToolTimeout
 from probes.processes.ending import end_all
 from probes.processes.seen import Processes, ProcessId
@@ -83,13 +83,22 @@ def _context(job: Job, name: str, backend: GpuBackend, processes: Processes) -> 
     marked = {**os.environ, RUN_VARIABLE: with_check(os.environ[RUN_VARIABLE], name)}
     return Context(
         backend=backend,
-        tool=ProgramTool(marked, processes=processes),
+        tool=_tool(backend, ProgramTool(marked, processes=processes)),
         root=job.root,
         node=job.node,
         options=job.options.get(name, {}),
         before=job.before.get(name, {}),
         boot_id=job.boot_id,
     )
+
+
+def _tool(backend: GpuBackend, real: Tool) -> Tool:
+    """Fake GPUs have fake tools, which are loaded for them alone."""
+    if not backend.fake:
+        return real
+    from probes.backends.fake_tools import tool_for
+
+    return tool_for(backend, real)
 
 
 def _run(check: Check, context: Context, tell: Callable[..., None]) -> Mapping[str, object] | None:
