@@ -142,7 +142,7 @@ def _reading(app: FastAPI, parts: Parts) -> None:
     def history(check: _Check, limit: _Limit = 50) -> tuple[Result, ...]:
         """What a check has found, newest first, also in earlier boots."""
         if not parts.orders.knows(check):
-            raise Refusal("unknown_check", f"no check {check!r}", "GET /v1/checks lists them")
+            raise Refusal("not_found", f"no check {check!r}", "GET /v1/checks lists them")
         found: list[Result] = []
         for number, run in enumerate(parts.history.newest_first()):
             found += [result for result in run.results if result.check == check]
