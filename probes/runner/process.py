@@ -26,26 +26,22 @@ _NOISE_KEPT = 2048  # bytes of what it wrote on stdout and stderr
 _LOOK_S = 0.1  # how often the end of the child is looked for
 
 
-class ChildError(Exception):
-    """The child cannot be started."""
-
-
 class Child:
     """A running ``probes.runner.child``, in a session of its own. Close it after ``end``."""
 
     def __init__(
         self, job: Job, environ: Mapping[str, str], mark: Mark, processes: Processes
     ) -> None:
-        """Starts it. ``mark`` is what its descendants carry in RUN_VARIABLE. Raises ChildError."""
+        """Starts it. ``mark`` is what its descendants carry in RUN_VARIABLE. Raises OSError."""
         self._mark, self._processes = mark, processes
         self._noise, self._noisy = b"", True
-        self._messages, messages = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._noises, noises = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(messages, True)
-        os.set_blocking(noises, True)
+        self._ended: set[int] = set()  # descendants that were ended
         order = os.memfd_create("konduktor-probe-job")  # no pipe: it takes the whole at once
+        self._messages, messages = os.pipe2(os.O_CLOEXEC)
+        self._noises, noises = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._messages, False)
+        os.set_blocking(self._noises, False)
         try:
-            os.set_inheritable(messages, True)
             with os.fdopen(os.dup(order), "wb") as file:
                 file.write(job.to_bytes())
             os.lseek(order, 0, os.SEEK_SET)
@@ -59,9 +55,9 @@ class Child:
                 start_new_session=True,
                 env={**environ, RUN_VARIABLE: str(mark)},
             )
-        except OSError as error:
+        except OSError:
             self.close()
-            raise ChildError(f"the checks' process cannot be started: {error}") from error
+            raise
         finally:
             for fd in (order, messages, noises):
                 os.close(fd)
@@ -114,7 +110,18 @@ class Child:
             left.add(self._id)
         # Those that it lost sight of, where it ended by itself.
         left |= set(end_all(self._processes, lambda: self._carriers(left)))
+        self.reap()
         return tuple(sorted(left))
+
+    def reap(self) -> bool:
+        """Wait for what has ended, without waiting; False: the child itself has not.
+
+        Orphans come to the first process of a container, which may well be this one.
+        """
+        for pid in self._ended:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return self.wait(0)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended within ``seconds``."""
@@ -130,11 +137,18 @@ class Child:
             os.close(fd)
 
     def _end_below(self) -> tuple[ProcessId, ...]:
-        return end_all(self._processes, lambda: self._processes.descendants(self._process.pid))
+        def below() -> tuple[ProcessId, ...]:
+            found = self._processes.descendants(self._process.pid)
+            self._ended |= {process.pid for process in found}
+            return found
+
+        return end_all(self._processes, below)
 
     def _carriers(self, known: set[ProcessId]) -> list[ProcessId]:
         found = self._processes.carriers(RUN_VARIABLE)
-        return [each for each, mark in found if self._mark.covers(mark) and each not in known]
+        new = [each for each, mark in found if self._mark.covers(mark) and each not in known]
+        self._ended |= {process.pid for process in new} - {self._process.pid}
+        return new
 
     def _signal(self, send: Callable[[int, int], None], number: signal.Signals) -> None:
         if self._process.returncode is None:
