@@ -73,7 +73,7 @@ class History:
 
     def add(self, run: Run) -> None:
         """Keep a run that has ended. Trouble with the disk is logged."""
-        content = run.model_dump_json().encode()
+        content = run.model_dump_json(exclude_defaults=True).encode()
         self._sequence += 1
         entry = Entry(self._sequence, run.cadence, len(content), self._clock.now_ns())
         try:

@@ -19,7 +19,7 @@ from schemathesis.generation import GenerationMode
 
 from tests.support.agent import GPU, AgentWorld, Client, found, gbps
 
-_EXAMPLES = 25  # of each operation, beside what covers the document's own limits
+_EXAMPLES = 15  # of each operation, beside what covers the document's own limits
 _SIGNED = ("/v1/run", "/v1/settings")
 
 

@@ -44,7 +44,44 @@ def test_the_newest_runs_of_each_cadence_stay_however_many_come() -> None:
     here.put(run_of(run_id="i", cadence="invasive"))
     for number in range(100):
         here.put(run_of(run_id=f"l{number}"))
-    assert ids(here) == ["b", "i", *(f"l{n}" for n in range(88, 100))]
+    assert ids(here) == ["b", "i", "l97", "l98", "l99"]
+
+
+def test_a_failure_between_two_looks_is_told_though_the_check_passes_again() -> None:
+    here = board()
+    bad = found("gpu-health", "fail", device=GPU, message="too hot", detail={"uuid": "x"})
+    for number in range(20):
+        good = found("gpu-health", "pass", message="45 °C", measurements=(gbps("h2d", 50.0),))
+        here.put(run_of(good, bad if number == 10 else good, run_id=f"l{number}"))
+    assert ids(here) == ["l10", "l17", "l18", "l19"]
+    first, _, before, newest = report(here).runs
+    assert first.results == (found("gpu-health", "pass"), bad)  # what passed: by its outcome alone
+    assert before.results == (found("gpu-health", "pass"),) * 2
+    assert newest.results[0].measurements == (gbps("h2d", 50.0),)
+    for number in range(20, 23):
+        here.put(run_of(found("gpu-health", "pass"), run_id=f"l{number}"))
+    assert ids(here) == ["l20", "l21", "l22"]
+
+
+def test_runs_that_were_asked_for_are_told_in_full() -> None:
+    here = board()
+    result = found("iperf3", "pass", measurements=(gbps("rate", 12.0),))
+    for number in range(16):
+        here.put(run_of(result, run_id=f"r{number}", cadence="requested"))
+    assert [run.results for run in report(here).runs] == [(result,)] * 16
+
+
+def test_a_report_of_a_healthy_node_is_small() -> None:
+    """10,000 of them are read in a round."""
+    here = board()
+    for number in range(12):
+        many = [
+            found(f"check-{n}", "pass", device=f"0000:{g:02x}:00", message="all is well" * 3,
+                  backend="nvml", measurements=(gbps("a", 1.5), gbps("b", 2.5)))
+            for n in range(15) for g in range(8)
+        ]  # fmt: skip
+        here.put(run_of(*many, run_id=f"l{number}"))
+    assert len(here.told.body) < 90_000
 
 
 def test_runs_of_another_boot_are_not_told() -> None:
@@ -140,7 +177,7 @@ def test_a_run_fits_whatever_its_checks_say_and_what_is_left_out_is_an_error(
     results = [found("a", "pass", message=message, detail=detail) for _ in range(count)]
     results += [found("b", "fail", message=message) for _ in range(fails)]
     told = fitted(run_of(*results[-2048:]))
-    assert len(told.model_dump_json().encode()) <= MOST_RUN_BYTES
+    assert len(told.model_dump_json(exclude_defaults=True).encode()) <= MOST_RUN_BYTES
     assert sum(each.outcome == "fail" for each in told.results) == fails
     if len(told.results) < min(2048, len(results)):
         assert told.results[-1].outcome == "error"
