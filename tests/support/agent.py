@@ -249,11 +249,11 @@ class AgentWorld:
             self.made = None
 
 
-class Client:
-    """Asks the agent; each request on a connection of its own."""
+class Asking:
+    """Asks an agent; each request on a connection of its own."""
 
-    def __init__(self, world: AgentWorld, port: int) -> None:
-        self.world, self.port = world, port
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.call("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
@@ -261,11 +261,6 @@ class Client:
     def post(self, path: str, body: object, headers: Mapping[str, str] | None = None) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.call("POST", path, raw, headers or {})
-
-    def signed(self, path: str, **members: Any) -> Answer:
-        """A signed request with a new nonce."""
-        raw = json.dumps(self.world.request(**members)).encode()
-        return self.call("POST", path, raw, self.world.signature(path, raw))
 
     def call(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -280,10 +275,23 @@ class Client:
             connection.close()
 
 
-def eventually(what: Any, seconds: float = 10.0) -> None:
+class Client(Asking):
+    """Asks the agent of a world."""
+
+    def __init__(self, world: AgentWorld, port: int) -> None:
+        super().__init__(port)
+        self.world = world
+
+    def signed(self, path: str, **members: Any) -> Answer:
+        """A signed request with a new nonce."""
+        raw = json.dumps(self.world.request(**members)).encode()
+        return self.call("POST", path, raw, self.world.signature(path, raw))
+
+
+def eventually(what: Any, seconds: float = 10.0, every_s: float = 0.02) -> None:
     """Wait until ``what()`` is true."""
     end = time.monotonic() + seconds
     pause = threading.Event()
     while not what():
         assert time.monotonic() < end, "it did not come to pass"
-        pause.wait(0.02)
+        pause.wait(every_s)
