@@ -1,7 +1,10 @@
 """Does an all-reduce over all GPUs of the node give right sums, fast enough?
 
 ``all_reduce_perf`` of nccl-tests, one process for all GPUs. Where it is not on the node, the check
-is skipped. Source of the rule: thresholds.md sections 2 to 4 (AzNHC, OCI).
+is skipped. Wrong sums are fatal; a bus bandwidth below its limit is degraded.
+
+Source of the rule: Azure/azurehpc-health-checks (431 GB/s on 8 x H200), oracle-quickstart/oci-hpc
+(440 on 8 x H100).
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from probes.check import Cadence, CheckSpec, Context, Finding, Tier
-from probes.checks.nccl_run import PROGRAM, SIZES, finding_of_runs, ready_gpus
 from probes.errors import Skipped
+from probes.measuring.nccl_run import PROGRAM, SIZES, finding_of_runs, ready_gpus
 from probes.tools.nccl_tests import NcclRun, parse_run
 from probes.tools.programs import run_program
 
