@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 
@@ -31,8 +32,9 @@ def listen(host: str, port: int) -> socket.socket:
             )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no such port"
+    except OSError as error:
+        number = error.errno or 0  # negative where a name is unknown
+        why = os.strerror(number) if number > 0 else error.strerror
         raise ListenError(
             f"cannot listen on {host or '*'}:{port}: {why} (choose another with --listen)"
         ) from error
