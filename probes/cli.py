@@ -14,6 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 #: What each command is for; its module is ``probes.commands.<name>``.
 COMMANDS: Mapping[str, str] = {
+    "run": "run checks once and print what was found",
+    "list": "list the checks",
+    "agent": "run the checks by their cadence and serve what they find",
     "kmsg": "forward the kernel log as JSON lines",
 }
 

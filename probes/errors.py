@@ -24,7 +24,11 @@ class ToolTimeout(CheckError):
 
 
 class BackendError(CheckError):
-    """The driver or its library answered with an error."""
+    """The driver or its library answered with an error. ``code`` is its own number for it."""
+
+    def __init__(self, text: str = "", code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class BackendMissing(BackendError):

@@ -12,6 +12,8 @@ Invariants:
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -42,7 +44,7 @@ TierName = Literal["boot", "light", "invasive"]
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class Limit(_Wire):
@@ -104,8 +106,8 @@ class Run(_Wire):
 
 
 class Report(_Wire):
-    """``GET /v1/report``: the newest runs of each cadence, oldest first. Its ETag changes when a
-    run ends, and with nothing else."""
+    """``GET /v1/report``: the newest runs of each cadence in this boot, oldest first. Its ETag
+    changes when a run ends, when other settings are in force, and with nothing else."""
 
     version: int = VERSION
     node: NodeName  # what the agent believes; never what the controller goes by
@@ -117,6 +119,8 @@ class Report(_Wire):
     runs: Annotated[tuple[Run, ...], Field(max_length=64)] = ()
     #: Checks that are stuck: their process could not be killed and they are not started again.
     stuck: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    #: ``settings_digest`` of the settings in force; "" while there are none.
+    settings: Short = ""
 
 
 class RunRequest(_Wire):
@@ -194,6 +198,18 @@ class CheckInfo(_Wire):
     needs_idle_gpus: bool = False
     interval_s: float = 0.0  # 0: never by itself
     last: OutcomeName | None = None  # worst of its newest run
+
+
+def settings_digest(settings: NodeSettings) -> str:
+    """Which settings these are, whenever and however often they were sent."""
+    told = settings.model_dump(mode="json", exclude={"issued_ns", "expires_ns", "nonce"})
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def key_id(public_key: bytes) -> str:
+    """What the signature header calls a key: of the 32 bytes of the public key (RFC 8032)."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
 
 
 def signed_bytes(endpoint: str, body: bytes) -> bytes:

@@ -245,7 +245,7 @@ class FakeBackend:
         peer = NvLinkPeer.SWITCH if self._switched() else NvLinkPeer.GPU
         down = _list(faults, "nvlinks_down", [])
         errors = {
-            "crc": self._grown(faults, "nvlink_crc_per_s"),
+            "crc_flit": self._grown(faults, "nvlink_crc_per_s"),
             "recovery": self._grown(faults, "nvlink_recoveries_per_s"),
             "replay": 0,
         }

@@ -17,23 +17,9 @@ from dataclasses import dataclass
 
 from parsers.device import normalise
 from parsers.printable import printable
+from probes.backends.bare import NoReadings
 from probes.backends.base import Gpu
-from probes.backends.readings import (
-    Clocks,
-    Driver,
-    Ecc,
-    Fabric,
-    GpuProcess,
-    NvLink,
-    PciDevice,
-    PcieLink,
-    Power,
-    RecoveryAction,
-    RemappedRows,
-    RetiredPages,
-    Temperatures,
-    Unopened,
-)
+from probes.backends.readings import Driver, PciDevice, PcieLink, Unopened
 from probes.errors import BackendError, BackendMissing
 
 _NVIDIA = "0x10de"
@@ -59,7 +45,7 @@ class ProcessState:
     started: int  # clock ticks after boot
 
 
-class Sysfs:
+class Sysfs(NoReadings):
     """The node's /sys and /proc, under ``root``."""
 
     name = "sysfs"
@@ -115,45 +101,6 @@ class Sysfs:
         if found is None:
             raise BackendError(f"/proc/driver/nvidia/version: no version in {printable(text, 80)}")
         return found[1]
-
-    def temperatures(self, gpu: Gpu) -> Temperatures:
-        """Not supported."""
-        return Temperatures()
-
-    def power(self, gpu: Gpu) -> Power:
-        """Not supported."""
-        return Power()
-
-    def clocks(self, gpu: Gpu) -> Clocks:
-        """Not supported."""
-        return Clocks()
-
-    def ecc(self, gpu: Gpu) -> Ecc:
-        """Not supported."""
-        return Ecc()
-
-    def remapped_rows(self, gpu: Gpu) -> RemappedRows | None:
-        """Not supported."""
-
-    def retired_pages(self, gpu: Gpu) -> RetiredPages | None:
-        """Not supported."""
-
-    def recovery_action(self, gpu: Gpu) -> RecoveryAction | None:
-        """Not supported."""
-
-    def persistence(self, gpu: Gpu) -> bool | None:
-        """Not supported."""
-
-    def nvlinks(self, gpu: Gpu) -> tuple[NvLink, ...]:
-        """Not supported."""
-        return ()
-
-    def fabric(self, gpu: Gpu) -> Fabric | None:
-        """Not supported."""
-
-    def processes(self, gpu: Gpu) -> tuple[GpuProcess, ...]:
-        """Not supported."""
-        return ()
 
     def pcie_link(self, gpu: Gpu) -> PcieLink:
         """What the kernel reads from the device's link registers. The slot's own highest values

@@ -39,6 +39,7 @@ class Child:
         """Starts it. ``mark`` is what its descendants carry in RUN_VARIABLE. Raises ChildError."""
         self._mark, self._processes = mark, processes
         self._noise, self._noisy = b"", True
+        self._ended: set[int] = set()  # descendants that were ended
         self._messages, messages = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._noises, noises = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(messages, True)
@@ -114,7 +115,18 @@ class Child:
             left.add(self._id)
         # Those that it lost sight of, where it ended by itself.
         left |= set(end_all(self._processes, lambda: self._carriers(left)))
+        self.reap()
         return tuple(sorted(left))
+
+    def reap(self) -> bool:
+        """Wait for what has ended, without waiting; False: the child itself has not.
+
+        Orphans come to the first process of a container, which may well be this one.
+        """
+        for pid in self._ended:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return self.wait(0)
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended within ``seconds``."""
@@ -130,11 +142,18 @@ class Child:
             os.close(fd)
 
     def _end_below(self) -> tuple[ProcessId, ...]:
-        return end_all(self._processes, lambda: self._processes.descendants(self._process.pid))
+        def below() -> tuple[ProcessId, ...]:
+            found = self._processes.descendants(self._process.pid)
+            self._ended |= {process.pid for process in found}
+            return found
+
+        return end_all(self._processes, below)
 
     def _carriers(self, known: set[ProcessId]) -> list[ProcessId]:
         found = self._processes.carriers(RUN_VARIABLE)
-        return [each for each, mark in found if self._mark.covers(mark) and each not in known]
+        new = [each for each, mark in found if self._mark.covers(mark) and each not in known]
+        self._ended |= {process.pid for process in new} - {self._process.pid}
+        return new
 
     def _signal(self, send: Callable[[int, int], None], number: signal.Signals) -> None:
         if self._process.returncode is None:

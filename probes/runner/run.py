@@ -29,7 +29,7 @@ _GOODBYE_S = 2.0  # how long a child that has told its end may take to end
 
 
 class Runner:
-    """Runs one run at a time. ``stop`` may be called meanwhile from elsewhere."""
+    """Runs one run at a time. ``stop`` and ``stuck`` may be called meanwhile from elsewhere."""
 
     def __init__(
         self,
@@ -62,6 +62,10 @@ class Runner:
         self._stopped = True
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b".")
+
+    def stuck(self) -> tuple[str, ...]:
+        """Checks that are not started, since a process of theirs outlived SIGKILL."""
+        return self._stuck.names()
 
     def close(self) -> None:
         """Nothing can be run any more."""
@@ -167,7 +171,7 @@ class Runner:
 
     def _tidy(self) -> None:
         """Wait for stuck children that have ended at last; once, end what others left behind."""
-        self._unreaped = [child for child in self._unreaped if not child.wait(0)]
+        self._unreaped = [child for child in self._unreaped if not child.reap()]
         if not self._swept:
             self._swept = True
             for check, process in end_leftovers(self._processes):

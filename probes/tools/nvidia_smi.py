@@ -12,13 +12,13 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from parsers.device import normalise
 from parsers.printable import printable
 from probes.check import ToolOutput
-from probes.errors import BackendMissing, CheckError, GpuLost
+from probes.errors import BackendMissing, CheckError
 from probes.tools.reading import ending, excerpt
 
 #: Words that stand where a value cannot be read because the GPU is not well.
@@ -48,6 +48,11 @@ class SmiGpu:
     device: str  # "0000:3b:00"
     values: Mapping[tuple[str, ...], str]
 
+    @property
+    def whole(self) -> bool:
+        """Whether its first and its last part were told; a text that is cut off lacks the last."""
+        return ("GPU UUID",) in self.values and any(p[0] == "Processes" for p in self.values)
+
     def broken(self) -> list[str]:
         """Names of the values that cannot be read because the GPU is not well."""
         return [
@@ -63,32 +68,39 @@ class SmiQuery:
 
     driver: str
     gpus: tuple[SmiGpu, ...]
+    lost: tuple[
+        tuple[str, str], ...
+    ] = ()  # device ("" is not told) and words of one it can't reach
 
 
 def parse_query(output: ToolOutput) -> SmiQuery:
     """Read ``nvidia-smi -q``.
 
-    Raises GpuLost where it names a GPU that it cannot reach, BackendMissing where driver or library
-    do not answer, CheckError for what is not understood.
+    Raises BackendMissing where driver or library do not answer, CheckError for what is not
+    understood.
     """
     text = output.stdout
-    lost = _LOST.search(f"{text}\n{output.stderr}")
-    if lost is not None:
-        address = normalise(lost[2] or "")
-        name = address.device if address else (lost[1] or "(not named)")
-        raise GpuLost(f"nvidia-smi cannot reach GPU {name}: {printable(lost[3], 120)}")
+    lost = tuple(_lost(f"{text}\n{output.stderr}"))
     for words in _MISSING:
         if words in text or words in output.stderr:
             raise BackendMissing(f"nvidia-smi ({ending(output)}): {words}")
-    if output.returncode != 0:
+    if lost and "Attached GPUs" not in text:
+        return SmiQuery("", (), lost)  # older versions stop at the first one
+    if output.returncode != 0 and not lost:
         raise CheckError(f"nvidia-smi ({ending(output)}): {excerpt(text + output.stderr)}")
     head, gpus = _tree(text)
     attached = head.get(("Attached GPUs",), "")
-    if not attached.isdecimal() or len(gpus) != int(attached[:4]):
+    if not attached.isdecimal() or len(gpus) + len(lost) < int(attached[:4]):
         raise CheckError(
             f"nvidia-smi: {attached or 'no number of'} GPUs announced, {len(gpus)} read"
         )
-    return SmiQuery(head.get(("Driver Version",), ""), gpus)
+    return SmiQuery(head.get(("Driver Version",), ""), gpus, lost)
+
+
+def _lost(text: str) -> Iterator[tuple[str, str]]:
+    for found in _LOST.finditer(text):
+        address = normalise(found[2] or "")
+        yield address.device if address else "", printable(found[0], 200)
 
 
 def _tree(text: str) -> tuple[dict[tuple[str, ...], str], tuple[SmiGpu, ...]]:

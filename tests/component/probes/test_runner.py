@@ -384,7 +384,8 @@ def test_progress_is_told_for_each_check(make: Make) -> None:
 
     def note(progress: Progress) -> None:
         results = progress.results
-        told.append((progress.check.name, results and [each.outcome for each in results]))
+        ended: list[str] | None = None if results is None else [each.outcome for each in results]
+        told.append((progress.check.name, ended))
 
     order = Order("r", ["third", "short", "first"], options={"short.do": "crash"})
     ran = make().run(order, note)

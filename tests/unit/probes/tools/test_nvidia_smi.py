@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from probes.check import ToolOutput
-from probes.errors import BackendMissing, CheckError, GpuLost
+from probes.errors import BackendMissing, CheckError
 from probes.tools.nvidia_smi import parse_query
 from tests.support.tool_output import output, text
 
@@ -43,8 +43,11 @@ def test_values_that_cannot_be_read_are_told_by_gpu() -> None:
     ],
 )
 def test_a_gpu_that_it_cannot_reach_is_lost(name: str, device: str, words: str) -> None:
-    with pytest.raises(GpuLost, match=f"{device}: {words}"):
-        parse_query(output(f"nvidia-smi/{name}.txt", 255))
+    query = parse_query(output(f"nvidia-smi/{name}.txt", 255))
+
+    assert query.gpus == ()
+    assert query.lost[0][0] == device
+    assert words in query.lost[0][1]
 
 
 @pytest.mark.parametrize(
@@ -58,12 +61,22 @@ def test_a_gpu_that_it_cannot_reach_is_lost(name: str, device: str, words: str) 
             "Unable to determine the device handle for GPU00001234:56:00.0: GPU is lost.",
             "1234:56:00",
         ),
-        ("Unable to determine the device handle for gpu 0: Unknown Error", "0"),
+        ("Unable to determine the device handle for gpu 0: Unknown Error", ""),
     ],
 )
 def test_all_spellings_of_a_lost_gpu_are_known(line: str, device: str) -> None:
-    with pytest.raises(GpuLost, match=f"cannot reach GPU {device}: (Unknown|GPU is)"):
-        parse_query(ToolOutput(0, line, ""))
+    query = parse_query(ToolOutput(0, line, ""))
+
+    assert [lost[0] for lost in query.lost] == [device]
+
+
+def test_a_lost_gpu_before_the_list_of_the_others_is_told_beside_it() -> None:
+    line = text("nvidia-smi/unknown-error.txt")
+    listed = text("nvidia-smi/query-h100-missing.txt")
+    query = parse_query(ToolOutput(255, line + listed, ""))
+
+    assert [gpu.device for gpu in query.gpus] == ["0000:19:00"]
+    assert [device for device, _ in query.lost] == ["0000:07:00"]
 
 
 @pytest.mark.parametrize("name", ["mismatch", "no-driver", "no-devices"])
