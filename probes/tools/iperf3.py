@@ -106,7 +106,7 @@ def _document(output: ToolOutput) -> Mapping[str, object]:
 
 
 def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """iperf3 repeats the sizes of socket buffers for each stream; what is read here is there once."""
+    """iperf3 repeats the sizes of socket buffers for each stream; what is read is there once."""
     names = [name for name, _ in pairs if name in _READ or name.startswith("sum_")]
     if len(names) != len(set(names)):
         raise ValueError("the same key twice in one object")
