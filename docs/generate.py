@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs.pages.backends import backends_page
+from docs.pages.checks import checks_page
 from docs.pages.commands import cli_page
 from docs.pages.exits import exit_codes_page
 from docs.pages.faults import faults_page
@@ -19,6 +21,7 @@ from docs.pages.metrics import metrics_page
 from docs.pages.policy import policy_page
 from docs.pages.settings import settings_page
 from docs.pages.states import states_page
+from docs.pages.thresholds import thresholds_page
 
 REFERENCE = Path(__file__).parent / "reference"
 MARK = "<!-- Written by docs/generate.py: change the code, then run it. -->\n"
@@ -31,6 +34,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "states.md": states_page,
+    "checks.md": checks_page,
+    "thresholds.md": thresholds_page,
+    "gpu-backends.md": backends_page,
 }
 
 

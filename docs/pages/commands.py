@@ -30,6 +30,12 @@ _PROBE_TEXT = """
 
 """
 _PROBE_NOTES = {
+    "run": """[Exit codes, JSON, processes](probe-run.md).
+
+Environment: `NODE_NAME` is the node's name, `KONDUKTOR_USER_CHECKS` where
+[checks of your own](user-checks.md) are.""",
+    "list": """Environment: `KONDUKTOR_USER_CHECKS` is where [checks of your own](user-checks.md)
+are.""",
     "kmsg": """[Form of its lines](kmsg-format.md).
 
 Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to
@@ -110,8 +116,12 @@ def _probe_options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]
     for action in parser._actions:
         if action.dest == "help":
             continue
+        if not action.option_strings:
+            yield code(f"{action.metavar}..."), "", "", _sentence(action.help)
+            continue
         takes = action.nargs != 0
-        value = str(action.metavar or action.dest.upper()) if takes else ""
+        choices = ", ".join(map(str, action.choices or ()))
+        value = choices or str(action.metavar or action.dest.upper()) if takes else ""
         default = code(action.default) if takes and action.default not in ("", [], None) else ""
         help_text = (action.help or "").replace("(%(default)s)", "").replace("(%(default)g)", "")
         yield code(", ".join(action.option_strings)), value, default, _sentence(help_text)

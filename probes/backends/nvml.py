@@ -266,7 +266,9 @@ class Nvml:
 
     def _each_gpu(self) -> Iterator[Gpu | Unopened]:
         session = self._session
-        count = session.ask("number of GPUs", session.nvml.nvmlDeviceGetCount) or 0
+        count = session.ask("number of GPUs", session.nvml.nvmlDeviceGetCount)
+        if count is None:
+            raise BackendError("the driver does not tell how many GPUs there are")
         for index in range(count):
             try:
                 yield self._described(index)
@@ -278,6 +280,8 @@ class Nvml:
     def _described(self, index: int) -> Gpu:
         session, nvml, what = self._session, self._session.nvml, f"GPU {index}"
         handle = session.ask(what, nvml.nvmlDeviceGetHandleByIndex, index)
+        if handle is None:
+            raise BackendError(f"{what}: the driver does not support it")
         pci = session.ask(what, nvml.nvmlDeviceGetPciInfo, handle)
         address = normalise(_text(pci.busId)) if pci is not None else None
         if pci is None or address is None:

@@ -47,7 +47,7 @@ def nvlinks(session: Session, device: str) -> tuple[NvLink, ...]:
     for index in range(session.nvml.NVML_NVLINK_MAX_LINKS):
         active = _state(session, device, index)
         if active is None:
-            break
+            continue
         if not active:
             links.append(NvLink(index, active=False))
             continue

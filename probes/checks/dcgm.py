@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
-from probes.checks.dcgm_verdict import Verdict, tests_that, verdict_at, verdict_of
-from probes.errors import CheckError, Skipped
+from probes.each_gpu import all_gpus
+from probes.errors import CheckError
+from probes.measuring.dcgm_verdict import Verdict, tests_that, verdict_at, verdict_of
 from probes.tools.dcgm_discovery import parse_discovery
 from probes.tools.dcgm_figures import figures
 from probes.tools.dcgmi import Diag, DiagResult, parse_diag
@@ -36,9 +37,7 @@ class DcgmDiag:
 
     def run(self, context: Context) -> Iterable[Finding]:
         """One finding for each GPU, and one of the node where there is something to say."""
-        known = {gpu.device for gpu in context.backend.gpus()}
-        if not known:
-            raise Skipped("no GPU on this node")
+        known = {gpu.device for gpu in all_gpus(context)}
         devices, why_unknown = _devices(context)
         diag = parse_diag(
             run_program(

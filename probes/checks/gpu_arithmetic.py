@@ -9,7 +9,7 @@ are near it, and limits are published for that alone (Autopilot: 16 TFLOPS on A1
 from __future__ import annotations
 
 from probes.check import Cadence, CheckSpec, Tier
-from probes.checks.rates import Rate, RateCheck, result_of
+from probes.measuring.rates import Rate, RateCheck, result_of
 
 _TERA_OF_GIGA = 0.001
 

@@ -23,8 +23,8 @@ from probes.check import (
     Threshold,
     Tier,
 )
-from probes.checks.cuda_run import run_cuda
-from probes.checks.subjects import subjects
+from probes.measuring.cuda_run import run_cuda
+from probes.measuring.subjects import subjects
 from probes.tools.cuda_json import CudaGpu
 
 PATTERNS = ("address", "walking", "inversions", "random")

@@ -9,7 +9,7 @@ Source of the rule: NVIDIA/DCGM ``nvvs/diag-skus.yaml.in`` (thresholds.md sectio
 from __future__ import annotations
 
 from probes.check import Cadence, CheckSpec, Tier
-from probes.checks.rates import Rate, RateCheck, result_of
+from probes.measuring.rates import Rate, RateCheck, result_of
 
 CHECK = RateCheck(
     spec=CheckSpec(

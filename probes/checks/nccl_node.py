@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from probes.check import Cadence, CheckSpec, Context, Finding, Tier
-from probes.checks.nccl_run import PROGRAM, SIZES, finding_of_runs, ready_gpus
 from probes.errors import Skipped
+from probes.measuring.nccl_run import PROGRAM, SIZES, finding_of_runs, ready_gpus
 from probes.tools.nccl_tests import NcclRun, parse_run
 from probes.tools.programs import run_program
 

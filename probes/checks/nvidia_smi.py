@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
-from probes.errors import CheckError, Skipped
+from probes.each_gpu import all_gpus
+from probes.errors import CheckError
 from probes.tools.nvidia_smi import SmiGpu, SmiQuery, parse_query
 from probes.tools.programs import run_program
 
@@ -32,9 +33,7 @@ class NvidiaSmi:
 
     def run(self, context: Context) -> Iterable[Finding]:
         """One finding for each GPU."""
-        known = {gpu.device for gpu in context.backend.gpus()}
-        if not known:
-            raise Skipped("no GPU on this node")
+        known = {gpu.device for gpu in all_gpus(context)}
         query = parse_query(
             run_program(context, "nvidia-smi", ("-q",), deadline_s=self.spec.deadline_s - _MARGIN_S)
         )

@@ -16,8 +16,8 @@ from __future__ import annotations
 from statistics import median
 
 from probes.check import Cadence, CheckSpec, Tier
-from probes.checks.rate_finding import Value
-from probes.checks.rates import Rate, RateCheck
+from probes.measuring.rate_finding import Value
+from probes.measuring.rates import Rate, RateCheck
 from probes.tools.cuda_json import CudaGpu
 
 _WRITE, _READ = "p2p_write", "p2p_read"

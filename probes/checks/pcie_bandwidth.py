@@ -10,7 +10,7 @@ Source of the rule: thresholds.md section 3 (AzNHC: at least 48 GB/s on PCIe 5, 
 from __future__ import annotations
 
 from probes.check import Cadence, CheckSpec, Tier
-from probes.checks.rates import Rate, RateCheck, result_of
+from probes.measuring.rates import Rate, RateCheck, result_of
 
 CHECK = RateCheck(
     spec=CheckSpec(

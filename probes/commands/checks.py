@@ -40,7 +40,7 @@ def add_backend_option(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=list(_BACKENDS),
         default="auto",
-        help="where facts about GPUs come from (%(default)s: as the environment says, else nvml)",
+        help="where facts about GPUs come from; auto: as the environment says, else nvml",
     )
 
 

@@ -35,7 +35,25 @@ class Job:
 
     def to_bytes(self) -> bytes:
         """JSON."""
-        return json.dumps(asdict(self)).encode()
+        node = self.node
+        content = {
+            "checks": self.checks,
+            "registry": self.registry,
+            "backend": self.backend,
+            "user_checks": [asdict(each) for each in self.user_checks],
+            "root": self.root,
+            "boot_id": self.boot_id,
+            "node": {
+                "name": node.name,
+                "labels": dict(node.labels),
+                "expected_gpus": node.expected_gpus,
+                "thresholds": dict(node.thresholds),
+                "peers": {name: dict(each) for name, each in node.peers.items()},
+            },
+            "options": {check: dict(each) for check, each in self.options.items()},
+            "before": {check: dict(each) for check, each in self.before.items()},
+        }
+        return json.dumps(content).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Job:
@@ -46,6 +64,11 @@ class Job:
             UserCheck(**{**each, "arguments": tuple(each["arguments"])})
             for each in value["user_checks"]
         )
+        peers = value["node"]["peers"]
+        value["node"]["peers"] = {
+            name: {interface: tuple(addresses) for interface, addresses in each.items()}
+            for name, each in peers.items()
+        }
         value["node"] = NodeFacts(**value["node"])
         return cls(**value)
 

@@ -26,27 +26,22 @@ _NOISE_KEPT = 2048  # bytes of what it wrote on stdout and stderr
 _LOOK_S = 0.1  # how often the end of the child is looked for
 
 
-class ChildError(Exception):
-    """The child cannot be started."""
-
-
 class Child:
     """A running ``probes.runner.child``, in a session of its own. Close it after ``end``."""
 
     def __init__(
         self, job: Job, environ: Mapping[str, str], mark: Mark, processes: Processes
     ) -> None:
-        """Starts it. ``mark`` is what its descendants carry in RUN_VARIABLE. Raises ChildError."""
+        """Starts it. ``mark`` is what its descendants carry in RUN_VARIABLE. Raises OSError."""
         self._mark, self._processes = mark, processes
         self._noise, self._noisy = b"", True
         self._ended: set[int] = set()  # descendants that were ended
-        self._messages, messages = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._noises, noises = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(messages, True)
-        os.set_blocking(noises, True)
         order = os.memfd_create("konduktor-probe-job")  # no pipe: it takes the whole at once
+        self._messages, messages = os.pipe2(os.O_CLOEXEC)
+        self._noises, noises = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._messages, False)
+        os.set_blocking(self._noises, False)
         try:
-            os.set_inheritable(messages, True)
             with os.fdopen(os.dup(order), "wb") as file:
                 file.write(job.to_bytes())
             os.lseek(order, 0, os.SEEK_SET)
@@ -60,9 +55,9 @@ class Child:
                 start_new_session=True,
                 env={**environ, RUN_VARIABLE: str(mark)},
             )
-        except OSError as error:
+        except OSError:
             self.close()
-            raise ChildError(f"the checks' process cannot be started: {error}") from error
+            raise
         finally:
             for fd in (order, messages, noises):
                 os.close(fd)

@@ -19,7 +19,7 @@ from probes.runner.catalog import Catalog
 from probes.runner.job import Job
 from probes.runner.marks import Mark, end_leftovers
 from probes.runner.order import Clock, HostClock, Order, Progress, Ran, RunStopped, options_of
-from probes.runner.process import Child, ChildError
+from probes.runner.process import Child
 from probes.runner.results import bounded
 from probes.runner.stuck import Stuck, StuckProcesses
 from probes.runner.tally import Tally
@@ -74,7 +74,10 @@ class Runner:
         os.close(self._wake)
 
     def run(self, order: Order, progress: Callable[[Progress], None] = lambda _: None) -> Ran:
-        """Run the checks of an order. Raises KeyError (no such check), RunStopped."""
+        """Run the checks of an order. Raises KeyError (no such check), RunStopped.
+
+        The checks' process ends with the thread that calls this.
+        """
         known = {spec.name: spec for spec in self._catalog.specs()}
         specs = [known[name] for name in dict.fromkeys(order.checks)]
         self._tidy()
@@ -106,9 +109,10 @@ class Runner:
             raise RunStopped
         try:
             child = Child(self._job(order, todo), self._environ, self._mark, self._processes)
-        except ChildError as error:
+        except OSError as error:  # no memory, no more processes or files
             for spec in todo:
-                tally.judged(spec, Outcome.ERROR, str(error))
+                why = f"the checks' process cannot be started: {error.strerror}"
+                tally.judged(spec, Outcome.ERROR, why)
             return []
         attendance = Attendance(
             child,

@@ -63,6 +63,11 @@ def judge(
                 Outcome.ERROR, told, f"{measurement} {value:g} {unit} cannot be: not measured"
             )
             continue
+        if context.node.thresholds.get(f"{check}/{measurement}") == 0:
+            told = Measurement(measurement, value, unit)
+            words = f"{measurement} {value:.4g} {unit}: only told, as its override of 0 says"
+            judgements[gpu] = Judgement(Outcome.SKIP, told, words)
+            continue
         limit = limit_for(context, gpu, check, measurement, unit, hardware)
         if limit is None or limit.source.startswith("baseline"):
             unknown = True

@@ -56,7 +56,7 @@ class ProgramTool:
         """
         end = self._monotonic() + deadline_s
         process = self._start(arguments)
-        talk = _Talk(process, input_text.encode(), self._output_limit)
+        talk = _Talk(process, input_text.encode("utf-8", "replace"), self._output_limit)
         try:
             in_time = self._until(end, process, talk)
         finally:

@@ -456,3 +456,43 @@ def test_no_child_is_left_as_a_zombie(make: Make) -> None:
             fields = file.read_text().rpartition(")")[2].split()
             zombies += [file] if fields[:2] == ["Z", str(os.getpid())] else []
     assert zombies == []
+
+
+@pytest.mark.root
+def test_as_the_first_process_of_a_container_it_waits_for_the_orphans(tmp_path: Path) -> None:
+    """They come to it, and nobody else would."""
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", _FIRST, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "1 ['timeout', 'error'] []\n"), done.stderr
+
+
+_FIRST = f"""
+import glob, os, sys
+from probes.runner.catalog import Catalog
+from probes.runner.order import Order
+from probes.runner.run import Runner
+from probes.runner.stuck import StuckProcesses
+from probes.processes.seen import Processes
+runner = Runner(
+    Catalog({REFERENCE!r}),
+    StuckProcesses("", "", processes=Processes()),
+    boot_id="",
+    backend={BACKEND!r},
+)
+options = {{
+    "short.do": "leave-and-hang",
+    "short.file": sys.argv[1] + "/a",
+    "first.do": "leave-and-crash",
+    "first.file": sys.argv[1] + "/b",
+}}
+ran = runner.run(Order("r", ["short", "first"], options=options))
+others = [int(path.split("/")[2]) for path in glob.glob("/proc/[0-9]*/stat")]
+outcomes = [result.outcome for result in ran.run.results]
+print(os.getpid(), outcomes, [pid for pid in others if pid != 1])
+"""

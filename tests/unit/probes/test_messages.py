@@ -56,7 +56,9 @@ def test_no_number_and_no_object_is_sent() -> None:
         encode("keep", keep={"x": "y" * LINE_LIMIT})
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=20)), st.data())
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)), st.data()
+)
 def test_lines_are_whole_however_the_pieces_are_cut(texts: list[str], data: st.DataObject) -> None:
     content, reader, lines = "".join(f"{text}\n" for text in texts).encode(), LineReader(), []
     while content:
@@ -84,7 +86,7 @@ def test_a_job_arrives_as_it_was_sent() -> None:
         user_checks=(UserCheck("site-a", "A?", "/bin/true", ("--fast",)),),
         root="/host",
         boot_id="a" * 32,
-        node=NodeFacts("n", {"l": "v"}, 8, {"a/b": 1.5}, {}),
+        node=NodeFacts("n", {"l": "v"}, 8, {"a/b": 1.5}, {"m": {"eth0": ("10.0.0.7",)}}),
         options={"a": {"x": "é\n"}},
         before={"a": {"count": [1, None]}},
     )

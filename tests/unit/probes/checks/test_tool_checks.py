@@ -17,7 +17,7 @@ from probes.checks import (
     p2p_bandwidth,
     pcie_bandwidth,
 )
-from probes.errors import ProbeError
+from probes.errors import BackendError, ProbeError, Skipped
 from probes.registry import CHECKS
 from tests.support.fake_node import FakeNode, Recorder, run
 
@@ -72,10 +72,22 @@ def test_an_output_that_is_cut_off_lets_no_gpu_pass_that_it_does_not_tell_of(
     )
 
 
+@pytest.mark.parametrize("count", [0, 2])
 @pytest.mark.parametrize("check", RUNNING_TOOLS, ids=lambda c: c.spec.name)
-def test_a_driver_that_does_not_work_lets_nothing_pass(tmp_path: Path, check: Check) -> None:
-    node = FakeNode(tmp_path, count=2)
+def test_a_driver_that_does_not_work_lets_nothing_pass(
+    tmp_path: Path, check: Check, count: int
+) -> None:
+    node = FakeNode(tmp_path, count=count)
     node.inject("node", driver_missing=True)
 
-    with pytest.raises(ProbeError):
+    with pytest.raises(Skipped, match="driver"):
+        run(check, node.context())
+
+
+@pytest.mark.parametrize("check", RUNNING_TOOLS, ids=lambda c: c.spec.name)
+def test_a_driver_that_does_not_answer_lets_nothing_pass(tmp_path: Path, check: Check) -> None:
+    node = FakeNode(tmp_path, count=2)
+    node.inject("node", driver_wedged=True)
+
+    with pytest.raises(BackendError):
         run(check, node.context())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from probes.backends.base import Gpu
 from probes.check import Context, Finding, Outcome
-from probes.errors import GpuLost, Skipped
+from probes.each_gpu import all_gpus
+from probes.errors import GpuLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,10 @@ class Subjects:
 
 
 def subjects(context: Context) -> Subjects:
-    """Ask the backend. Raises Skipped on a node without GPUs, BackendError."""
-    gpus = context.backend.gpus()
-    if not gpus:
-        raise Skipped("no GPU on this node")
+    """Ask the backend. Raises Skipped on a node without GPUs or driver, BackendError."""
     ready: list[Gpu] = []
     findings: list[Finding] = []
-    for gpu in gpus:
+    for gpu in all_gpus(context):
         reason, busy = _why_not(context, gpu)
         if reason:
             findings.append(Finding(Outcome.SKIP, reason, gpu.device, busy=busy))

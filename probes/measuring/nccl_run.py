@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from probes.backends.base import Gpu
 from probes.check import Bound, Context, Finding, Measurement, Outcome, Threshold
-from probes.checks.subjects import subjects
 from probes.errors import CheckError, Skipped
+from probes.measuring.subjects import subjects
 from probes.thresholds.judge import Judgement, judge
 from probes.tools.nccl_tests import NcclRun
 

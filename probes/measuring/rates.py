@@ -4,7 +4,7 @@ Invariants:
 - A rate that is too low is measured again before it fails: it has to be too low each time. The best
   of all runs counts. Bandwidths flutter (Azure/azurehpc#690, #628).
 - A GPU that somebody began to use meanwhile is not accused.
-- A GPU passes when each of its rates is measured, judged and good (``probes.checks.rate_finding``).
+- A GPU passes when each of its rates is measured, judged and good (``rate_finding``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from probes.backends.base import Gpu
 from probes.check import CheckSpec, Context, Finding, Outcome
-from probes.checks.cuda_run import run_cuda
-from probes.checks.rate_finding import Value, finding_of, worst_of
-from probes.checks.subjects import subjects
 from probes.errors import CheckError, Skipped
+from probes.measuring.cuda_run import run_cuda
+from probes.measuring.rate_finding import Value, finding_of, worst_of
+from probes.measuring.subjects import subjects
 from probes.thresholds.judge import Judgement, judge
 from probes.tools.cuda_json import CudaGpu
 
