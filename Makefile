@@ -92,7 +92,7 @@ node: $(STAMP)
 
 # In namespaces of its own (network, mounts, processes): what a node leaves behind ends with them.
 # Whoever asks for it wants it run: a skip is a failure, as in CI.
-e2e-node: as-root packages $(STAMP) servers debs ## images and chart on a real kubelet (root; builds all)
+e2e-node: as-root packages $(STAMP) servers debs cuda ## images and chart on a real kubelet (root; builds all)
 	$(call stage,images,$(BIN)/python deploy/docker/build.py --plain)
 	$(call stage,e2e-node,CI=true tests/servers/node/namespaces.sh $(BIN)/pytest -m node $(ARGS))
 
