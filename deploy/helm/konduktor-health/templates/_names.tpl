@@ -44,6 +44,21 @@ konduktor-health-state{{ include "konduktor-health.shardSuffix" . }}
 {{- if ne (dig "pod_events" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
 {{- end -}}
 
+{{/* Not empty where the controller asks agents (settings.probes.enabled, true by default). */}}
+{{- define "konduktor-health.asksAgents" -}}
+{{- if ne (dig "probes" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
+{{- end -}}
+
+{{/* Where the agents' pods, the signing key and the public keys are: as the controller decides it. */}}
+{{- define "konduktor-health.agentsNamespace" -}}
+{{- dig "probes" "namespace" "" (.Values.settings | default dict) | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The DaemonSet that the controller takes for the agents'. */}}
+{{- define "konduktor-health.agentsDaemonSet" -}}
+{{- dig "probes" "daemonset" "" (.Values.settings | default dict) | default (include "konduktor-health.probeName" .) -}}
+{{- end -}}
+
 {{/* Selectors are immutable: of the values, only nameOverride changes these two. */}}
 {{- define "konduktor-health.selector" -}}
 app.kubernetes.io/name: {{ include "konduktor-health.name" . | quote }}
