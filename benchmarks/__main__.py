@@ -16,6 +16,7 @@ from benchmarks import (
     kmsg,
     latency,
     node,
+    probes,
     replay,
     scan,
     steady,
@@ -34,6 +35,7 @@ ALL = {
     "fleet_memory": fleet.measure_memory,
     "outage": fleet.measure_outage,
     "node": node.measure,
+    "probes": probes.measure,
 }
 
 if __name__ == "__main__":
