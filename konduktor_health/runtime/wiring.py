@@ -29,6 +29,7 @@ from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
@@ -175,6 +176,8 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if probes is not None:
+        checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
