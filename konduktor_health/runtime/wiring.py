@@ -23,7 +23,7 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import Agents, build_agents
+from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
@@ -76,10 +76,12 @@ def build(
     serve: bool = True,
     probes: Probes | None = None,
     accept_fake_backend: bool = False,
+    agent_http: AgentHttp | None = None,
 ) -> Controller:
     """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
-    ``accept_fake_backend``: agents that measure nothing are believed. Both are for a simulated
-    cluster, and no setting gives them. Raises ConfigError for what can be seen to be wrong before
+    ``accept_fake_backend``: agents that measure nothing are believed; ``agent_http``: how agents
+    are reached, also on loopback. They are for a simulated cluster, and no setting gives them.
+    Raises ConfigError for what can be seen to be wrong before
     starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
@@ -122,6 +124,7 @@ def build(
             feed,
             clock,
             assert_leader=None if lease is None else lease.assert_leader,
+            agents=agent_http,
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
