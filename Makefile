@@ -52,6 +52,11 @@ lint: $(STAMP) ## ruff, mypy --strict, import layers
 	$(call stage,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
 	&& $(BIN)/mypy && $(BIN)/lint-imports)
 
+# Tests between network namespaces need packages too; where they are missing, they are skipped.
+ifeq ($(CI),true)
+unit: packages
+endif
+
 cuda: $(STAMP) ## compile the CUDA programs (fetches nvcc once), test them without a GPU
 	$(call stage,cuda,nvcc=$$($(BIN)/python cuda/toolkit.py) \
 	&& $(MAKE) --no-print-directory -C cuda -j2 NVCC="$$nvcc" programs host-tests emulated sizes)
@@ -87,7 +92,7 @@ node: $(STAMP)
 
 # In namespaces of its own (network, mounts, processes): what a node leaves behind ends with them.
 # Whoever asks for it wants it run: a skip is a failure, as in CI.
-e2e-node: as-root packages $(STAMP) servers debs ## images and chart on a real kubelet (root; builds all)
+e2e-node: as-root packages $(STAMP) servers debs cuda ## images and chart on a real kubelet (root; builds all)
 	$(call stage,images,$(BIN)/python deploy/docker/build.py --plain)
 	$(call stage,e2e-node,CI=true tests/servers/node/namespaces.sh $(BIN)/pytest -m node $(ARGS))
 
@@ -108,7 +113,7 @@ servers: python ## build the real servers for e2e, once (about 20 minutes on 2 c
 	$(call stage,servers,$(PYTHON) tests/servers/build.py \
 	&& { $(PYTHON) tests/servers/debs.py --suite e2e || [ "$${CI:-}" != true ]; })
 
-packages: ## Debian packages that the real node and the images need (root)
+packages: ## Debian packages that the real node, the images and network tests need (root)
 	$(call stage,packages,bash tests/servers/packages.sh)
 
 debs: python

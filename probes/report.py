@@ -12,9 +12,11 @@ Invariants:
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 VERSION = 1
 #: The agent's port.
@@ -37,12 +39,20 @@ BootId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Ns = Annotated[int, Field(ge=0, le=2**63 - 1)]  # Unix nanoseconds
 
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: To JSON Schema 7.0 is an integer. Only of requests: reports are read by the thousand.
+_Whole = BeforeValidator(_whole)
+
 OutcomeName = Literal["pass", "fail", "warn", "skip", "timeout", "error"]
 TierName = Literal["boot", "light", "invasive"]
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class Limit(_Wire):
@@ -104,8 +114,8 @@ class Run(_Wire):
 
 
 class Report(_Wire):
-    """``GET /v1/report``: the newest runs of each cadence, oldest first. Its ETag changes when a
-    run ends, and with nothing else."""
+    """``GET /v1/report``: the newest runs of each cadence in this boot, oldest first. Its ETag
+    changes when a run ends, when other settings are in force, and with nothing else."""
 
     version: int = VERSION
     node: NodeName  # what the agent believes; never what the controller goes by
@@ -117,6 +127,8 @@ class Report(_Wire):
     runs: Annotated[tuple[Run, ...], Field(max_length=64)] = ()
     #: Checks that are stuck: their process could not be killed and they are not started again.
     stuck: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    #: ``settings_digest`` of the settings in force; "" while there are none.
+    settings: Short = ""
 
 
 class RunRequest(_Wire):
@@ -127,8 +139,8 @@ class RunRequest(_Wire):
     checks: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     tier: TierName | None = None  # all checks of the tier; beside ``checks``
     options: Annotated[dict[Short, Text], Field(max_length=64)] = {}  # "iperf3.server": "10.0.0.7"
-    issued_ns: Ns
-    expires_ns: Ns
+    issued_ns: Annotated[Ns, _Whole]
+    expires_ns: Annotated[Ns, _Whole]
     nonce: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -137,11 +149,14 @@ class NodeSettings(_Wire):
 
     node: NodeName
     labels: Annotated[dict[Short, Text], Field(max_length=64)] = {}
-    expected_gpus: Annotated[int, Field(ge=0, le=1024)] | None = None
+    expected_gpus: Annotated[int, Field(ge=0, le=1024), _Whole] | None = None
     thresholds: Annotated[dict[Short, float], Field(max_length=256)] = {}
-    peers: Annotated[dict[NodeName, dict[Short, tuple[Short, ...]]], Field(max_length=64)] = {}
-    issued_ns: Ns
-    expires_ns: Ns
+    peers: Annotated[
+        dict[NodeName, dict[Short, tuple[Short, ...]]],
+        Field(max_length=64, json_schema_extra={"additionalProperties": False}),
+    ] = {}
+    issued_ns: Annotated[Ns, _Whole]
+    expires_ns: Annotated[Ns, _Whole]
     nonce: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -156,8 +171,8 @@ class KmsgQuestion(_Wire):
     """``POST /v1/kmsg``: is this record in the node's ring? One line of a log."""
 
     boot_id: BootId = ""
-    uptime_us: Annotated[int, Field(ge=0)] | None = None  # as printed, microseconds
-    sequence: Annotated[int, Field(ge=0)] | None = None
+    uptime_us: Annotated[int, Field(ge=0), _Whole] | None = None  # as printed, microseconds
+    sequence: Annotated[int, Field(ge=0), _Whole] | None = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -194,6 +209,18 @@ class CheckInfo(_Wire):
     needs_idle_gpus: bool = False
     interval_s: float = 0.0  # 0: never by itself
     last: OutcomeName | None = None  # worst of its newest run
+
+
+def settings_digest(settings: NodeSettings) -> str:
+    """Which settings these are, whenever and however often they were sent."""
+    told = settings.model_dump(mode="json", exclude={"issued_ns", "expires_ns", "nonce"})
+    canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def key_id(public_key: bytes) -> str:
+    """What the signature header calls a key: of the 32 bytes of the public key (RFC 8032)."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
 
 
 def signed_bytes(endpoint: str, body: bytes) -> bytes:

@@ -61,12 +61,21 @@ def exit_codes_page() -> str:
         + table(
             ("code", "meaning"),
             (
-                ("0", "Done, or ended by SIGTERM or Ctrl-C."),
+                (
+                    "0",
+                    "Done, or ended by SIGTERM or Ctrl-C. `run`: each result is `pass` or `warn`.",
+                ),
                 (
                     "1",
                     "It cannot work or write its output; the message says why. `--once`: or push.",
                 ),
-                ("2", "Wrong usage."),
+                ("2", "Wrong usage, or a file of user checks that makes no sense."),
+                ("3", "`run`: something failed."),
+                (
+                    "4",
+                    "`run`: nothing failed, but something was not measured: skip, error, timeout.",
+                ),
+                ("130, 143", "`run`: ended by Ctrl-C, SIGTERM. Nothing of the run counts."),
             ),
         )
     )

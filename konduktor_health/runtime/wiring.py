@@ -23,11 +23,17 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
+from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
-from konduktor_health.ports import Cluster, Leadership, Probes
+from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
@@ -46,6 +52,7 @@ from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
+from konduktor_health.runtime.verifying import Verifying
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -68,9 +75,13 @@ def build(
     clock: Clock | None = None,
     serve: bool = True,
     probes: Probes | None = None,
+    accept_fake_backend: bool = False,
+    agent_http: AgentHttp | None = None,
 ) -> Controller:
-    """Wire a controller. ``probes``: who is asked about the nodes; None: there are no agents. No
-    setting names another one. Raises ConfigError for what can be seen to be wrong before
+    """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
+    ``accept_fake_backend``: agents that measure nothing are believed; ``agent_http``: how agents
+    are reached, also on loopback. They are for a simulated cluster, and no setting gives them.
+    Raises ConfigError for what can be seen to be wrong before
     starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
@@ -105,7 +116,27 @@ def build(
     tombstones = Tombstones(feed, clock=clock, let_go=fleet.let_go, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
-    probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
+    agents = None
+    if probes is None and settings.probes.enabled:
+        agents = build_agents(
+            settings,
+            http,
+            feed,
+            clock,
+            assert_leader=None if lease is None else lease.assert_leader,
+            agents=agent_http,
+            accept_fake=accept_fake_backend,
+        )
+        probes = agents.collector
+    attesting = _attesting(agents, clock, wake)
+    verifying = _verifying(agents, feed, policy, clock)
+    if verifying is not None:
+        feed.on_change(verifying.changed)
+    allocatable = AllocatableGpus(clock=clock, keys=keys)
+    feed.on_change(allocatable.changed)
+    probe_watch = (
+        None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
+    )
     observer = Observer(
         feed,
         clock=clock,
@@ -118,7 +149,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        probes=probe_watch,
+        beside=Beside(probe_watch, attesting, allocatable),
     )
     applier, teller = None, None
     if lease is not None:
@@ -148,9 +179,13 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if probes is not None:
+        checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
-    report = Report(metrics, emit=emit, optional=optional, pods=pods)
+    told = agents.teller.counted if agents and agents.teller else dict
+    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told)
+    report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
         callers,
@@ -175,6 +210,7 @@ def build(
             observation,
             tombstones,
             probe_watch,
+            attesting=attesting,
         ),
         fleet=fleet,
         observer=observer,
@@ -185,6 +221,7 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
+        followers=tuple(part for part in (probe_watch, verifying) if part is not None),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -210,6 +247,11 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
+        aside=tuple(
+            part
+            for part in (agents.signing if agents else None, attesting, verifying)
+            if part is not None
+        ),
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -220,6 +262,24 @@ def build(
             port=settings.http.port,
         )
     return controller
+
+
+def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:
+    """Who asks agents about kernel lines. A dry run asks nobody for anything."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Attesting(agents.orders, clock=clock, believed=believed, wake=wake.set)
+
+
+def _verifying(
+    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock
+) -> Verifying | None:
+    """Who asks agents to measure what a decision waits for."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Verifying(agents.orders, feed.nodes, policy, clock=clock, believed=believed)
 
 
 def _surges(
@@ -262,6 +322,8 @@ def _decide_by(loop: Loop, policy: Policy, rules: RulesWatch | None = None) -> N
     loop.situation = replace(loop.situation, policy=policy)
     loop.observer.judge_by(policy)
     loop.fleet.use(policy)
+    for part in loop.followers:
+        part.use(policy)
     loop.agenda.add(loop.situation.recorded())
     if rules is not None:
         rules.retry()

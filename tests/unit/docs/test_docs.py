@@ -33,6 +33,7 @@ from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
 from konduktor_health.treatment import Effect
 from parsers.fault import Remedy, Severity, Trust
 from parsers.record import unwrap
+from probes.cli import COMMANDS as PROBE_COMMANDS
 from probes.cli import main as probe
 
 ROOT = Path(__file__).parents[3]
@@ -110,11 +111,22 @@ def test_every_option_of_every_command_is_documented(
         assert re.search(rf"[` ]{option}[`,]", section), f"{command} {option}"
 
 
-def test_every_option_of_the_forwarder_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    section = reference("cli.md").split("## `konduktor-probe kmsg`")[1]
-    for option in options_of("konduktor-probe", "kmsg", capsys) - {"--help"}:
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("agent", ("NODE_NAME", "KONDUKTOR_USER_CHECKS", "KONDUKTOR_PROBE_<OPTION>")),
+        ("kmsg", ("NODE_NAME", "LOKI_PUSH_URL", "LOG_ENDPOINT")),
+        ("run", ("NODE_NAME", "KONDUKTOR_USER_CHECKS")),
+        ("list", ("KONDUKTOR_USER_CHECKS",)),
+    ],
+)
+def test_every_option_of_the_node_part_is_documented(
+    command: str, variables: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = reference("cli.md").split(f"## `konduktor-probe {command}`")[1].split("\n## ")[0]
+    for option in options_of("konduktor-probe", command, capsys) - {"--help"}:
         assert f"`{option}`" in section, option
-    for variable in ("NODE_NAME", "LOKI_PUSH_URL", "LOG_ENDPOINT"):
+    for variable in variables:
         assert f"`{variable}`" in section
 
 
@@ -281,7 +293,7 @@ def test_commands_that_pages_show_exist(capsys: pytest.CaptureFixture[str]) -> N
             if (group := re.match(r" ([a-z]+)\b", rest)) and f"{command} {group[1]}" in COMMANDS:
                 command, rest = f"{command} {group[1]}", rest[group.end() :]
             known = options_of(program, command, capsys)
-            assert command in [*COMMANDS, "kmsg"], f"{page.name}: {line}"
+            assert command in [*COMMANDS, *PROBE_COMMANDS], f"{page.name}: {line}"
             given = [word for word in shlex.split(rest, comments=True) if word.startswith("-")]
             for word in given:
                 assert word.split("=")[0] in known | {"-"}, f"{page.name}: {line}"
