@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from probes.check import ToolOutput
+from probes.tools.cuda_json import parse_cuda
 from tests.support.cuda_programs import BUILD, NAMES, PAGE, documented, emulated
 
 # The first test of a process may have to compile.
@@ -48,6 +50,23 @@ def test_a_sound_gpu_is_measured_and_right(name: str) -> None:
             assert each["unit"] in UNITS
             assert each["value"] > 0
             assert min(each["samples"]) <= each["value"] <= max(each["samples"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_checks_read_what_the_programs_say(name: str) -> None:
+    for environment, wrong in (({}, 0), ({"EMULATED_ERROR": "cudaStreamSynchronize:214:0"}, 1)):
+        said = emulated(name, **environment)
+        run = parse_cuda(ToolOutput(said.code, said.text, said.complaint), name)
+        (gpu,) = run.gpus
+        assert (run.error, gpu.device, gpu.wrong_total) == (None, "0000:3b:00", wrong)
+        if not wrong:
+            assert {result.name for result in gpu.results} == {
+                each for each in RESULTS[name] if "parallel" not in each and "p2p" not in each
+            }
+    unusable = emulated(name, EMULATED_ERROR="cudaGetDeviceCount:802:0")
+    run = parse_cuda(ToolOutput(unusable.code, unusable.text, unusable.complaint), name)
+    assert run.error is not None
+    assert run.error.code == "fabric"
 
 
 @pytest.mark.parametrize("name", NAMES)
