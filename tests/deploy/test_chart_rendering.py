@@ -236,7 +236,7 @@ def test_no_egress_rule_is_open_because_a_list_is_empty(helm: Helm) -> None:
             if each["kind"] == "NetworkPolicy"
             for rule in each["spec"]["egress"]
         ]
-        assert len(rules) == 4  # of each kind of pod: DNS and Loki
+        assert len(rules) == 5  # of each kind of pod: DNS and Loki; the controller's to the agents
         assert all(rule.get("ports") for rule in rules)
 
 
@@ -338,7 +338,33 @@ def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
     told = rights_of(helm.template())
     silent = rights_of(helm.template({"settings": {"pod_events": {"enabled": False}}}))
     assert told - silent == {("list", "pods", ""), ("create", "events", "")}
-    assert silent - told == {("create", "events", "default")}
+    assert silent - told == {("create", "events", "default"), ("list", "pods", NAME)}
+
+
+def test_rights_for_agents_go_with_the_setting_that_uses_them(helm: Helm) -> None:
+    def rights_of(found: list[Object]) -> set[str]:
+        return {str(g) for g in rights.grants(found, rights.Account(NAME, NAME))}
+
+    asked = rights_of(helm.template())
+    none = rights_of(helm.template({"settings": {"probes": {"enabled": False}}}))
+    assert asked - none == {
+        "get daemonsets konduktor-health-probe",
+        "watch pods",
+        "create secrets",
+        "get secrets konduktor-health-signing",
+        "update secrets konduktor-health-signing",
+        "get configmaps konduktor-health-probe-keys",
+        "update configmaps konduktor-health-probe-keys",
+    }
+
+
+def test_agents_are_those_of_the_release_whatever_it_is_called(helm: Helm) -> None:
+    found = helm.template({"fullnameOverride": "other", "settings": {"probes": {"workers": 4}}})
+    text = one(found, "ConfigMap", "other-settings")["data"]["settings.yaml"]
+    assert yaml.safe_load(text) == {"probes": {"daemonset": "other-probe", "workers": 4}}
+    assert one(found, "DaemonSet", "other-probe")
+    grants = {str(g) for g in rights.grants(found, rights.Account(NAME, "other"))}
+    assert "get daemonsets other-probe" in grants
 
 
 def test_rights_follow_the_shard(helm: Helm) -> None:
