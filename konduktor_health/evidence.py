@@ -42,13 +42,15 @@ class RepairSeen:
 
 
 class ProbeStatus(Enum):
-    """What a check on a node came to. Only PASS proves anything."""
+    """What a check on a node came to, as agents say it (``probes.report``). Only PASS proves
+    anything, and only FAIL accuses."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
-    ABORT = "abort"
-    SKIP = "skip"
-    TIMEOUT = "timeout"
+    WARN = "warn"  # measured, and near its limit or bad in a way that does not accuse the node
+    SKIP = "skip"  # not measured, for a reason
+    TIMEOUT = "timeout"  # it did not end in time
+    ERROR = "error"  # the measuring itself failed
 
 
 @dataclass(frozen=True, slots=True)

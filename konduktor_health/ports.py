@@ -12,7 +12,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from konduktor_health.model import Condition, NodeEdit, NodeView, ProbeResult, PublishEvent, Trust
+from konduktor_health.agents import AgentCensus, AgentStanding
+from konduktor_health.model import (
+    Condition,
+    Fault,
+    NodeEdit,
+    NodeView,
+    ProbeResult,
+    PublishEvent,
+    Trust,
+)
 from parsers.record import LogRecord
 
 
@@ -112,8 +121,8 @@ class Coverage(Protocol):
         ...
 
 
-#: Most results of one node that ``Probes.results`` gives.
-MOST_PROBE_RESULTS = 256
+#: Most results of one node that ``Probes.results`` gives; more only where a single run has more.
+MOST_PROBE_RESULTS = 1024
 
 
 class Probes(Protocol):
@@ -134,6 +143,19 @@ class Probes(Protocol):
         nothing, and only once it has ended. A run has an id of its own, a result the node of the
         pod that served it, a check of the whole node the device "". Any result may be told
         again."""
+        ...
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults ``probe/<check>`` of results that failed, and of agents that cannot measure, since
+        the last call. Any may be told again after a restart: the ledger knows what was counted."""
+        ...
+
+    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
+        """How the agents of these nodes are doing."""
+        ...
+
+    def census(self) -> AgentCensus:
+        """Counts over all agents."""
         ...
 
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:

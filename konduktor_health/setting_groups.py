@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from konduktor_health.model import InjectionMode, Trust
+from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
@@ -250,6 +252,80 @@ class ShardSettings(_Group):
         if self.value and not self.label:
             raise ValueError(f"value {self.value!r} is of no label: set shard.label too")
         return self
+
+
+class ProbeSettings(_Group):
+    """The agents on the nodes: which pods they are, and how often they are asked."""
+
+    enabled: bool = Field(True, description="Ask agents at all; without them logs alone count.")
+    namespace: str = Field(
+        "", description="Namespace of their pods; default: the pod's, else konduktor-health."
+    )
+    daemonset: str = Field(
+        "konduktor-health-probe",
+        min_length=1,
+        description="DaemonSet that owns them; a pod of another owner is not believed.",
+    )
+    selector: str = Field(
+        "app.kubernetes.io/component=probe", description="Label selector of their pods."
+    )
+    port: int = Field(PORT, ge=1, le=65535, description="Port that the agents answer on.")
+    interval_s: float = Field(
+        300.0, ge=1, description="Seconds between two questions to the agent of a healthy node."
+    )
+    close_interval_s: float = Field(
+        30.0,
+        ge=1,
+        description="The same for nodes that are not healthy, or have just booted, seconds.",
+    )
+    timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Longest wait for an agent's whole answer, seconds."
+    )
+    light_interval_s: float = Field(
+        60.0,
+        ge=0,
+        description=(
+            "How often agents run the light tier, as they are configured, seconds; 0: they do not."
+            " An agent is stale after 3 intervals (this or interval_s) without a run."
+        ),
+    )
+    workers: int = Field(16, ge=1, le=256, description="Agents that are asked at once.")
+    key_days: float = Field(
+        30.0, ge=0, description="Days after which the signing key is replaced; 0: never."
+    )
+    labels: tuple[str, ...] = Field(
+        (
+            "nvidia.com/gpu.product",
+            "nvidia.com/gpu.machine",
+            "node.kubernetes.io/instance-type",
+        ),
+        max_length=64,
+        description="Keys of Node labels that the node's agent is told.",
+    )
+    thresholds: dict[str, float] = Field(
+        {},
+        max_length=256,
+        description=(
+            "What checks judge by instead of the shipped thresholds, CHECK/MEASUREMENT to number;"
+            " a Node label KEY_PREFIX/threshold.CHECK.MEASUREMENT counts before it."
+        ),
+    )
+    peers: int = Field(
+        4, ge=0, le=32, description="Agents whose addresses each agent is told, to measure against."
+    )
+    connections: int = Field(
+        256, ge=0, description="Connections to agents that are kept open between questions."
+    )
+
+    @field_validator("thresholds")
+    @classmethod
+    def _are_of_measurements(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, number in value.items():
+            if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9_]{1,63}", name):
+                raise ValueError(f"{name[:80]!r}: CHECK/MEASUREMENT is expected")
+            if not math.isfinite(number):
+                raise ValueError(f"{name}: a number is expected")
+        return value
 
 
 class HttpSettings(_Group):

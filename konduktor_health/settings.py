@@ -43,6 +43,7 @@ from konduktor_health.setting_groups import (
     LokiSettings,
     PodEventSettings,
     PolicySettings,
+    ProbeSettings,
     ReadingSettings,
     ShardSettings,
     SourceSettings,
@@ -62,6 +63,7 @@ __all__ = [
     "LokiSettings",
     "PodEventSettings",
     "PolicySettings",
+    "ProbeSettings",
     "ReadingSettings",
     "Settings",
     "ShardSettings",
@@ -109,6 +111,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     lease: LeaseSettings = LeaseSettings()
     pod_events: PodEventSettings = PodEventSettings()
+    probes: ProbeSettings = ProbeSettings()
     shard: ShardSettings = ShardSettings()
     http: HttpSettings = HttpSettings()
     debug: bool = Field(False, description="Log at level DEBUG.")

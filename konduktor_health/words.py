@@ -112,6 +112,16 @@ class Keys:
         return f"{self.prefix}/managed"
 
     @property
+    def expected_gpus(self) -> str:
+        """Label: how many GPUs the node should have, where the Node itself does not tell."""
+        return f"{self.prefix}/expected-gpus"
+
+    @property
+    def threshold(self) -> str:
+        """Labels that begin so override what a check is judged by: ``<this><check>.<value>``."""
+        return f"{self.prefix}/threshold."
+
+    @property
     def hold(self) -> str:
         """Annotation: an operator wants nothing to change until then (``core.declared``)."""
         return f"{self.prefix}/hold"
@@ -150,6 +160,7 @@ class NodeView:
     system_uuid: str = ""
     aliases: tuple[str, ...] = ()  # other names and addresses of the node (status.addresses)
     gpu_capacity: int = 0
+    gpu_allocatable: int | None = None  # None: the Node does not tell
     selected: bool = False  # the managed-node label selector matches
     managed_label: str | None = None
     health_label: str | None = None

@@ -19,6 +19,7 @@ from konduktor_health.core.clearing import (
     Watch,
     key_of,
     ladder_of,
+    needs_of,
     quiet_s,
     seen_repairs,
     step_of,
@@ -104,7 +105,7 @@ def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: 
 
 def _proofs(record: Record, treatment: Treatment | None) -> tuple[Proof, ...]:
     """All probes that the rule asks for, and those that were counted."""
-    asked = treatment.clear.probes if treatment and record.asks else ()
+    asked = needs_of(record, treatment) if treatment and record.asks else ()
     needed = {key_of(need): need.times for need in asked}
     passed = {each.name: each for each in record.passes}
     return tuple(

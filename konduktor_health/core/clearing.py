@@ -9,6 +9,8 @@ Invariants:
   nothing; the time at which time alone would change the answer is given apart.
 - A fault that comes back after it was cleared has to be quiet for twice as long each time, and a
   repair that did not hold raises the step of the ladder. After the last step a person decides.
+- What was not measured proves nothing and accuses nobody: a run in which a check ended in an error
+  or a time-out has not passed, and breaks no row of passes.
 """
 
 from __future__ import annotations
@@ -19,13 +21,22 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import Asked, ProbeNeed, Repair, Treatment, repairs_for
+from konduktor_health.treatment import (
+    FOUND_BY,
+    PROBE_FAULT,
+    Asked,
+    ProbeNeed,
+    Repair,
+    Treatment,
+    repairs_for,
+)
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
 SHOWN_DECAY_S = 7 * 86_400.0
 LOAD = "+load"
 
+_MEASURED = frozenset({ProbeStatus.PASS, ProbeStatus.WARN})
 _STEPS = (Remedy.RESET_GPU, Remedy.REBOOT, Remedy.POWER_CYCLE, Remedy.INSPECT)
 _FIRST_STEP = {Remedy.DRAIN_RESET: Remedy.RESET_GPU, Remedy.DRAIN_INSPECT: Remedy.INSPECT}
 
@@ -116,7 +127,8 @@ def still_missing(
     if rule.probes and not watch.agent and not rule.log_only:
         missing.append(OPERATOR)  # nobody can prove it: it waits for a person
     elif watch.agent:
-        missing += [f"probe:{key_of(need)}" for need in rule.probes if not _passed(record, need)]
+        needs = needs_of(record, treatment)
+        missing += [f"probe:{key_of(need)}" for need in needs if not _passed(record, need)]
     since_ns = max([record.last_ns, *done])
     again_ns = None
     if watch.observed_from_ns is None:
@@ -189,11 +201,11 @@ def with_probes(
 ) -> Record:
     """The record once these results have been counted, each run once, however often it is read.
     Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
-    usable = [each for each in results if _concerns(each, record, watch)]
+    usable = [each for each in results if _is_of_this_boot(each, watch) and not each.fake]
     # a repair and a new boot start the count anew: what was proven before them proves nothing
     since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
     passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}
-    for need in treatment.clear.probes:
+    for need in needs_of(record, treatment):
         row = passes.get(key_of(need), Passes(key_of(need), 0, 0))
         row = _counted(row, _runs(usable, need, record, watch), need.times)
         if row.newest_ns:
@@ -217,6 +229,18 @@ def _counted(row: Passes, runs: list[_Run], enough: int) -> Passes:
     return row
 
 
+def needs_of(record: Record, treatment: Treatment) -> tuple[ProbeNeed, ...]:
+    """The probes that the clear rule asks for, ``FOUND_BY`` as the check that found this fault. A
+    fault that no check has found keeps that name: no probe has it, so that nothing can prove it."""
+    if not record.fault_id.startswith(PROBE_FAULT):
+        return treatment.clear.probes
+    check = record.fault_id.removeprefix(PROBE_FAULT)
+    return tuple(
+        replace(need, name=check) if need.name == FOUND_BY else need
+        for need in treatment.clear.probes
+    )
+
+
 def key_of(need: ProbeNeed) -> str:
     """The name that passes are kept by."""
     return need.name + (LOAD if need.under_load else "")
@@ -226,10 +250,13 @@ def _passed(record: Record, need: ProbeNeed) -> bool:
     return any(each.name == key_of(need) and each.count >= need.times for each in record.passes)
 
 
-def _concerns(result: ProbeResult, record: Record, watch: Watch) -> bool:
-    here = result.device in ("", record.device)
-    this_boot = not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
-    return here and this_boot and not result.fake
+def _is_of_this_boot(result: ProbeResult, watch: Watch) -> bool:
+    return not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
+
+
+def _concerns(result: ProbeResult, record: Record) -> bool:
+    """A record of the node itself is about all of it: each device has to be well."""
+    return not record.device or result.device in ("", record.device)
 
 
 def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
@@ -244,20 +271,44 @@ def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
 def _runs(
     results: Iterable[ProbeResult], need: ProbeNeed, record: Record, watch: Watch
 ) -> list[_Run]:
-    """The runs of the probe, oldest first. A run passed when all of its checks did, all of them
-    afterwards; it failed with one that did not. One that was skipped throughout is no run."""
+    """The runs of the probe that say something of this record, oldest first."""
     runs: dict[str, list[ProbeResult]] = {}
     for each in results:
         if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
             runs.setdefault(each.run_id or f"{each.check}@{each.time_ns}", []).append(each)
-    found: list[_Run] = []
-    for checks in runs.values():
-        ran = [each for each in checks if each.status is not ProbeStatus.SKIP]
-        after = [each for each in ran if _is_after(each, record, watch)]
-        failed = [each.time_ns for each in after if each.status is not ProbeStatus.PASS]
-        if failed:
-            found.append(_Run(max(failed), min(failed), passed=False))
-        elif after and len(after) == len(ran):
-            times = [each.time_ns for each in ran]
-            found.append(_Run(max(times), min(times), passed=True))
-    return sorted(found, key=lambda run: (run.ended_ns, run.began_ns))
+    found = [_run(checks, need, record, watch) for checks in runs.values()]
+    known = [run for run in found if run is not None]
+    return sorted(known, key=lambda run: (run.ended_ns, run.began_ns))
+
+
+def _run(checks: list[ProbeResult], need: ProbeNeed, record: Record, watch: Watch) -> _Run | None:
+    """What a run says of the record: it failed with one check that did, after the fault and all
+    that was repaired since; it passed when all of it was after that, and it proves something.
+    None: neither."""
+    here = [each for each in checks if _concerns(each, record)]
+    ran = [each for each in here if each.status is not ProbeStatus.SKIP]
+    after = [each for each in ran if _is_after(each, record, watch)]
+    failed = [each.time_ns for each in after if each.status is ProbeStatus.FAIL]
+    if failed:
+        return _Run(max(failed), min(failed), passed=False)
+    if len(after) < len(ran) or not _proves(ran, checks, need, record):
+        return None
+    times = [each.time_ns for each in ran]
+    return _Run(max(times), min(times), passed=True)
+
+
+def _proves(
+    ran: list[ProbeResult], checks: list[ProbeResult], need: ProbeNeed, record: Record
+) -> bool:
+    """Of a run without a failure: whether it passed. Something has to have passed, and nothing to
+    have been left unmeasured by an error or a time-out, which may hide the failure. A warning is
+    measured: of a tier it is no reason against the passes beside it, of the very check it is no
+    pass. Where devices were measured, a device's record needs a pass on that one: the passes of the
+    others, and of the node's disk, say nothing of a GPU that is busy or gone."""
+    statuses = {each.status for each in ran}
+    allowed = {ProbeStatus.PASS} if need.name in {each.check for each in ran} else _MEASURED
+    if ProbeStatus.PASS not in statuses or not statuses <= allowed:
+        return False
+    if not record.device or not any(each.device for each in checks):
+        return True
+    return any(each.device == record.device and each.status is ProbeStatus.PASS for each in ran)

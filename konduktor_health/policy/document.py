@@ -103,7 +103,12 @@ class RepeatPart(Part):
 class ProbePart(Part):
     """A probe that must have passed."""
 
-    name: Probe = Field(description="A tier (boot, light, invasive) or the name of a check.")
+    name: Probe = Field(
+        description=(
+            "A tier (boot, light, invasive), the name of a check, or `found-by`: the check that"
+            " found the fault, in rules for `probe/` faults."
+        )
+    )
     times: StrictInt = Field(1, ge=1, le=100, description="So many times in a row.")
     under_load: StrictBool = Field(False, description="Only passes under load count.")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from loguru import logger
 
@@ -45,6 +45,14 @@ SAVE_S = 1.5  # of the seconds that the end may take
 T = TypeVar("T")
 
 
+class Starts(Protocol):
+    """A part with a thread of its own."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set."""
+        ...
+
+
 @dataclass(slots=True)
 class Controller:
     """A wired controller. ``run`` blocks until ``stop`` is set; ``once`` does one pass."""
@@ -67,6 +75,7 @@ class Controller:
     status: StatusServer | None = None
     roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     probes: ProbeWatch | None = None  # who measures on the nodes
+    signing: Starts | None = None  # keeps the key that requests to agents are signed with
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -79,6 +88,9 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
+            for part in (self.signing, self.probes):
+                if part is not None:
+                    part.start(self.stop)
             self.sources.start(self.stop)
             if self.roll_call is not None:
                 self.roll_call.start(self.stop)
@@ -132,8 +144,6 @@ class Controller:
         self.feed.start(self.stop)
         if self.teller:
             self.teller.start()
-        if self.probes:
-            self.probes.start(self.stop)
         if self.status:
             self.status.start()
 

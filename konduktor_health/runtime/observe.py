@@ -170,6 +170,7 @@ class Observer:
         due |= self._tombstones.due() if self._tombstones else set()
         if self.observation is not None:
             due |= self._aside.ask("who is heard", self.observation.look, set())
+        due |= self._measured(nodes)
         measured = self._probes.due(nodes.keys()) if self._probes else ()
         due.update(name for name in measured if self._ledger(nodes[name]).records)
         return due.union(alone)
@@ -277,6 +278,16 @@ class Observer:
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
         return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
 
+    def _measured(self, nodes: Mapping[str, NodeView]) -> set[str]:
+        """What checks have found. A fault that is held stays pending; after a restart the agents
+        tell it again, so that no log has to be read for it."""
+        found = self._probes.faults() if self._probes else ()
+        return {
+            fault.node
+            for fault in found
+            if fault.node in nodes and self._keep(fault, nodes[fault.node])
+        }
+
     def _took(self, name: str, view: NodeView, entry: LogEntry) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
         try:
@@ -345,6 +356,8 @@ class Observer:
         return concerned
 
     def _note_time(self, name: str, fault: Fault) -> None:
+        if fault.trust is Trust.PROBE:
+            return
         known_ns = self._since.get(name)
         if known_ns is None or fault.time_ns < known_ns:
             self._since[name] = fault.time_ns

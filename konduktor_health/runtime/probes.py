@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from konduktor_health.model import ProbeResult
+from konduktor_health.model import Fault, ProbeResult
 from konduktor_health.ports import Probes
 
 
@@ -50,6 +50,10 @@ class ProbeWatch:
         """Those of these nodes that have an agent, as far as is known."""
         agents = self._probes.agents()
         return frozenset(name for name in names if agents is None or name in agents)
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What checks have found since the last call."""
+        return self._probes.faults()
 
     def _tell(self, names: Collection[str]) -> None:
         with self._lock:

@@ -23,6 +23,7 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
+from konduktor_health.adapters.probes import build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, Probes
@@ -68,9 +69,11 @@ def build(
     clock: Clock | None = None,
     serve: bool = True,
     probes: Probes | None = None,
+    accept_fake_backend: bool = False,
 ) -> Controller:
-    """Wire a controller. ``probes``: who is asked about the nodes; None: there are no agents. No
-    setting names another one. Raises ConfigError for what can be seen to be wrong before
+    """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
+    ``accept_fake_backend``: agents that measure nothing are believed. Both are for a simulated
+    cluster, and no setting gives them. Raises ConfigError for what can be seen to be wrong before
     starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
@@ -105,6 +108,17 @@ def build(
     tombstones = Tombstones(feed, clock=clock, let_go=fleet.let_go, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
+    agents = None
+    if probes is None and settings.probes.enabled:
+        agents = build_agents(
+            settings,
+            http,
+            feed,
+            clock,
+            assert_leader=None if lease is None else lease.assert_leader,
+            accept_fake=accept_fake_backend,
+        )
+        probes = agents.collector
     probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
     observer = Observer(
         feed,
@@ -210,6 +224,7 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
+        signing=agents.signing if agents else None,
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(

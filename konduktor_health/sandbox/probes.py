@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 
+from konduktor_health.agents import AgentCensus, AgentStanding, AgentState
 from konduktor_health.clock import Clock
-from konduktor_health.model import ProbeResult, ProbeStatus
+from konduktor_health.model import Fault, ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.sandbox.nodes import stable_uuid
 
@@ -73,6 +74,19 @@ class SimulatedAgents:
         """What was measured on these nodes, oldest first."""
         with self._lock:
             return {name: tuple(self._results[name]) for name in names if name in self._results}
+
+    def faults(self) -> tuple[Fault, ...]:
+        """None: the log of a simulated node tells what breaks."""
+        return ()
+
+    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
+        """All of them answer."""
+        known = AgentStanding(AgentState.OK, 0)
+        return {name: known for name in names if name in self._agents}
+
+    def census(self) -> AgentCensus:
+        """All of them answer."""
+        return AgentCensus({AgentState.OK: len(self._agents)})
 
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
         """Whom to tell after each round."""

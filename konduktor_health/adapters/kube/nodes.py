@@ -93,6 +93,7 @@ class NodeDecoder:
             system_uuid=_word(info.get("systemUUID")).lower(),
             aliases=_aliases(name, status.get("addresses"), spec.get("providerID")),
             gpu_capacity=_count(_map(status.get("capacity")).get(self._gpu_resource)),
+            gpu_allocatable=_allocatable(status.get("allocatable"), self._gpu_resource),
             selected=bool(self._tests) and all(test(labels) for test in self._tests),
             managed_label=_text_or_none(labels.get(self._keys.managed)),
             health_label=_text_or_none(labels.get(self._keys.health)),
@@ -210,6 +211,12 @@ def _count(value: object) -> int:
         return 0
     text = str(value).strip() if isinstance(value, str) else str(value % (1 << 31))
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _allocatable(raw: object, resource: str) -> int | None:
+    """What pods can have of a resource. A resource that is not in the list is not there; a Node
+    without the list does not tell."""
+    return _count(raw.get(resource, 0)) if isinstance(raw, dict) and raw else None
 
 
 def _time(value: object) -> int:

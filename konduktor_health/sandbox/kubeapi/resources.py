@@ -124,6 +124,7 @@ RESOURCES: tuple[Resource, ...] = (
         create_on_update=True,
     ),
     Resource("", "v1", "configmaps", "ConfigMap", True, ("cm",)),
+    Resource("", "v1", "secrets", "Secret", True),
     Resource("", "v1", "serviceaccounts", "ServiceAccount", True, ("sa",), returns_deleted=True),
     Resource(
         "events.k8s.io",
