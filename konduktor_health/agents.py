@@ -26,6 +26,18 @@ class AgentState(Enum):
     STALE = "stale"  # it answers, and no run has ended for long
 
 
+#: What comes of asking an agent for its report: a new one, the one that is known, or why none.
+ANSWERS = (
+    "ok",
+    "unchanged",
+    *(
+        state.value
+        for state in AgentState
+        if state not in (AgentState.OK, AgentState.MISSING, AgentState.NEW, AgentState.STALE)
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentStanding:
     """What is known of the agent of one node."""

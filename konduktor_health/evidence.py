@@ -41,6 +41,25 @@ class RepairSeen:
     place: tuple[tuple[str, str], ...] = ()  # details that the ended fault has to share
 
 
+class Attested(Enum):
+    """What the agent of a node says of a kernel line. Values are metric labels."""
+
+    CONFIRMED = "confirmed"  # it is in the kernel's log
+    DENIED = "denied"  # it would be there, and is not
+    UNKNOWN = "unknown"  # it may have been there; or nobody answers
+    PENDING = "pending"  # asked, and not answered yet
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What is known of the lines of one fault: the best that was said of any of them."""
+
+    said: Attested
+    injected: bool = False  # confirmed, and a program wrote it
+    until_ns: int = 0  # PENDING: it is waited for until then, Unix ns
+    reason: str = ""
+
+
 class ProbeStatus(Enum):
     """What a check on a node came to, as agents say it (``probes.report``). Only PASS proves
     anything, and only FAIL accuses."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from konduktor_health.evidence import (
+    Attestation,
     ProbeResult,
     ProbeStatus,
     RepairSeen,
@@ -28,6 +29,7 @@ from konduktor_health.limits import (
 from konduktor_health.words import (
     Action,
     Condition,
+    Corroborate,
     EditKind,
     EditNode,
     Hold,
@@ -48,7 +50,9 @@ from parsers.fault import Fault, Remedy, Severity, Trust
 __all__ = [
     "DEFAULT_POOL",
     "Action",
+    "Attestation",
     "Condition",
+    "Corroborate",
     "EditKind",
     "EditNode",
     "Fault",
@@ -148,6 +152,10 @@ class Snapshot:
     # what others say about a node (its domain, its peers): evidence beside records, never a reason
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     probes: Mapping[str, tuple[ProbeResult, ...]] = field(default_factory=dict)
+    # what the node's agent says of kernel lines, per node and (device, fault id, boot id)
+    attestations: Mapping[str, Mapping[tuple[str, str, str], Attestation]] = field(
+        default_factory=dict
+    )
     agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
     # since when a node's log has been read without a gap and has said anything at all; a node
     # that is not here is not observed now

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from konduktor_health.model import InjectionMode, Trust
+from konduktor_health.model import Corroborate, InjectionMode, Trust
 from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -179,6 +179,13 @@ class PolicySettings(_Group):
     injection: InjectionMode = Field(
         InjectionMode.ACT,
         description="Faults written into the kernel log by a program: act, report or ignore.",
+    )
+    corroborate: Corroborate = Field(
+        Corroborate.PREFER,
+        description=(
+            "Kernel lines are confirmed by the node's agent: off, prefer (a line that it denies is"
+            " held) or require (one that it does not confirm is held too)."
+        ),
     )
     observe: tuple[str, ...] | None = Field(
         None,

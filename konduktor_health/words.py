@@ -49,6 +49,7 @@ class HoldReason(Enum):
     RETURNED = "ReturnedNode"  # this machine was deleted with open records and came back
     SECONDARY = "FollowsAnotherFault"  # sympathetic: attached to its root
     CLEARED = "BeforeRepair"  # older than a repair that mends it, or cleared before
+    UNCORROBORATED = "Uncorroborated"  # the node's own agent denies that its kernel logged this
     PROOF = "AwaitingProof"  # our taint stays: something is missing for clearing
 
 
@@ -58,6 +59,14 @@ class InjectionMode(Enum):
     ACT = "act"
     REPORT = "report"
     IGNORE = "ignore"
+
+
+class Corroborate(Enum):
+    """What a kernel line needs from the agent of its node, which has read the kernel's own log."""
+
+    OFF = "off"  # nothing: agents are not asked
+    PREFER = "prefer"  # that it does not deny the line
+    REQUIRE = "require"  # that it confirms it
 
 
 @dataclass(frozen=True, slots=True)

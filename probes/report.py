@@ -16,7 +16,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 VERSION = 1
 #: The agent's port.
@@ -38,6 +38,14 @@ NodeName = Annotated[
 BootId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")]
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Ns = Annotated[int, Field(ge=0, le=2**63 - 1)]  # Unix nanoseconds
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: To JSON Schema 7.0 is an integer. Only of requests: reports are read by the thousand.
+_Whole = BeforeValidator(_whole)
 
 OutcomeName = Literal["pass", "fail", "warn", "skip", "timeout", "error"]
 TierName = Literal["boot", "light", "invasive"]
@@ -131,8 +139,8 @@ class RunRequest(_Wire):
     checks: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     tier: TierName | None = None  # all checks of the tier; beside ``checks``
     options: Annotated[dict[Short, Text], Field(max_length=64)] = {}  # "iperf3.server": "10.0.0.7"
-    issued_ns: Ns
-    expires_ns: Ns
+    issued_ns: Annotated[Ns, _Whole]
+    expires_ns: Annotated[Ns, _Whole]
     nonce: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -141,11 +149,14 @@ class NodeSettings(_Wire):
 
     node: NodeName
     labels: Annotated[dict[Short, Text], Field(max_length=64)] = {}
-    expected_gpus: Annotated[int, Field(ge=0, le=1024)] | None = None
+    expected_gpus: Annotated[int, Field(ge=0, le=1024), _Whole] | None = None
     thresholds: Annotated[dict[Short, float], Field(max_length=256)] = {}
-    peers: Annotated[dict[NodeName, dict[Short, tuple[Short, ...]]], Field(max_length=64)] = {}
-    issued_ns: Ns
-    expires_ns: Ns
+    peers: Annotated[
+        dict[NodeName, dict[Short, tuple[Short, ...]]],
+        Field(max_length=64, json_schema_extra={"additionalProperties": False}),
+    ] = {}
+    issued_ns: Annotated[Ns, _Whole]
+    expires_ns: Annotated[Ns, _Whole]
     nonce: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
 
 
@@ -160,8 +171,8 @@ class KmsgQuestion(_Wire):
     """``POST /v1/kmsg``: is this record in the node's ring? One line of a log."""
 
     boot_id: BootId = ""
-    uptime_us: Annotated[int, Field(ge=0)] | None = None  # as printed, microseconds
-    sequence: Annotated[int, Field(ge=0)] | None = None
+    uptime_us: Annotated[int, Field(ge=0), _Whole] | None = None  # as printed, microseconds
+    sequence: Annotated[int, Field(ge=0), _Whole] | None = None
     text: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 

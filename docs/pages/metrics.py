@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from docs.pages.tables import code, table
-from konduktor_health.model import EditKind, HoldReason, Scope
+from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.model import EditKind, HoldReason, ProbeStatus, Scope
 from konduktor_health.runtime.awaiting import KINDS
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
@@ -22,6 +23,18 @@ prometheus_client names them: `process_cpu_seconds_total`, `process_resident_mem
 whose Lease has run out, so that a sum over the replicas counts nothing twice.
 
 """
+_STATES = {
+    AgentState.OK: "it answers, and is believed",
+    AgentState.MISSING: "no agent's pod on the node",
+    AgentState.NEW: "not asked yet",
+    AgentState.SILENT: "no answer",
+    AgentState.REFUSING: "it gives no report",
+    AgentState.GARBLED: "what it answers is no report",
+    AgentState.WRONG_NODE: "its report names another node",
+    AgentState.WRONG_BOOT: "its report is of another boot",
+    AgentState.FAKE: "its backend is fake",
+    AgentState.STALE: "no run has ended for long",
+}
 _LABELS = {
     "fault_id": f"a [fault id](faults.md); after {MAX_FAULT_IDS} different ones `other`",
     "severity": ", ".join(code(each.value) for each in Severity),
@@ -30,7 +43,7 @@ _LABELS = {
     + " (`reset` and `declare` are done by commands, so they are never counted by the controller);"
     + " of relations: "
     + ", ".join(code(each.value) for each in Kind)
-    + " ([Correlation](../design/correlation.md))",
+    + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "scope": "among which nodes: "
@@ -41,7 +54,15 @@ _LABELS = {
     + ", ".join(code(each) for each in KINDS)
     + " (`operator`: a person's word; `probe`: passes of any probe)",
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
-    "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`",
+    "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`;"
+     " of results of checks: "
+    + ", ".join(code(each.value) for each in ProbeStatus)
+    + "; of requests to run: `accepted`, `refused`, `failed`",
+    "state": "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState),
+    "answer": "of agents' reports: "
+    + ", ".join(code(each) for each in ANSWERS)
+    + " (as `state`; `unchanged`: the report that is known); of kernel lines: `confirmed`,"
+    + " `injected` (a program wrote it), `denied`, `unknown` (or no answer)",
 }
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
 

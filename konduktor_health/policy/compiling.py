@@ -135,6 +135,7 @@ def _limits(document: PolicyDocument) -> dict[str, Any]:
         "surge_quiet_s": document.surge.quiet,
         "domains": document.domains,
         "autopilot_labels": document.autopilot_labels,
+        "corroborate": document.corroborate,
         "history_s": document.history,
         "hold_down_max_s": document.hold_down_max,
         "unobserved_after_s": document.unobserved.after,

@@ -25,6 +25,7 @@ from konduktor_health.policy.values import (
     Time,
 )
 from konduktor_health.treatment import Asked, Effect, Mode
+from konduktor_health.words import Corroborate
 from parsers.fault import Remedy, Severity, Trust
 
 VERSION = 1
@@ -303,6 +304,13 @@ class PolicyDocument(Part):
     )
     autopilot_labels: StrictBool | None = Field(
         None, description="Set `autopilot.ibm.com/gpuhealth` beside our own label."
+    )
+    corroborate: Corroborate | None = Field(
+        None,
+        description=(
+            "What a kernel line needs from the node's agent: nothing (`off`), that it is not denied"
+            " (`prefer`), that it is confirmed (`require`). Left out: as in the settings."
+        ),
     )
     history: Duration | None = Field(None, description="What was cleared is remembered so long.")
     hold_down_max: Duration | None = Field(

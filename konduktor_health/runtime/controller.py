@@ -75,7 +75,7 @@ class Controller:
     status: StatusServer | None = None
     roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     probes: ProbeWatch | None = None  # who measures on the nodes
-    signing: Starts | None = None  # keeps the key that requests to agents are signed with
+    aside: tuple[Starts, ...] = ()  # parts that work while this replica leads
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -88,9 +88,8 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
-            for part in (self.signing, self.probes):
-                if part is not None:
-                    part.start(self.stop)
+            for part in (*self.aside, *([self.probes] if self.probes else ())):
+                part.start(self.stop)
             self.sources.start(self.stop)
             if self.roll_call is not None:
                 self.roll_call.start(self.stop)

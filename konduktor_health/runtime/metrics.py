@@ -20,11 +20,14 @@ from prometheus_client import (
     generate_latest,
 )
 
+from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.model import ProbeStatus
 from konduktor_health.runtime.awaiting import KINDS
 from parsers.finding import Kind
 
 NAMESPACE = "konduktor_health"
 MAX_FAULT_IDS = 1000
+MAX_CHECKS = 100  # of the fault ids, those of checks
 
 
 class Metrics:
@@ -125,6 +128,26 @@ class Metrics:
         self.source_bytes = gauge(
             "source_scanned_bytes_per_minute", "Bytes that Loki scanned for a source.", ("source",)
         )
+        self.agents = gauge(
+            "agents", "Managed nodes by how the agent on them is doing.", ("state",)
+        )
+        self.agent_answers = counter(
+            "agent_answers_total", "Questions to agents by what came of them.", ("answer",)
+        )
+        self.probe_results = counter(
+            "probe_results_total", "Results of checks that were read.", ("outcome",)
+        )
+        self.unmeasured = gauge(
+            "unmeasured_nodes", "Nodes on which a check could not be measured 5 times in a row."
+        )
+        self.attestations = counter(
+            "attestations_total", "Kernel lines that agents were asked about.", ("answer",)
+        )
+        self.agent_requests = counter(
+            "agent_requests_total",
+            "Signed requests to agents: settings, and runs that decisions wait for.",
+            ("kind", "outcome"),
+        )
         self.rules_loads = counter(
             "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
         )
@@ -148,6 +171,18 @@ class Metrics:
         for what in KINDS:
             self.awaiting.labels(what)
             self.awaiting_since.labels(what)
+        for state in AgentState:
+            self.agents.labels(state.value)
+        for answer in ANSWERS:
+            self.agent_answers.labels(answer)
+        for status in ProbeStatus:
+            self.probe_results.labels(status.value)
+        for answer in ("confirmed", "injected", "denied", "unknown"):
+            self.attestations.labels(answer)
+        for outcome in ("accepted", "refused", "failed"):
+            self.agent_requests.labels("run", outcome)
+        for outcome in ("ok", "failed"):
+            self.agent_requests.labels("settings", outcome)
         for peer in ("node", "unknown"):
             self.accusations.labels(peer)
         for kind in Kind:

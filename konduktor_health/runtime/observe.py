@@ -27,6 +27,8 @@ from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
 from konduktor_health.runtime.aside import Aside
+from konduktor_health.runtime.begun import Begun
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.decoders import Decoders
@@ -35,12 +37,10 @@ from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.heard import differ, heard_from
 from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.peers import PeerNotes
-from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
-from konduktor_health.timestamps import NS
 from parsers import tables
 from parsers.decode import Decoder
 
@@ -48,8 +48,6 @@ MAX_UNKNOWN_NAMES = 1000
 MAX_FAULT_KINDS = 2000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
-
-_MASS = frozenset({Severity.FATAL, Severity.DEGRADED})  # severities that can be a mass event
 
 FaultKind = tuple[str, str, str]  # (fault id, severity, source)
 
@@ -71,7 +69,7 @@ class Observer:
         observation: Observation | None = None,
         reboots: Reboots | None = None,
         tombstones: Tombstones | None = None,
-        probes: ProbeWatch | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """``read``: the tables that ``decoder`` reads; default: those that are shipped.
         ``observed``: fault ids in observation."""
@@ -83,7 +81,7 @@ class Observer:
         self.observation = observation
         self._reboots = reboots
         self._tombstones = tombstones
-        self._probes = probes
+        self._beside = beside or Beside()
         self._aside = Aside()
         self._decoders = Decoders(decoder, self._undecoded)
         self._boots = BootTimes()
@@ -96,8 +94,7 @@ class Observer:
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
-        self._fatal: dict[str, dict[str, int]] = {}  # fault id -> node -> when it began, ns
-        self._surge_window_ns = int(surge_window_s * NS)
+        self._begun = Begun(surge_window_s)
         self._faults: Counter[tuple[str, Severity, str]] = Counter()
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
@@ -115,7 +112,7 @@ class Observer:
     def judge_by(self, policy: Policy) -> None:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
         surges has forgotten does not come back."""
-        self._surge_window_ns = int(policy.surge_window_s * NS)
+        self._begun.use(policy.surge_window_s)
         self.kinds.use(policy.surge_window_s)
         for part in (self.observation, self._reboots):
             if part is not None:
@@ -170,9 +167,7 @@ class Observer:
         due |= self._tombstones.due() if self._tombstones else set()
         if self.observation is not None:
             due |= self._aside.ask("who is heard", self.observation.look, set())
-        due |= self._measured(nodes)
-        measured = self._probes.due(nodes.keys()) if self._probes else ()
-        due.update(name for name in measured if self._ledger(nodes[name]).records)
+        due |= self._look_beside(nodes)
         return due.union(alone)
 
     def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
@@ -204,6 +199,8 @@ class Observer:
         """Nodes have changed: a gone one is forgotten, a reset or new one starts afresh."""
         for name, change in changes.items():
             old, new = change.old, change.new
+            if new is None or (old is not None and old.uid != new.uid):
+                self._beside.forget(name)
             if new is None:
                 self.settle([name])
                 self._ledgers.pop(name, None)
@@ -229,16 +226,8 @@ class Observer:
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
-        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window:
-        what may act, and what would write a record on each of many nodes. What counts is when we
-        heard of it: after an outage a mass event arrives late, and at once."""
-        oldest = now_ns - self._surge_window_ns
-        for fault_id, nodes in list(self._fatal.items()):
-            for name in [name for name, began_ns in nodes.items() if began_ns < oldest]:
-                del nodes[name]
-            if not nodes:
-                del self._fatal[fault_id]
-        return self._fatal
+        """Per fault id the nodes on which it began within the surge window."""
+        return self._begun.now(now_ns)
 
     def waits_since_ns(self) -> int | None:
         """Log time of the oldest fault that waits for another one; None: none waits."""
@@ -278,15 +267,17 @@ class Observer:
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
         return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
 
-    def _measured(self, nodes: Mapping[str, NodeView]) -> set[str]:
-        """What checks have found. A fault that is held stays pending; after a restart the agents
-        tell it again, so that no log has to be read for it."""
-        found = self._probes.faults() if self._probes else ()
-        return {
-            fault.node
-            for fault in found
-            if fault.node in nodes and self._keep(fault, nodes[fault.node])
-        }
+    def _look_beside(self, nodes: Mapping[str, NodeView]) -> set[str]:
+        """Take what tells of nodes beside their logs."""
+        found = self._beside.look(nodes, self._ledger, self._is_pending)
+        now_ns = self._clock.now_ns()
+        due = {fault.node for fault in found.faults if self._keep(fault, nodes[fault.node])}
+        due |= {name for name, seen in found.repairs if self._repairs.note(name, seen, now_ns)}
+        due |= found.answered & self._pending.keys()
+        return due | {name for name in found.measured if self._ledger(nodes[name]).records}
+
+    def _is_pending(self, fault: Fault) -> bool:
+        return any(key[:2] == fault.key for key in self._pending.get(fault.node, ()))
 
     def _took(self, name: str, view: NodeView, entry: LogEntry) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
@@ -312,6 +303,7 @@ class Observer:
         boot_id = entry.record.boot_id or view.boot_id
         event_ns = self._boots.event_ns(name, boot_id, entry)
         faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
+        self._beside.ask(faults, view, entry, self._ledger)
         news = [self._take_fault(fault, view) for fault in faults]
         return any(news)
 
@@ -372,14 +364,8 @@ class Observer:
         self._faults[kind] += fault.count
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
-        if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
-            known = any(key[1] == fault.fault_id for key in pending) or any(
-                record.fault_id == fault.fault_id for record in ledger.records
-            )
-            if not known:
-                began = self._fatal.setdefault(fault.fault_id, {})
-                began.setdefault(view.name, self._clock.now_ns())
         if acting:
+            self._begun.note(fault, view.name, pending, ledger, self._clock.now_ns())
             self.kinds.note(fault, view.name, self._clock.now_ns())
         key = key_of(fault, acting)
         before = pending.get(key)

@@ -18,6 +18,7 @@ from konduktor_health.core.reset import our_taints
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside
+from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
@@ -47,6 +48,7 @@ class Situation:
     observation: Observation | None = None
     tombstones: Tombstones | None = None
     probes: ProbeWatch | None = None  # None: there are no agents
+    attesting: Attesting | None = None  # None: no agent is asked about kernel lines
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
     aside: Aside = field(default_factory=Aside)
 
@@ -131,6 +133,7 @@ class Situation:
             displaceable=self._displaceable(),
             repairs=self.observer.repairs(nodes),
             probes=self.probes.results(nodes) if self.probes else {},
+            attestations=self.attesting.of(nodes) if self.attesting else {},
             agents=self.probes.agents(nodes) if self.probes else frozenset(),
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )

@@ -23,12 +23,16 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import build_agents
+from konduktor_health.adapters.probes import Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
-from konduktor_health.ports import Cluster, Leadership, Probes
+from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
@@ -47,6 +51,7 @@ from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
+from konduktor_health.runtime.verifying import Verifying
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -119,7 +124,15 @@ def build(
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
-    probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
+    attesting = _attesting(agents, clock, wake)
+    verifying = _verifying(agents, feed, policy, clock)
+    if verifying is not None:
+        feed.on_change(verifying.changed)
+    allocatable = AllocatableGpus(clock=clock, keys=keys)
+    feed.on_change(allocatable.changed)
+    probe_watch = (
+        None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
+    )
     observer = Observer(
         feed,
         clock=clock,
@@ -132,7 +145,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        probes=probe_watch,
+        beside=Beside(probe_watch, attesting, allocatable),
     )
     applier, teller = None, None
     if lease is not None:
@@ -164,7 +177,9 @@ def build(
     checkpoint.attach("tombstones", tombstones)
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
-    report = Report(metrics, emit=emit, optional=optional, pods=pods)
+    told = agents.teller.counted if agents and agents.teller else dict
+    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told)
+    report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
         callers,
@@ -189,6 +204,7 @@ def build(
             observation,
             tombstones,
             probe_watch,
+            attesting=attesting,
         ),
         fleet=fleet,
         observer=observer,
@@ -199,6 +215,7 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
+        followers=tuple(part for part in (probe_watch, verifying) if part is not None),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -224,7 +241,11 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
-        signing=agents.signing if agents else None,
+        aside=tuple(
+            part
+            for part in (agents.signing if agents else None, attesting, verifying)
+            if part is not None
+        ),
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -235,6 +256,24 @@ def build(
             port=settings.http.port,
         )
     return controller
+
+
+def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:
+    """Who asks agents about kernel lines. A dry run asks nobody for anything."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Attesting(agents.orders, clock=clock, believed=believed, wake=wake.set)
+
+
+def _verifying(
+    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock
+) -> Verifying | None:
+    """Who asks agents to measure what a decision waits for."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Verifying(agents.orders, feed.nodes, policy, clock=clock, believed=believed)
 
 
 def _surges(
@@ -277,6 +316,8 @@ def _decide_by(loop: Loop, policy: Policy, rules: RulesWatch | None = None) -> N
     loop.situation = replace(loop.situation, policy=policy)
     loop.observer.judge_by(policy)
     loop.fleet.use(policy)
+    for part in loop.followers:
+        part.use(policy)
     loop.agenda.add(loop.situation.recorded())
     if rules is not None:
         rules.retry()

@@ -96,6 +96,8 @@ def create(parts: Parts) -> FastAPI:
         redoc_url=None,
         dependencies=[Depends(_admitted(parts.limits))],
         lifespan=_few_threads,
+        # What has a default is left out where it is that: no member of an answer is required.
+        separate_input_output_schemas=False,
     )
     failures.handle(app, parts.metrics, parts.log)
     documented.describe(app)
@@ -125,7 +127,8 @@ def _reading(app: FastAPI, parts: Parts) -> None:
         """The newest runs of each cadence in this boot, oldest first.
 
         The ETag changes when a run has ended or other settings are in force, and with nothing
-        else; with it in `If-None-Match` the answer is 304 until then.
+        else; with it in `If-None-Match` the answer is 304 until then. Of runs that are not the
+        newest of their cadence, passing results come without message, measurements and detail.
         """
         told = parts.board.told
         headers = {"ETag": told.etag, "Cache-Control": "no-cache"}
@@ -142,7 +145,7 @@ def _reading(app: FastAPI, parts: Parts) -> None:
     def history(check: _Check, limit: _Limit = 50) -> tuple[Result, ...]:
         """What a check has found, newest first, also in earlier boots."""
         if not parts.orders.knows(check):
-            raise Refusal("unknown_check", f"no check {check!r}", "GET /v1/checks lists them")
+            raise Refusal("not_found", f"no check {check!r}", "GET /v1/checks lists them")
         found: list[Result] = []
         for number, run in enumerate(parts.history.newest_first()):
             found += [result for result in run.results if result.check == check]

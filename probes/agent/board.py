@@ -4,23 +4,20 @@ Runs are put up whole, when they have ended. What is told of this moment is one 
 that every reader gets without a lock: a report of 8 GPUs is asked for every few seconds, and built
 once a minute.
 
-Invariants: only runs of this boot; the newest run of each cadence always, and older ones as far as
-they fit into ``MOST_BODY_BYTES``; the ETag is one of the content.
+Invariants: only runs of this boot, each with all of its outcomes; the newest run of each cadence
+always, and older ones as far as they fit into ``MOST_BODY_BYTES``; the ETag is one of the content.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from probes.agent.fitting import fitted
+from probes.agent.shelf import Shelf, Shown
 from probes.report import MOST_BODY_BYTES, OutcomeName, Report, Result, Run
 
-#: How many runs of a cadence a report tells: a controller that asks every five minutes misses none.
-TOLD_RUNS: Mapping[str, int] = {"boot": 2, "light": 12, "hourly": 4, "invasive": 4, "requested": 16}
-_OTHER_RUNS = 2
 _MOST_RUNS = 64  # of ``Report.runs``
 _ROOM = MOST_BODY_BYTES - 16 * 1024  # the rest is for what is not a run
 WORST_FIRST: Sequence[OutcomeName] = ("fail", "timeout", "error", "warn", "skip", "pass")
@@ -70,20 +67,13 @@ class Told:
         return tuple(sorted(device for device, result in newest.items() if result.busy))
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    sequence: int
-    cadence: str
-    content: bytes
-
-
 class Board:
     """Changed by one thread at a time, read by any."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._sequence = 0
-        self._shown: dict[str, list[_Shown]] = defaultdict(list)  # newest last
+        self._shelves: dict[str, Shelf] = {}
         self._checks: dict[str, CheckState] = {}
         self._stuck: tuple[str, ...] = ()
         self._settings = ""
@@ -119,9 +109,8 @@ class Board:
         if run.boot_id != self._identity.boot_id:
             return
         self._sequence += 1
-        shown = self._shown[run.cadence]
-        shown.append(_Shown(self._sequence, run.cadence, fitted(run).model_dump_json().encode()))
-        del shown[: -TOLD_RUNS.get(run.cadence, _OTHER_RUNS)]
+        shelf = self._shelves.setdefault(run.cadence, Shelf(run.cadence))
+        shelf.put(run, self._sequence)
         found: dict[str, list[Result]] = defaultdict(list)
         for result in run.results:
             found[result.check].append(result)
@@ -131,7 +120,7 @@ class Board:
             self._checks[check] = _state(results, self._checks.get(check))
 
     def _publish(self) -> None:
-        runs = _chosen(self._shown)
+        runs = _chosen(self._shelves.values())
         head = Report(
             node=self._identity.node,
             boot_id=self._identity.boot_id,
@@ -166,13 +155,13 @@ def _state(results: Sequence[Result], before: CheckState | None) -> CheckState:
     return CheckState(tuple(results), came_to, count + 1 if came_to in UNMEASURED else 0)
 
 
-def _chosen(shown: Mapping[str, Sequence[_Shown]]) -> list[_Shown]:
+def _chosen(shelves: Iterable[Shelf]) -> list[Shown]:
     """The newest of each cadence, then the second newest of each, as far as there is room."""
     by_age = sorted(
-        ((age, each) for runs in shown.values() for age, each in enumerate(reversed(runs))),
+        ((age, each) for shelf in shelves for age, each in enumerate(reversed(shelf.runs))),
         key=lambda pair: (pair[0], -pair[1].sequence),
     )
-    chosen: list[_Shown] = []
+    chosen: list[Shown] = []
     room = _ROOM
     for _, each in by_age[:_MOST_RUNS]:
         if len(each.content) + 1 <= room:

@@ -102,7 +102,7 @@ REPORT: dict[str, Any] = {
 CHECKS: dict[str, Any] = {"operation_id": "checks", "responses": _refusals()}
 HISTORY: dict[str, Any] = {
     "operation_id": "history",
-    "responses": _refusals("invalid", "unknown_check"),
+    "responses": _refusals("invalid", "not_found"),
 }
 RUN: dict[str, Any] = {
     "operation_id": "run",

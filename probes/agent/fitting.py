@@ -30,7 +30,7 @@ def fitted(run: Run, most_bytes: int = MOST_RUN_BYTES) -> Run:
 
 
 def _size(run: Run) -> int:
-    return len(run.model_dump_json())
+    return len(run.model_dump_json(exclude_defaults=True).encode())
 
 
 def _shorter(result: Result) -> Result:
@@ -46,7 +46,7 @@ def _shorter(result: Result) -> Result:
 def _fitting(results: Sequence[Result], most_bytes: int) -> int:
     total = 0
     for number, result in enumerate(results):
-        total += len(result.model_dump_json()) + 1
+        total += len(result.model_dump_json(exclude_defaults=True).encode()) + 1
         if total > most_bytes:
             return number
     return len(results)

@@ -73,11 +73,13 @@ class History:
 
     def add(self, run: Run) -> None:
         """Keep a run that has ended. Trouble with the disk is logged."""
-        content = run.model_dump_json().encode()
+        content = run.model_dump_json(exclude_defaults=True).encode()
         self._sequence += 1
         entry = Entry(self._sequence, run.cadence, len(content), self._clock.now_ns())
         try:
             self._state.write(entry.name, content, durable=run.cadence in _DURABLE)
+            # The age of a run after a restart, by the clock that its age is judged by.
+            os.utime(self._path(entry), ns=(entry.written_ns, entry.written_ns))
         except OSError as error:
             self.writable = False
             self._log.warning("a run cannot be kept", run=run.run_id, why=error.strerror)
@@ -100,6 +102,9 @@ class History:
     def size(self) -> int:
         """Bytes on the disk."""
         return sum(entry.size for entry in self._entries)
+
+    def _path(self, entry: Entry) -> str:
+        return os.path.join(self._state.path, entry.name)
 
     def _found(self) -> Iterator[Entry]:
         with os.scandir(self._folder) as files:
@@ -131,6 +136,6 @@ class History:
             gone.add(entry)
         for entry in gone:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._state.path, entry.name))
+                os.unlink(self._path(entry))
         if gone:
             self._entries = tuple(entry for entry in self._entries if entry not in gone)

@@ -9,10 +9,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from probes.agent.board import TOLD_RUNS, Board
+from probes.agent.board import Board
 from probes.agent.fitting import fitted
 from probes.agent.history import History
 from probes.agent.log import Log
+from probes.agent.shelf import OTHER_SHARE, SHARES
 from probes.check import Cadence
 from probes.report import Run
 
@@ -31,12 +32,12 @@ class Intake:
 
     def load(self, boot_id: str, stuck: Collection[str] = ()) -> tuple[Run, ...]:
         """Put up what was kept of this boot; returns it, oldest first."""
-        left = dict(TOLD_RUNS)
+        left = {cadence: max(share.newest, share.failed) for cadence, share in SHARES.items()}
         runs: list[Run] = []
         for entry in reversed(self._history.entries):
-            if left.get(entry.cadence, 1) <= 0:
+            if left.setdefault(entry.cadence, OTHER_SHARE.newest) <= 0:
                 continue
-            left[entry.cadence] = left.get(entry.cadence, 1) - 1
+            left[entry.cadence] -= 1
             run = self._history.read(entry)
             if run is not None and run.boot_id == boot_id:
                 runs.append(run)

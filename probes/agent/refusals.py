@@ -20,7 +20,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "bad_signature": (403, "no key that is held made this signature over this body"),
     "foreign_node": (403, "signed for another node"),
     "expired": (403, "the request is not good any more, or not yet, or for too long"),
-    "not_found": (404, "no such path"),
+    "not_found": (404, "no such path, or no such check"),
     "method_not_allowed": (405, "this path answers another method"),
     "too_slow": (408, "the body did not arrive in time"),
     "replayed": (409, "this signed request was taken before, or may have been"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 
@@ -32,8 +33,9 @@ def listen(host: str, port: int, option: str = "--listen") -> socket.socket:
             )
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no such port"
+    except OSError as error:
+        number = error.errno or 0  # negative where a name is unknown
+        why = os.strerror(number) if number > 0 else error.strerror
         raise ListenError(
             f"cannot listen on {host or '*'}:{port}: {why} (choose another with {option})"
         ) from error

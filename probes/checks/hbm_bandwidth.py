@@ -3,7 +3,7 @@
 STREAM's triad (a = b + s·c) by a kernel; the copy is told beside it. The limits are DCGM's minima
 for its memory bandwidth test, about half of the specified peak. Degraded: slow, and right.
 
-Source of the rule: NVIDIA/DCGM ``nvvs/diag-skus.yaml.in`` (thresholds.md section 5).
+Source of the rule: NVIDIA/DCGM ``nvvs/diag-skus.yaml.in``.
 """
 
 from __future__ import annotations

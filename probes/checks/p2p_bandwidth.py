@@ -7,8 +7,8 @@ two GPUs there is no other pair to tell. Degraded.
 
 It loads links and memory of both GPUs, so it waits until all are idle.
 
-Source of the rule: thresholds.md section 3 (AzNHC: 335 GB/s on H100 SXM; NVL cards have 12 of 18
-links, azurehpc-health-checks#162).
+Source of the rule: Azure/azurehpc-health-checks, ``conf`` (335 GB/s on H100 SXM; NVL cards have 12
+of 18 links and measure 257, issue 162 there).
 """
 
 from __future__ import annotations

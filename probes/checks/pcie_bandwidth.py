@@ -4,7 +4,8 @@ Pinned memory on the GPU's own NUMA node, one GPU after the other, by the copy e
 nvbandwidth measures. The limits are those for generation and width that GPU and slot have, so that
 a link that came up too slow or too narrow fails here too. Degraded: it computes right, and slowly.
 
-Source of the rule: thresholds.md section 3 (AzNHC: at least 48 GB/s on PCIe 5, 21 on PCIe 4).
+Source of the rule: Azure/azurehpc-health-checks, ``conf`` (48 GB/s on PCIe 5, 21 on PCIe 4); both
+tell more than Autopilot's floor of 4 GB/s, a quarter of PCIe 3.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ class Runner:
     def close(self) -> None:
         """Nothing can be run any more."""
         self._stopped = True
+        self._unreaped = [child for child in self._unreaped if not child.reap()]
         os.close(self._woken)
         os.close(self._wake)
 

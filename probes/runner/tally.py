@@ -33,10 +33,13 @@ class Tally:
         self._add(attended.spec, results or [stamp.of("error", "the check found nothing to say")])
 
     def broke(self, attended: Attended, outcome: Outcome, why: str) -> None:
-        """A check came to no proper end: what it had found, and that."""
+        """A check came to no proper end: what it had found, and that, told once."""
         stamp = self._stamp(attended.spec, self._clock.monotonic() - attended.began)
-        results = [stamp.result(each) for each in attended.findings]
-        self._add(attended.spec, [*results, stamp.of(outcome.value, why)])
+        found = [stamp.result(each) for each in attended.findings]
+        same = [each for each in found if (each.outcome, each.device) == (outcome.value, "")]
+        others = [each for each in found if each not in same]
+        reasons = dict.fromkeys([*(each.message for each in same), why])
+        self._add(attended.spec, [*others, stamp.of(outcome.value, "; ".join(reasons))])
 
     def judged(self, spec: CheckSpec, outcome: Outcome, why: str) -> None:
         """A check that was not run."""

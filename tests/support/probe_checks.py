@@ -49,7 +49,7 @@ def _spec(
 CHECKS = (
     Doing(_spec("first", 20.0)),
     Doing(_spec("second", 20.0)),
-    Doing(_spec("short", 0.5)),
+    Doing(_spec("short", 1.0)),
     Doing(_spec("third", 20.0)),
     Doing(_spec("idle-only", 20.0, Tier.INVASIVE, idle=True)),
 )

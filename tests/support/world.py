@@ -22,7 +22,10 @@ from konduktor_health.model import (
 )
 from konduktor_health.ports import LogEntry, Poll, Probes, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import AsksKernel, Attesting
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
@@ -184,9 +187,11 @@ class World:
         shard: Shard | None = None,
         labels: Mapping[str, str] | None = None,
         probes: Probes | None = None,
+        kernel: AsksKernel | None = None,
         **rules: Any,
     ) -> None:
         self._probes = probes
+        self._kernel = kernel
         self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
@@ -212,6 +217,13 @@ class World:
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
         probes = None if self._probes is None else ProbeWatch(self._probes)
+        self.attesting = (
+            None
+            if self._kernel is None
+            else Attesting(self._kernel, clock=self.clock, believed=lambda _name: True)
+        )
+        self.allocatable = AllocatableGpus(clock=self.clock, keys=KEYS)
+        self.feed.on_change(self.allocatable.changed)
         self.observer = Observer(
             self.feed,
             clock=self.clock,
@@ -220,7 +232,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
-            probes=probes,
+            beside=Beside(probes, self.attesting, self.allocatable),
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -253,6 +265,7 @@ class World:
                 self.observation,
                 self.tombstones,
                 probes,
+                attesting=self.attesting,
             ),
             fleet=self.fleet,
             observer=self.observer,

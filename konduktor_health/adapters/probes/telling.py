@@ -53,7 +53,9 @@ class Peers:
             ring = self._ring
         found: dict[str, None] = {}
         for number in range(self._many if ring else 0):
-            place = bisect_left(ring, (_hash(f"{node}/{number}"), ""))
+            # the first is the next on the ring, so that everybody is somebody's peer
+            point = f"{node}/{number}" if number else node
+            place = bisect_left(ring, (_hash(point), ""))
             for step in range(min(len(ring), self._many + 2)):
                 name = ring[(place + step) % len(ring)][1]
                 if name != node and name not in found:
@@ -119,6 +121,10 @@ class Teller:
                 )
             return
         self.counts["ok"] += 1
+
+    def counted(self) -> Mapping[str, int]:
+        """Settings that were sent, by what came of it; only grows."""
+        return dict(self.counts)
 
     def settings_of(self, view: NodeView) -> NodeSettings | None:
         """What the agent of this node is to know; None: nothing that can be said."""

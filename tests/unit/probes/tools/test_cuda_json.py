@@ -38,7 +38,7 @@ def test_wrong_results_name_place_and_bits(name: str, program: str, words: str, 
 
 
 def test_a_program_that_cannot_work_says_why() -> None:
-    run = parse_cuda(output("cuda/no-driver.json", 1), "bandwidth")
+    run = parse_cuda(output("cuda/emulated-no-driver.json", 1), "gpucheck")
 
     assert run.gpus == ()
     assert run.error is not None
@@ -86,3 +86,47 @@ def test_garbled_output_is_an_error(old: str, new: str) -> None:
 
     with pytest.raises(CheckError):
         parse_cuda(ToolOutput(0, document.replace(old, new, 1), ""), "bandwidth")
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "results"),
+    [
+        ("bandwidth", "bandwidth", ["h2d", "d2h", "hbm_triad", "p2p_write", "p2p_read"]),
+        ("gpucheck", "gpucheck", ["daxpy", "dgemm", "sgemm", "tf32", "fp16"]),
+        ("memtest", "memtest", ["address", "walking", "inversions", "random", "memory_tested"]),
+    ],
+)
+def test_what_the_programs_themselves_print_is_read(
+    name: str, program: str, results: list[str]
+) -> None:
+    run = parse_cuda(output(f"cuda/emulated-{name}.json"), program)
+
+    assert [gpu.device for gpu in run.gpus] == ["0000:3b:00", "0000:3c:00"]
+    for gpu in run.gpus:
+        assert set(results) <= {result.name for result in gpu.results}
+
+
+def test_an_error_that_the_driver_calls_one_of_the_hardware_is_of_its_gpu() -> None:
+    run = parse_cuda(output("cuda/emulated-device-error.json", 3), "bandwidth")
+
+    assert [gpu.wrong_total for gpu in run.gpus] == [0, 1]
+    assert run.gpus[1].wrong[0].kind == "device"
+
+
+def test_a_gpu_that_hangs_costs_its_own_result() -> None:
+    run = parse_cuda(output("cuda/emulated-deadline.json", 1), "memtest")
+
+    assert [gpu.error.code if gpu.error else "" for gpu in run.gpus] == ["deadline", "deadline"]
+    assert run.gpus[0].result("address") is not None
+    assert run.gpus[1].results == ()
+
+
+def test_what_could_not_be_measured_says_why() -> None:
+    run = parse_cuda(output("cuda/emulated-no-peers.json"), "bandwidth")
+
+    assert run.gpus[0].skipped == ("p2p towards 0000:3c:00: no peer access",)
+
+
+def test_errors_that_were_injected_on_purpose_accuse_nobody() -> None:
+    with pytest.raises(CheckError, match="--inject"):
+        parse_cuda(output("cuda/emulated-injected.json", 3), "gpucheck")
