@@ -159,8 +159,8 @@ def test_autopilots_gauge_has_its_labels_and_values(tmp_path: Path) -> None:
             found("gpu-arithmetic", "pass", device=GPU),
             found("gpu-arithmetic", "fail", device=OTHER),
             found("dcgm-1", "pass"),
-            found("ping", "fail", detail={"peer": "node-b"}),
-            found("ping", "pass", detail={"peer": "node-c"}),
+            found("ping", "warn", detail={"peer.1": "node-b 10.0.0.7 loss=100"}),
+            found("ping", "pass", detail={"peer.1": "node-c 10.0.0.8 loss=0"}),
         )
     )  # fmt: skip
     assert told(here) == {
@@ -186,8 +186,8 @@ def test_what_could_not_be_measured_leaves_the_last_value(tmp_path: Path) -> Non
 
 def test_a_peer_that_is_no_target_any_more_is_not_shown(tmp_path: Path) -> None:
     here = gauge(tmp_path)
-    here.take(run_of(found("ping", "fail", detail={"peer": "node-b"})))
-    here.take(run_of(found("ping", "pass", detail={"peer": "node-c"})))
+    here.take(run_of(found("ping", "warn", detail={"peer.1": "node-b 10.0.0.7 loss=100"})))
+    here.take(run_of(found("ping", "pass", detail={"peer.1": "node-c 10.0.0.8 loss=0"})))
     assert told(here) == {("ping", "node-c"): 0}
 
 
