@@ -72,7 +72,9 @@ class Made:
         boot = boot_id(options.root)
         self.state = state = StateDir(options.state, log, wait_s=_LOCK_WAIT_S)
         self.board = board = Board(Identity(options.node, boot, options.version, clock.now_ns()))
-        metrics = Metrics(version=options.version, checks=names, told=lambda: board.told)
+        self.metrics = metrics = Metrics(
+            version=options.version, checks=names, told=lambda: board.told
+        )
         counted: list[Callable[[Run], None]] = [metrics.count]
         history = History(
             state, clock, log, most_bytes=options.history_bytes, most_age_s=options.history_age_s
