@@ -32,6 +32,7 @@ from konduktor_health.runtime.agent_report import AgentReport
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.autopilot_http import autopilot_server
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
@@ -260,6 +261,8 @@ def build(
             host=settings.http.host,
             port=settings.http.port,
         )
+    if serve and settings.autopilot.enabled:
+        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
     return controller
 
 

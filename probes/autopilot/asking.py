@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from probes.agent.board import Board, CheckState
@@ -33,6 +34,14 @@ _LATE_S = 600.0  # a run may be so late before its results are too old
 _OLDEST_S = 86_400.0  # of what does not run by itself
 _REMEMBERED = 256  # ids of runs that have ended
 _NEVER = "not measured in this boot yet"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A run that has ended: what it found is just measured to whoever waited for it."""
+
+    began_ns: int
+    checks: frozenset[str] = frozenset()
 
 
 class Asking:
@@ -59,12 +68,15 @@ class Asking:
         self._asked_s: dict[str, float] = {}  # check -> when it was asked for, monotonic
         self._running: dict[str, str] = {}  # check -> run that it was asked for in
         self._waiting: dict[str, Future[None]] = {}
-        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        self._ended: OrderedDict[str, _Ended] = OrderedDict()
 
     def take(self, run: Run) -> None:
         """A run has ended, and its results are on the board."""
+        checks = frozenset(result.check for result in run.results)
         with self._lock:
-            self._ended.append(run.run_id)
+            self._ended[run.run_id] = _Ended(run.began_ns, checks)
+            if len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
             self._running = {c: r for c, r in self._running.items() if r != run.run_id}
             waiting = self._waiting.pop(run.run_id, None)
         if waiting is not None:
@@ -77,7 +89,12 @@ class Asking:
             return {check: Told(why_none="no such run was asked for") for check in checks}
         since_ns = self._clock.now_ns()
         late = await self._wait({run_id} if run_id else self._begun(checks))
-        return {check: self._of(check, since_ns, late=late) for check in checks}
+        with self._lock:
+            ended = self._ended.get(run_id, _Ended(since_ns))
+        return {
+            check: self._of(check, ended.began_ns if check in ended.checks else since_ns, late=late)
+            for check in checks
+        }
 
     def _begun(self, checks: Collection[str]) -> set[str]:
         """The runs to wait for: of those who asked before, and one of our own."""
