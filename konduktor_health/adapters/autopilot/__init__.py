@@ -10,6 +10,7 @@ from __future__ import annotations
 from konduktor_health.adapters.autopilot.agents import AskedAgents
 from konduktor_health.adapters.autopilot.choice import Choice
 from konduktor_health.adapters.autopilot.fan_out import FanOut
+from konduktor_health.adapters.autopilot.throughput import Throughput
 from konduktor_health.adapters.kube import KubeHttp
 from konduktor_health.adapters.probes import AgentHttp, Agents
 from konduktor_health.clock import Clock
@@ -30,13 +31,19 @@ def build_fan_out(
 ) -> FanOut:
     """Who answers users of Autopilot. ``asks``: how agents are asked for their texts."""
     wanted = settings.autopilot
+    http_of_agents = asks or AgentHttp(clock)
+    orders = agents.orders if wanted.start else None
     asked = AskedAgents(
-        agents.orders if wanted.start else None,
-        asks or AgentHttp(clock),
+        orders,
+        http_of_agents,
         clock,
         port=wanted.agent_port,
         timeout_s=wanted.timeout_s,
         agent_of=agents.pods.of,
     )
     choice = Choice(feed.nodes, agents.pods.names, agents.pods.of, http)
-    return FanOut(choice, asked, clock)
+    throughput = None
+    if orders is not None:
+        timeout_s = settings.probes.timeout_s
+        throughput = Throughput(orders, http_of_agents, clock, timeout_s=timeout_s)
+    return FanOut(choice, asked, clock, throughput=throughput)
