@@ -49,6 +49,10 @@ lint: $(STAMP) ## ruff, mypy --strict, import layers
 	$(call stage,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
 	&& $(BIN)/mypy && $(BIN)/lint-imports)
 
+# Tests between network namespaces need packages too; where they are missing, they are skipped.
+ifeq ($(CI),true)
+unit: packages
+endif
 unit: $(STAMP) ## unit, component and contract tests: no servers needed
 	$(call stage,unit and component,$(BIN)/pytest -m 'not e2e and not node' -n $(UNIT_WORKERS) $(ARGS))
 
@@ -92,7 +96,7 @@ servers: python ## build the real servers for e2e, once (about 20 minutes on 2 c
 	$(call stage,servers,$(PYTHON) tests/servers/build.py \
 	&& { $(PYTHON) tests/servers/debs.py --suite e2e || [ "$${CI:-}" != true ]; })
 
-packages: ## Debian packages that the real node and the images need (root)
+packages: ## Debian packages that the real node, the images and network tests need (root)
 	$(call stage,packages,bash tests/servers/packages.sh)
 
 debs: python
