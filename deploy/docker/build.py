@@ -54,6 +54,16 @@ class Built:
     python: str
 
 
+@dataclass(frozen=True)
+class Bases:
+    """The base of each image, and its Python."""
+
+    controller: str
+    controller_python: BasePython
+    probe: str
+    probe_python: BasePython
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 done, 1 a step failed (the message says which and why), 2 wrong usage."""
     options = parse(ROOT, arguments)
@@ -80,7 +90,7 @@ def build_key(options: Options, root: Path) -> str:
         root,
         [*wheels.source_files(root), *program, *dockerfiles],
         json.dumps(asked, sort_keys=True),
-        plain.describe() if options.plain else "",
+        *[plain.describe(kind) for kind in (plain.CONTROLLER, plain.PROBE) if options.plain],
     )
 
 
@@ -97,12 +107,17 @@ def run(options: Options) -> list[Built]:
     cache = cache_folder()
     chosen = engine.find(options.engine, cache / "store" if options.plain else None)
     chosen.tidy()
-    base = plain_base(chosen, cache, options.force) if options.plain else options.base
-    probe_base = base if options.plain else options.probe_base
+    base, probe_base = options.base, options.probe_base
+    if options.plain:
+        base, probe_base = (
+            plain_base(chosen, cache, kind, options.force)
+            for kind in (plain.CONTROLLER, plain.PROBE)
+        )
     python = _step(f"base {base}", lambda: chosen.python_of(base))
     probe_python = python if probe_base == base else chosen.python_of(probe_base)
     context = options.out / "context"
-    _step("wheels", lambda: fill_context(context, cache, base, python, options.force))
+    bases = Bases(base, python, probe_base, probe_python)
+    _step("wheels", lambda: fill_context(context, cache, bases, options.force))
     options.out.mkdir(parents=True, exist_ok=True)
     built = []
     for name, dockerfile in IMAGES.items():
@@ -128,9 +143,9 @@ def up_to_date(out: Path, key: str) -> list[Built]:
     return built if same else []
 
 
-def plain_base(chosen: Engine, cache: Path, force: bool) -> str:
-    """The name of the plain base in the private store; made where it is not there."""
-    key = wheels.content_key(HERE, [HERE / "plain-base.Dockerfile"], plain.describe())
+def plain_base(chosen: Engine, cache: Path, kind: plain.Kind, force: bool) -> str:
+    """The name of a plain base in the private store; made where it is not there."""
+    key = wheels.content_key(HERE, [HERE / "plain-base.Dockerfile"], plain.describe(kind))
     image = f"localhost/konduktor-health-plain-base:{key}"
     if not force and chosen.exists(image):
         return image
@@ -138,22 +153,26 @@ def plain_base(chosen: Engine, cache: Path, force: bool) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     rootfs = folder / "rootfs.tar"
     if force or not rootfs.exists():
-        _step("plain base: Debian packages", lambda: plain.unpack(rootfs))
+        _step(f"plain base of the {kind.name}: Debian packages", lambda: plain.unpack(rootfs, kind))
     _step(
-        "plain base: image",
+        f"plain base of the {kind.name}: image",
         lambda: chosen.build(HERE / "plain-base.Dockerfile", folder, image, {}),
     )
     return image
 
 
-def fill_context(context: Path, cache: Path, base: str, python: BasePython, force: bool) -> None:
+def fill_context(context: Path, cache: Path, bases: Bases, force: bool) -> None:
     """Make the build context anew, from wheels of the cache where they are there."""
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    fits = f"{python.version} {wheels.platforms(python, base)}"
-    needed = wheels.content_key(ROOT, [], *wheels.requirements(ROOT), fits)
-    fetch = partial(wheels.download, ROOT, python, base)
-    _copy(_cached(cache / f"wheels-{needed}", force, fetch), context / "wheels")
+    for folder, needed, base, python in (
+        ("wheels", wheels.requirements(ROOT), bases.controller, bases.controller_python),
+        ("probe-wheels", wheels.probe_requirements(ROOT), bases.probe, bases.probe_python),
+    ):
+        fits = f"{python.version} {wheels.platforms(python, base)}"
+        key = wheels.content_key(ROOT, [], *needed, fits)
+        fetch = partial(wheels.download, needed, python, base)
+        _copy(_cached(cache / f"wheels-{key}", force, fetch), context / folder)
     _copy(_cached(cache / "pip", force, wheels.download_pip), context / "pip")
     backend_key = wheels.content_key(ROOT, [ROOT / "pyproject.toml"], sys.version)
     install = partial(wheels.install_backend, ROOT)

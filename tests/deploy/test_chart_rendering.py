@@ -236,8 +236,9 @@ def test_no_egress_rule_is_open_because_a_list_is_empty(helm: Helm) -> None:
             if each["kind"] == "NetworkPolicy"
             for rule in each["spec"]["egress"]
         ]
-        assert len(rules) == 4  # of each kind of pod: DNS and Loki
-        assert all(rule.get("ports") for rule in rules)
+        # of each kind of pod: DNS, Loki, and agents
+        assert len(rules) == 6
+        assert all(rule.get("ports") or rule.get("to") for rule in rules)
 
 
 # ---------------------------------------------------------------- settings

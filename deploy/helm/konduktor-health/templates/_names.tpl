@@ -12,6 +12,10 @@
 {{- .Values.fullnameOverride | default $full | trunc 50 | trimAll "-" -}}
 {{- end -}}
 
+{{- define "konduktor-health.probeKeys" -}}
+{{ include "konduktor-health.fullname" . }}-probe-keys
+{{- end }}
+
 {{- define "konduktor-health.probeName" -}}
 {{- include "konduktor-health.fullname" . }}-probe
 {{- end -}}
