@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +34,7 @@ from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable
 from konduktor_health.model import Fault, NodeView, ProbeResult
 from konduktor_health.ports import NodeFeed
-from probes.report import Report
+from probes.report import Report, Run
 
 GONE_S = 600.0  # an agent whose pod is away for longer is one no more
 AFTER_BOOT_S = 1800.0  # so long after a boot a node is watched closely
@@ -109,6 +109,7 @@ class Collector:
         self._outcomes: Counter[str] = Counter()
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
         self._answered: Callable[[str, NodeView, str], None] = lambda *_: None
+        self._heard: Callable[[str, Sequence[Run]], None] = lambda *_: None
         self._crew = Crew(
             clock,
             workers=pace.workers,
@@ -179,6 +180,11 @@ class Collector:
         """Register callback(node, view, digest): its agent answers and is believed, and has the
         settings of this digest. Called on a worker, which may be used for a request to it."""
         self._answered = callback
+
+    def on_runs(self, callback: Callable[[str, Sequence[Run]], None]) -> None:
+        """Register callback(node, runs): runs of a believed report that were not known. Called on a
+        worker."""
+        self._heard = callback
 
     def hasten(self, name: str) -> None:
         """Ask this node's agent now."""
@@ -309,7 +315,7 @@ class Collector:
             said = reading.read(answer.body, view, now_ns, accept_fake=self._accept_fake)
         elif not known.etag:
             said = NotBelieved(AgentState.GARBLED, "unchanged (304), and nothing was known")
-        news = False
+        news, runs = False, tuple[Run, ...]()
         with self._lock:
             known.failures = 0
             if said is None:
@@ -326,9 +332,12 @@ class Collector:
                 counts, fake = self._outcomes, self._accept_fake
                 taken = take_up(known, name, said, now_s, counts, accept_fake=fake)
                 self._faults.extend(taken.faults)
+                runs = taken.runs
                 news = self._keep(name, said, closely=self._closely(view)) or bool(taken.faults)
         if news:
             self._tell([name])
+        if runs:
+            self._heard(name, runs)
         if known.state is AgentState.OK:
             self._answered(name, view, known.settings)
         self._over(name)
