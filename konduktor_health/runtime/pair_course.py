@@ -6,7 +6,8 @@ waits for it, pairs that others suspect, then what ``core.rounds`` plans.
 Invariants:
 - A node is accused once ``confirm_s`` have passed since it was first suspected and it failed again
   then: one that reboots is NotReady by that time, and takes no part.
-- What was measured of a node before it booted, or while it took no part, is forgotten.
+- What was measured of a node before it booted, or while it took no part, is forgotten; and of both
+  ends of a pair that has begun to fail: what worked an hour ago says nothing of now.
 - Times within are of the monotonic clock: a wall clock that is set back delays no round.
 - Used by one thread. Losing it costs a round.
 """
@@ -70,9 +71,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What some tests came to."""
+    """What some tests came to. Whom they speak against is ``Course.blame``, which is to be told
+    once nothing is to be measured any more: follow-ups may find another culprit."""
 
-    blame: Blame
     confirmed: tuple[Confirmed, ...] = ()
     proofs: tuple[Proof, ...] = ()
     round_over: bool = False  # it was a round, not follow-ups
@@ -93,10 +94,10 @@ class Course:
         self.kind = kind
         self.at_once = at_once
         self.state = RoundState()
+        self.blame = Blame()
         self._options = options
         self._clock = clock
         self._confirm_ns = int(confirm_s * NS)
-        self._blame = Blame()
         self._open = False  # there may be follow-ups
         self._identity: dict[str, tuple[str, str]] = {}
         self._suspected: dict[PairKey, None] = {}
@@ -147,14 +148,16 @@ class Course:
         self._forget(takers)
         found = [_still(each, takers) for each in results]
         now_ns = self._now_ns()
+        round_over = any(not each.follow_up for each in tests)
+        if round_over:
+            bad = [each for each in found if each.outcome.bad]
+            ends = frozenset(name for each in bad for name in (each.client, each.server))
+            self.state = forget(self.state, ends)
         self.state = learned(self.state, tests, found, self._options, now_ns)
         members = tuple(takers[name].member for name in sorted(takers))
-        self._blame = blame(self.state.seen, members)
+        self.blame = blame(self.state.seen, members)
         return Learned(
-            self._blame,
-            tuple(self._confirmed(now_ns)),
-            tuple(self._proofs(found)),
-            round_over=any(not each.follow_up for each in tests),
+            tuple(self._confirmed(now_ns)), tuple(self._proofs(found)), round_over=round_over
         )
 
     def stored(self) -> dict[str, int]:
@@ -219,6 +222,7 @@ class Course:
                 used |= {client, server}
                 tests.append(test)
         self._suspected.clear()
+        self.state = forget(self.state, frozenset(used))
         now_s = self._clock.monotonic()
         if tests and now_s - self._reset_s >= NEW_FOLLOW_UPS_S:
             self._reset_s = now_s
@@ -257,7 +261,7 @@ class Course:
     def _accused(self) -> dict[Place, Accusation]:
         return {
             (each.nodes[0], interface): each
-            for each in self._blame.accusations
+            for each in self.blame.accusations
             if each.blamed is Blamed.NODE
             for interface in each.interfaces
         }
@@ -289,8 +293,8 @@ class Course:
         )
         if gone:
             self.state = forget(self.state, gone)
-            self._blame = Blame(
-                tuple(each for each in self._blame.accusations if not gone.intersection(each.nodes))
+            self.blame = Blame(
+                tuple(each for each in self.blame.accusations if not gone.intersection(each.nodes))
             )
         self._identity = {name: each.identity for name, each in takers.items()}
 

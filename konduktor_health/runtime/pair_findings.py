@@ -73,7 +73,6 @@ class PairFindings:
         for proof in found.proofs:
             if proof.node in takers:
                 self._prove(kind, proof, takers[proof.node])
-        self._show(kind, found.blame, takers)
         names = {each.node for each in found.confirmed} | {each.node for each in found.proofs}
         if names:
             self._tell(names)
@@ -126,7 +125,8 @@ class PairFindings:
             while len(self._proofs) > MOST_PROVING:
                 del self._proofs[next(iter(self._proofs))]
 
-    def _show(self, kind: Kind, found: Blame, takers: Mapping[str, Taker]) -> None:
+    def settled(self, kind: Kind, found: Blame, takers: Mapping[str, Taker]) -> None:
+        """What is known once all follow-ups were made."""
         now = {(kind, each.blamed, each.nodes, each.domains): each for each in found.accusations}
         with self._lock:
             before = {key: each for key, each in self._known.items() if key[0] is kind}

@@ -122,8 +122,10 @@ class Rounds:
         for kind, course in self._courses.items():
             if not course.has_work() or stop.is_set():
                 continue
-            tests = course.plan(self._takers.now(kind))
+            takers = self._takers.now(kind)
+            tests = course.plan(takers)
             if not tests:
+                self.findings.settled(kind, course.blame, takers)
                 continue
             results = self._measuring.measure(kind, tests, at_once=course.at_once, stop=stop)
             if stop.is_set():
