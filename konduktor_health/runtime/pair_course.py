@@ -43,6 +43,7 @@ PROVING_S = 7200.0  # so long after it was asked for, what is measured of a node
 AGAIN_S = 60.0  # between two tries to find a partner for a node that has to prove itself
 NEW_FOLLOW_UPS_S = 600.0  # between two times that suspicions allow further follow-ups
 MOST_SUSPECTED = 10_000
+MOST_ANEW = 4  # rounds at once, where nobody works with anybody
 
 Place = tuple[str, str]  # node, interface
 
@@ -99,6 +100,7 @@ class Course:
         self._clock = clock
         self._confirm_ns = int(confirm_s * NS)
         self._open = False  # there may be follow-ups
+        self._anew = 0
         self._identity: dict[str, tuple[str, str]] = {}
         self._suspected: dict[PairKey, None] = {}
         self._wanted: dict[str, None] = {}
@@ -154,6 +156,8 @@ class Course:
             ends = frozenset(name for each in bad for name in (each.client, each.server))
             self.state = forget(self.state, ends)
         self.state = learned(self.state, tests, found, self._options, now_ns)
+        if round_over:
+            self._pair_anew(found, now_ns)
         members = tuple(takers[name].member for name in sorted(takers))
         self.blame = blame(self.state.seen, members)
         return Learned(
@@ -228,6 +232,15 @@ class Course:
             self._reset_s = now_s
             self.state = replace(self.state, follow_ups=0)
         return tuple(tests)
+
+    def _pair_anew(self, results: Sequence[PairResult], now_ns: int) -> None:
+        """Where all pairs of a round failed there is nobody to ask further with: others are paired
+        at once, a few times."""
+        outcomes = {each.outcome for each in results}
+        stuck = PairOutcome.OK not in outcomes and any(each.bad for each in outcomes)
+        self._anew = self._anew + 1 if stuck else 0
+        if 0 < self._anew <= MOST_ANEW:
+            self.state = replace(self.state, due_ns=now_ns)
 
     # ------------------------------------------------------------ what it comes to
 

@@ -63,8 +63,10 @@ class WorldMeasures:
 class RoundScene:
     """Nodes, their agents and the rounds of one controller."""
 
-    def __init__(self, world: PairWorld, *kinds: Kind, confirm_s: float = 90.0) -> None:
-        self.world = world
+    def __init__(
+        self, world: PairWorld, *kinds: Kind, confirm_s: float = 90.0, seed: int = 7
+    ) -> None:
+        self.world, self.seed = world, seed
         self.clock = FakeClock(NOW)
         views = [node(name, labels=((LEAF, leaf),)) for name, leaf in world.leaf_of.items()]
         self.nodes = MemoryNodes(*views)
@@ -80,7 +82,7 @@ class RoundScene:
         self.measures = WorldMeasures(self.world)
         takers = Takers(self.nodes.nodes, self.pods.of, policy_with_leaves(), self.clock)
         options = RoundOptions(
-            seed=7, interval_ns=int(HOUR_S * NS), window_ns=int(1.5 * HOUR_S * NS)
+            seed=self.seed, interval_ns=int(HOUR_S * NS), window_ns=int(1.5 * HOUR_S * NS)
         )
         courses = [
             Course(kind, options, self.clock, at_once=64, confirm_s=self.confirm_s)

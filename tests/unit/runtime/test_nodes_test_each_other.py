@@ -137,6 +137,22 @@ def test_a_node_that_worked_in_the_last_round_is_found_in_this_one() -> None:
     assert scene.findings.counts() == {"node": 1}
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_of_two_leaves_that_have_not_met_inside_the_dead_one_is_found(seed: int) -> None:
+    scene = RoundScene(PairWorld(fleet(2, 3), dead_leaves=frozenset({"leaf-1"})), seed=seed)
+    scene.settle_for(600.0)
+    assert scene.findings.counts() == {"domain": 1}
+    assert scene.findings.faults() == ()
+
+
+def test_where_nobody_works_with_anybody_nobody_is_accused() -> None:
+    scene = RoundScene(PairWorld(fleet(), bad_nodes=dict.fromkeys(fleet(), FAILED)))
+    tests = scene.settle_for(HOUR_S - 60.0)
+    assert tests <= 5 * 9
+    assert scene.findings.faults() == ()
+    assert scene.findings.counts() == {}
+
+
 # ---------------------------------------------------------------- and who is not
 
 
