@@ -33,6 +33,7 @@ from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
@@ -188,10 +189,12 @@ class World:
         labels: Mapping[str, str] | None = None,
         probes: Probes | None = None,
         kernel: AsksKernel | None = None,
+        pairs: PairFindings | None = None,
         **rules: Any,
     ) -> None:
         self._probes = probes
         self._kernel = kernel
+        self._pairs = pairs
         self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
@@ -217,6 +220,9 @@ class World:
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
         probes = None if self._probes is None else ProbeWatch(self._probes)
+        if self._pairs is not None and probes is not None:
+            probes.add(self._pairs.results)
+            self._pairs.on_news(probes.tell)
         self.attesting = (
             None
             if self._kernel is None
@@ -232,7 +238,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
-            beside=Beside(probes, self.attesting, self.allocatable),
+            beside=Beside(probes, self.attesting, self.allocatable, self._pairs),
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -266,6 +272,7 @@ class World:
                 self.tombstones,
                 probes,
                 attesting=self.attesting,
+                pairs=self._pairs,
             ),
             fleet=self.fleet,
             observer=self.observer,

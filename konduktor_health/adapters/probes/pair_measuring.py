@@ -84,7 +84,7 @@ class PairMeasuring:
         moved = {name for name, pod in pods.items() if pod is None or self.agent_of(name) != pod}
         return [
             _not_measured(each, "an agent's pod was replaced meanwhile")
-            if {each.client, each.server} & moved and each.outcome is not PairOutcome.OK
+            if each.outcome.bad and {each.client, each.server} & moved
             else each
             for each in found
         ]
