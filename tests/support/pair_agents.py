@@ -236,10 +236,12 @@ class AgentFleet:
         )
         return replace(made, **changes), http  # type: ignore[arg-type]
 
-    def rounds(self, *kinds: Kind, confirm_s: float = 0.2) -> tuple[Rounds, CountingHttp]:
+    def rounds(
+        self, *kinds: Kind, confirm_s: float = 0.2, **changes: object
+    ) -> tuple[Rounds, CountingHttp]:
         """A controller begins."""
         clock = SystemClock()
-        measuring, http = self.measuring()
+        measuring, http = self.measuring(**changes)
         takers = Takers(self.nodes.nodes, self.pods.of, Policy(domains=(LEAF,)), clock)
         options = RoundOptions(seed=7, interval_ns=3600 * NS, window_ns=5400 * NS)
         courses = [

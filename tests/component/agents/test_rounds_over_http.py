@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from konduktor_health.adapters.probes.pair_measuring import Bandwidth
 from konduktor_health.core.pair_tests import Kind, PairOutcome, PairTest
 from tests.support.agent import Asking
 from tests.support.pair_agents import AgentFleet, settle
@@ -139,11 +140,7 @@ def test_requests_are_as_many_as_pairs(fleets: Fleets) -> None:
 
 def test_a_slow_node_is_accused_after_it_was_measured_alone(fleets: Fleets) -> None:
     fleet = fleets.of(bad_nodes={"a2": PairOutcome.SLOW})
-    rounds, _ = fleet.rounds(Kind.BANDWIDTH)
-    rounds._measuring.bandwidth = replace(  # type: ignore[attr-defined]
-        rounds._measuring.bandwidth,
-        gbps=0.5,  # type: ignore[attr-defined]
-    )
+    rounds, _ = fleet.rounds(Kind.BANDWIDTH, bandwidth=Bandwidth(seconds=1, gbps=0.5))
     settle(rounds, fleets.stop)
     (fault,) = rounds.findings.faults()
     assert (fault.node, fault.fault_id) == ("a2", "probe/network-pair-bandwidth")

@@ -25,9 +25,7 @@ class Agents:
     """What agents do with requests (``orders``) and what they tell (``asked``)."""
 
     refuse: Callable[[str], Exception | None] = lambda _node: None
-    tells: Callable[[str, int], Looked | Exception] = lambda _node, _looks: Looked(
-        (result("ping"),)
-    )
+    tells: Callable[[str, int], Looked | Exception] = _tells_at_once
     requests: list[tuple[str, str, Mapping[str, str], str]] = field(default_factory=list)
     looks: dict[str, int] = field(default_factory=dict)
     etags: list[str] = field(default_factory=list)

@@ -95,7 +95,7 @@ def test_a_bad_pair_accuses_nobody_and_is_told() -> None:
 @pytest.mark.parametrize("dead", [True, False], ids=["dead", "cut off"])
 def test_a_leaf_that_fails_whole_is_the_switch_and_none_of_its_nodes(dead: bool) -> None:
     leaf = frozenset({"leaf-1"})
-    world = PairWorld(fleet(), **{"dead_leaves" if dead else "cut_leaves": leaf})
+    world = PairWorld(fleet(), dead_leaves=leaf) if dead else PairWorld(fleet(), cut_leaves=leaf)
     scene = RoundScene(world)
     scene.settle_for(900.0)
     assert scene.findings.faults() == ()

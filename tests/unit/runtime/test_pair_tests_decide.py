@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from konduktor_health.core.accusation import of_domain, of_node, of_pair
+from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.blame import Blame
 from konduktor_health.core.blame_domains import Domain
+from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.pair_tests import Kind, Member, PairOutcome, PairResult
 from konduktor_health.core.wanted import wanted_probes
 from konduktor_health.model import Policy, Severity
@@ -24,11 +26,11 @@ LEAF = "topology/leaf"
 class Scene:
     """Twenty nodes with agents; what pair tests find is told by the test."""
 
-    def __init__(self, **rules: object) -> None:
+    def __init__(self) -> None:
         self.clock = FakeClock(NOW)
         self.findings = PairFindings(self.clock)
         self.probes = MemoryProbes(everybody())
-        self.world = World(probes=self.probes, pairs=self.findings, unobserved_after_s=1e6, **rules)
+        self.world = World(probes=self.probes, pairs=self.findings, unobserved_after_s=1e6)
         self.findings._clock = self.clock = self.world.clock
         self.takers = {
             name: Taker(Member(name, ("eth0",)), f"uid-{name}", BOOT) for name in self.world.names
@@ -158,7 +160,5 @@ def test_names_of_nodes_and_what_they_say_are_bounded() -> None:
     assert "\x1b" not in fault.text
 
 
-def _ledger(scene: Scene):  # type: ignore[no-untyped-def]
-    from konduktor_health.core.assess import read_ledger
-
+def _ledger(scene: Scene) -> Ledger:
     return read_ledger(scene.world.cluster.nodes["gpu-1"])[0]
