@@ -269,12 +269,12 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_settings_and_variables_that_pages_mention_exist() -> None:
     keys = set(setting_keys())
-    groups = "|".join({key.split(".")[0] for key in keys if "." in key and "[]" not in key})
+    groups = "|".join({key.rpartition(".")[0] for key in keys if "." in key and "[]" not in key})
     variables = {f"{settings.ENV_PREFIX}{key.replace('.', '__').upper()}" for key in keys}
     variables |= {settings.CONFIG_VARIABLE, settings.CACHE_VARIABLE}
     for page in PAGES:
         text = page.read_text()
-        for key in re.findall(rf"`((?:{groups})\.[a-z_.]+)`", text):
+        for key in re.findall(rf"`((?:{groups})\.[a-z_]+)`", text):
             is_group = any(each.startswith(f"{key}.") for each in keys)
             assert key in keys or is_group, f"{page.name}: {key}"
         for variable in re.findall(rf"\b{settings.ENV_PREFIX}[A-Z_]+(?!<)\b", text):
