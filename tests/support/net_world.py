@@ -153,6 +153,9 @@ class NetWorld:
             node.command("ip", "addr", "add", f"{self.address[name]}/24", "dev", "eth0")
             node.command("ip", "link", "set", "lo", "up")
             node.command("ip", "link", "set", "eth0", "up")
+            # Who is not there is known after 0.3 s, not 3 s: tests wait for it.
+            retransmit = "/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms"
+            node.command("sh", "-c", f"echo 100 > {retransmit}")
 
     def _plug(self, name: str, port: str, interface: str) -> None:
         """A cable from a port of the leaf to an interface of the node."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from konduktor_health.adapters.probes import reading
 from konduktor_health.adapters.probes.client import AgentHttp
 from konduktor_health.adapters.probes.pods import AgentPod
@@ -19,7 +21,9 @@ from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentUnavailable, NotFound
 from konduktor_health.model import NodeView
 from parsers.printable import printable
-from probes.report import Report, Result
+from probes.report import CheckInfo, Report, Result
+
+_CHECKS = TypeAdapter(tuple[CheckInfo, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,35 @@ class AskedRuns:
                     newest[each.device] = each
         return tuple(sorted(device for device, each in newest.items() if each.busy))
 
+    def report(self, node: str) -> Report:
+        """All that the agent tells. Raises as ``look``."""
+        report, _ = self._report(node, "")
+        if report is None:
+            raise AgentUnavailable("unchanged (304), and nothing was known")
+        return report
+
+    def checks(self, node: str) -> tuple[CheckInfo, ...]:
+        """The checks that the node has. Raises as ``look``."""
+        agent = self._agent(node)
+        answer = self._http.get(
+            agent.address, agent.port, "/v1/checks", timeout_s=self._timeout_s, keep=False
+        )
+        try:
+            return _CHECKS.validate_json(answer.body)
+        except ValidationError as error:
+            raise AgentUnavailable("the agent's answer is no list of checks") from error
+
+    def _agent(self, node: str) -> AgentPod:
+        agent = self._agent_of(node)
+        if agent is None:
+            raise NotFound(f"node {printable(node, 100)}: no agent runs there")
+        return agent
+
     def _report(self, node: str, etag: str) -> tuple[Report | None, str]:
         """The report, None when it is unchanged, and its ETag."""
-        agent, view = self._agent_of(node), self._nodes().get(node)
-        if agent is None or view is None:
-            raise NotFound(f"node {printable(node, 100)}: no agent runs there")
+        agent, view = self._agent(node), self._nodes().get(node)
+        if view is None:
+            raise NotFound(f"node {printable(node, 100)} is gone")
         answer = self._http.get(
             agent.address,
             agent.port,

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from konduktor_health import __version__
+from konduktor_health.adapters.probes.refusal import error_of
 from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable, excerpt
 from probes.report import MOST_BODY_BYTES
@@ -296,7 +297,4 @@ def _read(response: http.client.HTTPResponse) -> Answer:
         return Answer(status, response.read(), etag)
     if 300 <= status < 400:
         raise AgentRefused(f"it redirects ({status}): this is not an agent", status=status)
-    said = excerpt(response.read(_SAID))
-    if status >= 500 or status in (408, 429):
-        raise AgentUnavailable(f"the agent answered {status}: {said}")
-    raise AgentRefused(f"the agent refused ({status}): {said}", status=status)
+    raise error_of(status, response.read(_SAID))
