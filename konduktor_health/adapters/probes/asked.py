@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from konduktor_health.adapters.probes import reading
-from konduktor_health.adapters.probes.client import AgentHttp
+from konduktor_health.adapters.probes.client import SpeaksToAgents
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.reading import NotBelieved
 from konduktor_health.clock import Clock
@@ -40,7 +40,7 @@ class AskedRuns:
     def __init__(
         self,
         agent_of: Callable[[str], AgentPod | None],
-        http: AgentHttp,
+        http: SpeaksToAgents,
         nodes: Callable[[], Mapping[str, NodeView]],
         clock: Clock,
         *,

@@ -23,7 +23,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from konduktor_health import __version__
 from konduktor_health.adapters.probes.refusal import error_of
@@ -58,6 +58,29 @@ def is_pod_address(text: str) -> bool:
         or address.is_unspecified
         or address.is_reserved
     )
+
+
+class SpeaksToAgents(Protocol):
+    """How requests get to agents: ``AgentHttp``, or by way of the API server (``operators``)."""
+
+    def get(
+        self, address: str, port: int, path: str, *, timeout_s: float, etag: str = "", keep: bool
+    ) -> Answer:
+        """GET. Raises HealthError."""
+        ...
+
+    def post(
+        self,
+        address: str,
+        port: int,
+        path: str,
+        body: bytes,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """POST JSON, once. Raises HealthError."""
+        ...
 
 
 class AgentHttp:
