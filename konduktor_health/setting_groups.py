@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from konduktor_health.model import Corroborate, InjectionMode, Trust
+from konduktor_health.round_settings import RoundSettings
 from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -318,11 +319,12 @@ class ProbeSettings(_Group):
         ),
     )
     peers: int = Field(
-        4, ge=0, le=32, description="Agents whose addresses each agent is told, to measure against."
+        4, ge=0, le=12, description="Agents whose addresses each agent is told, to measure against."
     )
     connections: int = Field(
         256, ge=0, description="Connections to agents that are kept open between questions."
     )
+    rounds: RoundSettings = RoundSettings()
 
     @field_validator("thresholds")
     @classmethod

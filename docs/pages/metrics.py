@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from docs.pages.tables import code, table
 from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.core.accusation import Blamed
+from konduktor_health.core.pair_tests import Kind as PairKind
+from konduktor_health.core.pair_tests import PairOutcome
 from konduktor_health.model import EditKind, HoldReason, ProbeStatus, Scope
 from konduktor_health.runtime.autopilot_http import PATHS
 from konduktor_health.runtime.awaiting import KINDS
@@ -44,7 +47,10 @@ _LABELS = {
     + " (`reset` and `declare` are done by commands, so they are never counted by the controller);"
     + " of relations: "
     + ", ".join(code(each.value) for each in Kind)
-    + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`",
+    + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`,"
+    + " `pair`; of tests in pairs: "
+    + ", ".join(code(each.value) for each in PairKind)
+    + " ([Rounds](../design/rounds.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "scope": "among which nodes: "
@@ -53,12 +59,16 @@ _LABELS = {
     "label": "a label of `domains` of the policy file",
     "what": "what clearing waits for: "
     + ", ".join(code(each) for each in KINDS)
-    + " (`operator`: a person's word; `probe`: passes of any probe)",
+    + " (`operator`: a person's word; `probe`: passes of any probe); of what tests in pairs speak"
+    + " against: "
+    + ", ".join(code(each.value) for each in Blamed),
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`;"
     " of results of checks: "
     + ", ".join(code(each.value) for each in ProbeStatus)
-    + "; of requests to run: `accepted`, `refused`, `failed`"
+    + "; of requests to run, alone or in pairs: `accepted`, `refused`, `failed`; of tests in"
+    + " pairs: "
+    + ", ".join(code(each.label) for each in PairOutcome)
     + "; of questions on Autopilot's port: `ok`, `refused`, `busy`, `standby` (another replica"
     " leads)",
     "path": "of [Autopilot's port](autopilot.md): " + ", ".join(map(code, PATHS)) + ", or `other`",

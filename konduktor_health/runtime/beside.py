@@ -1,4 +1,4 @@
-"""What tells of a node beside its log? Checks, the agent's word about lines, the Node itself.
+"""What tells of a node beside its log? Checks, other nodes, the agent's word, the Node itself.
 
 What is found so is kept as what a line says (``Observer``), but for one thing: no log has to be
 read for it again after a crash. Agents tell their results again, and the Node is as it is.
@@ -16,6 +16,7 @@ from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.diagnoses import DiagnosisWatch
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 
 LedgerOf = Callable[[NodeView], Ledger]
@@ -40,6 +41,7 @@ class Beside:
     attesting: Attesting | None = None
     allocatable: AllocatableGpus | None = None
     diagnoses: DiagnosisWatch | None = None
+    pairs: PairFindings | None = None
 
     def look(
         self,
@@ -55,6 +57,8 @@ class Beside:
         if self.probes is not None:
             faults += self.probes.faults(len(nodes))
             measured = self.probes.due(nodes.keys())
+        if self.pairs is not None:
+            faults += self.pairs.faults()
         if self.allocatable is not None:
             faults += self.allocatable.faults(nodes, ledger_of)
             repairs = tuple(self.allocatable.ended(nodes, ledger_of))

@@ -24,6 +24,7 @@ from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
@@ -51,6 +52,7 @@ class Situation:
     probes: ProbeWatch | None = None  # None: there are no agents
     diagnoses: DiagnosisWatch | None = None
     attesting: Attesting | None = None  # None: no agent is asked about kernel lines
+    pairs: PairFindings | None = None  # None: nodes do not test each other
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
     aside: Aside = field(default_factory=Aside)
 
@@ -85,7 +87,7 @@ class Situation:
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
         known = self.feed.nodes()
-        begun = self._look_at_domains(known)
+        begun = (*self._look_at_domains(known), *(self.pairs.events() if self.pairs else ()))
         plan, failing = self._decide_known(names, known)
         return (replace(plan, actions=(*plan.actions, *begun)) if begun else plan), failing
 
@@ -98,7 +100,8 @@ class Situation:
 
     def _remarks(self, name: str) -> tuple[str, ...]:
         domains = self.domains.remarks(name) if self.domains else ()
-        return (*domains, *self.observer.remarks(name))
+        pairs = self.pairs.remarks(name) if self.pairs else ()
+        return (*domains, *pairs, *self.observer.remarks(name))
 
     def _decide_known(
         self, names: Iterable[str], known: Mapping[str, NodeView]

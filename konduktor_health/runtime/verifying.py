@@ -57,8 +57,10 @@ class Verifying:
         believed: Callable[[str], bool],
         interval_s: float = INTERVAL_S,
         per_minute: int = PER_MINUTE,
+        elsewhere: Callable[[str, str], bool] = lambda _node, _probe: False,
     ) -> None:
-        """``believed``: the agent of this node is (``Collector.believed``)."""
+        """``believed``: the agent of this node is (``Collector.believed``). ``elsewhere``: takes a
+        probe that no agent has by itself (``Rounds.want``)."""
         self._orders = orders
         self._nodes = nodes
         self._policy = policy
@@ -66,6 +68,7 @@ class Verifying:
         self._believed = believed
         self._interval_s = interval_s
         self._per_minute = per_minute
+        self._elsewhere = elsewhere
         self._lock = threading.Lock()
         self._wanted: dict[str, frozenset[str]] = {}
         self._asked_s: dict[str, dict[str, float]] = {}  # node -> probe -> when, monotonic
@@ -99,7 +102,11 @@ class Verifying:
         with self._lock:
             due = [(name, probe) for name, wanted in self._wanted.items() for probe in wanted]
         for name, probe in due:
-            if self._is_due(name, probe) and self._believed(name):
+            if not self._is_due(name, probe):
+                continue
+            if self._elsewhere(name, probe):
+                self._note(name, probe)
+            elif self._believed(name):
                 if not self._has_room():
                     break
                 self._ask(name, probe)
@@ -134,9 +141,12 @@ class Verifying:
         self._minute = (begun_s, many + 1)
         return True
 
-    def _ask(self, name: str, probe: str) -> None:
+    def _note(self, name: str, probe: str) -> None:
         with self._lock:
             self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
+
+    def _ask(self, name: str, probe: str) -> None:
+        self._note(name, probe)
         try:
             if probe in TIERS:
                 self._orders.run(name, tier=probe)

@@ -50,11 +50,13 @@ from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
+from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.verifying import Verifying
+from konduktor_health.runtime.wired_rounds import build_rounds
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -131,7 +133,8 @@ def build(
         )
         probes = agents.collector
     attesting = _attesting(agents, clock, wake)
-    verifying = _verifying(agents, feed, policy, clock)
+    rounds = build_rounds(settings, agents, feed, policy, clock)
+    verifying = _verifying(agents, feed, policy, clock, rounds)
     if verifying is not None:
         feed.on_change(verifying.changed)
     allocatable = AllocatableGpus(clock=clock, keys=keys)
@@ -142,6 +145,10 @@ def build(
     diagnoses = (
         DiagnosisWatch(agents.collector, policy, wake=wake.set) if agents is not None else None
     )
+    if rounds is not None and probe_watch is not None:
+        rounds.findings.on_news(probe_watch.tell)
+        probe_watch.add(rounds.findings.results)
+    pairs = None if rounds is None else rounds.findings
     observer = Observer(
         feed,
         clock=clock,
@@ -154,7 +161,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        beside=Beside(probe_watch, attesting, allocatable, diagnoses),
+        beside=Beside(probe_watch, attesting, allocatable, diagnoses, pairs),
     )
     applier, teller = None, None
     if lease is not None:
@@ -184,12 +191,14 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if rounds is not None:
+        checkpoint.attach("rounds", rounds)
     if probes is not None:
         checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
-    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told)
+    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told, rounds)
     report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
@@ -217,6 +226,7 @@ def build(
             probe_watch,
             attesting=attesting,
             diagnoses=diagnoses,
+            pairs=pairs,
         ),
         fleet=fleet,
         observer=observer,
@@ -227,7 +237,9 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
-        followers=tuple(part for part in (probe_watch, verifying, diagnoses) if part is not None),
+        followers=tuple(
+            part for part in (probe_watch, verifying, diagnoses, rounds) if part is not None
+        ),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -255,7 +267,7 @@ def build(
         probes=probe_watch,
         aside=tuple(
             part
-            for part in (agents.signing if agents else None, attesting, verifying)
+            for part in (agents.signing if agents else None, attesting, verifying, rounds)
             if part is not None
         ),
     )
@@ -281,13 +293,19 @@ def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> At
 
 
 def _verifying(
-    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock
+    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock, rounds: Rounds | None
 ) -> Verifying | None:
     """Who asks agents to measure what a decision waits for."""
     if agents is None or agents.orders is None:
         return None
-    believed = agents.collector.believed
-    return Verifying(agents.orders, feed.nodes, policy, clock=clock, believed=believed)
+    return Verifying(
+        agents.orders,
+        feed.nodes,
+        policy,
+        clock=clock,
+        believed=agents.collector.believed,
+        elsewhere=rounds.want if rounds is not None else lambda _node, _probe: False,
+    )
 
 
 def _surges(

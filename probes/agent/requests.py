@@ -21,7 +21,7 @@ class Request:
 
     run_id: str
     checks: tuple[str, ...]
-    options: Mapping[str, str] = field(default_factory=dict)  # "iperf3.server": "10.0.0.7"
+    options: Mapping[str, str] = field(default_factory=dict)  # "ping.peer": "node-b"
 
 
 class QueueFullError(Exception):

@@ -34,6 +34,7 @@ from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
@@ -190,11 +191,13 @@ class World:
         probes: Probes | None = None,
         kernel: AsksKernel | None = None,
         diagnoses: Diagnoses | None = None,
+        pairs: PairFindings | None = None,
         **rules: Any,
     ) -> None:
         self._probes = probes
         self._diagnoses = diagnoses
         self._kernel = kernel
+        self._pairs = pairs
         self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
@@ -220,6 +223,9 @@ class World:
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
         probes = None if self._probes is None else ProbeWatch(self._probes)
+        if self._pairs is not None and probes is not None:
+            probes.add(self._pairs.results)
+            self._pairs.on_news(probes.tell)
         self.attesting = (
             None
             if self._kernel is None
@@ -236,7 +242,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
-            beside=Beside(probes, self.attesting, self.allocatable, diagnoses),
+            beside=Beside(probes, self.attesting, self.allocatable, diagnoses, self._pairs),
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -271,6 +277,7 @@ class World:
                 probes,
                 attesting=self.attesting,
                 diagnoses=diagnoses,
+                pairs=self._pairs,
             ),
             fleet=self.fleet,
             observer=self.observer,

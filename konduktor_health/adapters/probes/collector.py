@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +35,7 @@ from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable
 from konduktor_health.model import Diagnosis, Fault, NodeView, ProbeResult
 from konduktor_health.ports import NodeFeed
-from probes.report import Report
+from probes.report import Report, Run
 
 GONE_S = 600.0  # an agent whose pod is away for longer is one no more
 AFTER_BOOT_S = 1800.0  # so long after a boot a node is watched closely
@@ -111,6 +111,7 @@ class Collector:
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
         self._answered: Callable[[str, NodeView, str], None] = lambda *_: None
         self._diagnosed: Callable[[str], None] = lambda _name: None
+        self._heard: Callable[[str, Sequence[Run]], None] = lambda *_: None
         self._crew = Crew(
             clock,
             workers=pace.workers,
@@ -192,6 +193,11 @@ class Collector:
         with self._lock:
             known = {name: self._known[name].diagnoses for name in names if name in self._known}
         return {name: found for name, found in known.items() if found}
+
+    def on_runs(self, callback: Callable[[str, Sequence[Run]], None]) -> None:
+        """Register callback(node, runs): runs of a believed report that were not known. Called on a
+        worker."""
+        self._heard = callback
 
     def hasten(self, name: str) -> None:
         """Ask this node's agent now."""
@@ -323,6 +329,7 @@ class Collector:
         elif not known.etag:
             said = NotBelieved(AgentState.GARBLED, "unchanged (304), and nothing was known")
         news = other = False
+        runs: tuple[Run, ...] = ()
         with self._lock:
             known.failures = 0
             if said is None:
@@ -342,11 +349,14 @@ class Collector:
                 other, known.diagnoses = found != known.diagnoses, found
                 taken = take_up(known, name, said, (now_s, now_ns), counts, accept_fake=fake)
                 self._faults.extend(taken.faults)
+                runs = taken.runs
                 news = self._keep(name, said, closely=self._closely(view)) or bool(taken.faults)
         if news:
             self._tell([name])
         if other:
             self._diagnosed(name)
+        if runs:
+            self._heard(name, runs)
         if known.state is AgentState.OK:
             self._answered(name, view, known.settings)
         self._over(name)

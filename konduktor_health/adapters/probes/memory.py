@@ -70,6 +70,7 @@ class Taken:
 
     news: bool  # results that were not known
     faults: tuple[Fault, ...] = ()
+    runs: tuple[Run, ...] = ()  # that were not known
 
 
 class Results:
@@ -140,7 +141,7 @@ def take_up(
             counts[each.outcome] += 1
         if not first:
             faults += _unresponsive(known, name, run, report.boot_id)
-    return Taken(news=True, faults=tuple(faults))
+    return Taken(news=True, faults=tuple(faults), runs=tuple(fresh))
 
 
 def _once(runs: Sequence[Run]) -> list[Run]:
