@@ -23,7 +23,7 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import Agents, build_agents
+from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
@@ -74,12 +74,13 @@ def build(
     clock: Clock | None = None,
     serve: bool = True,
     probes: Probes | None = None,
+    agent_http: AgentHttp | None = None,
     accept_fake_backend: bool = False,
 ) -> Controller:
     """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
-    ``accept_fake_backend``: agents that measure nothing are believed. Both are for a simulated
-    cluster, and no setting gives them. Raises ConfigError for what can be seen to be wrong before
-    starting."""
+    ``agent_http``: how agents are asked; ``accept_fake_backend``: agents that measure nothing are
+    believed. All three are for a simulated cluster, and no setting gives them. Raises ConfigError
+    for what can be seen to be wrong before starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
     metrics = Metrics()
@@ -121,6 +122,7 @@ def build(
             feed,
             clock,
             assert_leader=None if lease is None else lease.assert_leader,
+            agents=agent_http,
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
