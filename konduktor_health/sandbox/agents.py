@@ -16,7 +16,6 @@ import contextlib
 import http.client
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from konduktor_health.clock import Clock
+from konduktor_health.clock import NS, Clock
 from konduktor_health.errors import TransientError
 from konduktor_health.sandbox.nodes import stable_uuid
 from probes import report
@@ -40,7 +39,8 @@ _END_S = 8.0
 #: Variables of ours that the environment of a person may hold.
 _OURS = ("KONDUKTOR_", "NODE_NAME")
 _PROGRAM = "probes.cli"
-_FAULTS = "probes.backends.fake_state"
+#: Names of faults that are rates end so; beside them stands since when ("since", Unix seconds).
+_RATE = "_per_s"
 #: One disk that can be written, for the checks that ask for mounts.
 _MOUNTS = "25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
 
@@ -97,7 +97,7 @@ class LocalAgent:
             *self.options,
         ]  # fmt: skip
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - our own program
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,12 +132,39 @@ class LocalAgent:
             connection.close()
 
     def report(self) -> report.Report:
-        """What it tells the controller. Raises OSError."""
-        return report.Report.model_validate_json(self.get("/v1/report")[1])
+        """What it tells the controller. Raises OSError, also for an answer that is none."""
+        return report.Report.model_validate_json(self.ask("/v1/report"))
 
-    def fault_command(self, gpu: str, words: Collection[str]) -> list[str]:
-        """The command that changes the faults of its GPUs."""
-        return [sys.executable, "-m", _FAULTS, str(self.faults), gpu, *words]
+    def ask(self, path: str) -> bytes:
+        """What it answers. Raises OSError, also for a refusal."""
+        status, body = self.get(path)
+        if status != 200:
+            raise ConnectionError(f"{path} of {self.node} answered {status}")
+        return body
+
+    def children(self) -> set[int]:
+        """Its processes that run checks."""
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+                if self.process is not None and int(fields[1]) == self.process.pid:
+                    found.add(int(stat.parent.name))
+        return found
+
+    def read_faults(self) -> dict[str, Any]:
+        """What is wrong with the node (NODE) and its GPUs ("gpus", by name)."""
+        try:
+            found = json.loads(self.faults.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            found = {}
+        return {NODE: {}, "gpus": {}, **found}
+
+    def write_faults(self, state: Mapping[str, Any]) -> None:
+        """Replace the file as a whole: its readers never see half of it."""
+        new = self.faults.with_suffix(".new")
+        new.write_text(json.dumps(state), encoding="utf-8")
+        new.replace(self.faults)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the process; what does not end is killed."""
@@ -153,7 +180,10 @@ class LocalAgent:
     def _environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         kept |= {"KONDUKTOR_FAKE_GPU_STATE": str(self.faults), **self.fake}
-        return with_our_packages(kept)
+        # Python finds the packages there that this process runs from.
+        here = str(Path(report.__file__).parents[1])
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, (here, kept.get("PYTHONPATH", ""))))
+        return kept
 
     def _last_words(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -201,18 +231,21 @@ class LocalAgents:
             agent.folder.mkdir(parents=True, exist_ok=True)
             agent.start()
 
-    def inject(self, node: str, gpu: str, faults: Mapping[str, Any]) -> str:
-        """Add faults of a GPU (its address, ALL) or of the NODE; returns the command that does
-        it. Raises TransientError."""
-        return self._change(
-            node, gpu, [f"{name}={_value(value)}" for name, value in faults.items()]
-        )
+    def inject(self, node: str, faults: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add faults, by GPU (its address, ALL) and of the NODE."""
+        agent = self.of[node]
+        state = agent.read_faults()
+        for name, added in faults.items():
+            mine = state[NODE] if name == NODE else state["gpus"].setdefault(name, {})
+            mine.update(added)
+            begun = {each: self._clock.now_ns() / NS for each in added if each.endswith(_RATE)}
+            if begun:
+                mine["since"] = {**mine.get("since", {}), **begun}
+        agent.write_faults(state)
 
-    def clear(self, node: str, gpu: str = "") -> str:
-        """Take the faults of a GPU away, or all; returns the command that does it."""
-        if gpu:
-            return self._change(node, gpu, ["clear"])
-        return self._change(node, "clear", [])
+    def clear(self, node: str) -> None:
+        """Take all faults of a node away."""
+        self.of[node].write_faults({})
 
     def stop(self) -> None:
         """End all of them."""
@@ -221,26 +254,6 @@ class LocalAgents:
                 agent.process.terminate()
         for agent in self.of.values():
             agent.end()
-
-    def _change(self, node: str, gpu: str, words: Collection[str]) -> str:
-        agent = self.of[node]
-        command = agent.fault_command(gpu, words)
-        environ = with_our_packages(dict(os.environ))
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise TransientError(f"{node}: faults were not changed: {done.stderr.strip()[:300]}")
-        return shlex.join(["python", *command[1:3], agent.faults.name, *command[4:]])
-
-
-def with_our_packages(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which Python finds the packages that this process runs from."""
-    here = str(Path(report.__file__).parents[1])
-    before = environ.get("PYTHONPATH", "")
-    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, before)))}
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _free_port(addresses: Collection[str]) -> int:

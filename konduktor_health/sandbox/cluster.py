@@ -77,7 +77,8 @@ LABELS = {"k8s_namespace_name": "dmesg-logging", "k8s_daemonset_name": "dmesg"}
 class Sandbox:
     """Started by ``start``, ended by ``stop``; the controller runs in threads of this process.
 
-    ``measured``: nodes with a real agent, and what it runs by itself. ``accept_fake_backend``:
+    ``measured``: nodes with a real agent, and what it runs by itself; ``agent_options``: more
+    options of each; ``fake``: by node, variables of the fake backend. ``accept_fake_backend``:
     whether what these agents say is believed.
     """
 
@@ -86,6 +87,7 @@ class Sandbox:
     clock: Clock = field(default_factory=SystemClock)
     measured: Mapping[str, Cadences] = field(default_factory=dict)
     agent_options: tuple[str, ...] = ()
+    fake: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     policy: str = ""  # default: POLICY, and MEASURED_POLICY with real agents
     accept_fake_backend: bool = True
     folder: Path = field(init=False)
@@ -107,7 +109,9 @@ class Sandbox:
             looks = [f"--option={check}.again_s={AGAIN_S}" for check in LOOKS_AGAIN]
             options = (*looks, *self.agent_options)
             folder = self.folder / "agents"
-            self.local = LocalAgents(self.measured, folder, self.clock, options=options)
+            self.local = LocalAgents(
+                self.measured, folder, self.clock, options=options, fake=self.fake
+            )
             self.kubelets = Kubelets(self.api.store, self.local, self.clock, NAMESPACE)
         self._booted_ns = self.clock.now_ns() - UPTIME_S * NS
 

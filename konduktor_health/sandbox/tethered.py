@@ -1,8 +1,8 @@
 """Run a module as a program that ends with whoever started it.
 
-``python -m konduktor_health.sandbox.tethered STARTER MODULE ARGUMENT...``: the kernel sends SIGTERM when
-the thread that started this process ends, in whatever way (prctl(2), PR_SET_PDEATHSIG). So a demo
-that was killed leaves no agents behind.
+``python -m konduktor_health.sandbox.tethered STARTER MODULE ARGUMENT...``: the kernel sends SIGTERM
+when the thread that started this process ends, in whatever way (prctl(2), PR_SET_PDEATHSIG). So a
+demo that was killed leaves no agents behind.
 """
 
 from __future__ import annotations
