@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from konduktor_health.runtime.controller import Controller
     from konduktor_health.sandbox.cluster import Sandbox
 
-READY_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0
 
 
 class Told(StrEnum):

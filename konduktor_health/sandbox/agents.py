@@ -36,6 +36,7 @@ _FIRST_ADDRESS = 11  # 127.0.0.11
 _MOST_AGENTS = 64
 _ANSWER_S = 2.0
 _END_S = 8.0
+_STOP_S = 1.0  # all together: the end of a demo has 4 seconds, and nothing of theirs is kept
 #: Variables of ours that the environment of a person may hold.
 _OURS = ("KONDUKTOR_", "NODE_NAME")
 _PROGRAM = "probes.cli"
@@ -166,13 +167,13 @@ class LocalAgent:
         new.write_text(json.dumps(state), encoding="utf-8")
         new.replace(self.faults)
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the process; what does not end is killed."""
+    def end(self, number: signal.Signals = signal.SIGTERM, *, patience_s: float = _END_S) -> None:
+        """End the process; what does not end in time is killed."""
         if self.process is None:
             return
         self.process.send_signal(number)
         try:
-            self.process.wait(_END_S)
+            self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(_END_S)
@@ -247,13 +248,18 @@ class LocalAgents:
         """Take all faults of a node away."""
         self.of[node].write_faults({})
 
-    def stop(self) -> None:
-        """End all of them."""
+    def terminate(self) -> None:
+        """Ask all of them to end, without waiting."""
         for agent in self.of.values():
-            if agent.running() and agent.process is not None:
+            if agent.process is not None:
                 agent.process.terminate()
+
+    def stop(self) -> None:
+        """End all of them in a moment; their children end with them."""
+        self.terminate()
+        until_s = self._clock.monotonic() + _STOP_S
         for agent in self.of.values():
-            agent.end()
+            agent.end(patience_s=max(0.0, until_s - self._clock.monotonic()))
 
 
 def _free_port(addresses: Collection[str]) -> int:

@@ -200,6 +200,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """End everything and remove the folder."""
+        if self.local is not None:
+            self.local.terminate()  # meanwhile the others are put down
         if self.running is not None:
             self.running.stop.set()
             self.running.wake.set()

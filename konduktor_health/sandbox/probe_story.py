@@ -210,22 +210,23 @@ class ProbeStory:
 
     def _tell(self, node: str, act: Act) -> None:
         """What ``explain`` says of each. Raises TransientError for what it does not say."""
-        view, told = self._cluster.get_node(node), self._explain(node)
-        records = {record.key: record for record in _records(view)}
-        for taint in our_taints(view, self._keys):
+        told = self._explain(node)
+        for taint in our_taints(self._cluster.get_node(node), self._keys):
             self._say(f"    taint      {taint.key}={taint.value}:{taint.effect}")
         self._say(f"    $ konduktor-health explain {node}")
         for scene in act.scenes:
-            record = records[scene.key]
-            lacks = [each for each in scene.words if each not in record.text]
-            if lacks or record.text not in told or record.severity is not scene.severity:
+            device, fault_id = scene.key
+            where = f"on {device or 'the node'}"
+            rows = _rows_of(told, f"{fault_id}  {where}")
+            severity, evidence = rows.get("severity", ""), rows.get("evidence", "")
+            lacks = [each for each in scene.words if each not in evidence]
+            if severity != scene.severity.value or lacks:
                 raise TransientError(
-                    f"{node}: the evidence of {record.fault_id} ({record.severity.value}) does"
-                    f" not say {lacks or scene.severity.value}: {record.text}"
+                    f"{node}: explain says of {fault_id} {where}: {severity or 'nothing'},"
+                    f" {evidence!r}; wanted: {scene.severity.value}, {scene.words}"
                 )
-            where = record.device or "the node"
-            self._say(f"    {record.fault_id} on {where}, {record.severity.value}")
-            self._say(f"      evidence {record.text}")
+            self._say(f"    {fault_id} {where}, {severity}")
+            self._say(f"      evidence {evidence}")
 
     def _is_well(self, node: str) -> bool:
         view = self._cluster.get_node(node)
@@ -263,6 +264,13 @@ def _records(view: NodeView) -> tuple[Record, ...]:
     """What checks have found and is open."""
     records = read_ledger(view)[0].records
     return tuple(each for each in records if each.fault_id.startswith(PROBE_FAULT))
+
+
+def _rows_of(told: str, heading: str) -> dict[str, str]:
+    """Rows of a section of what ``explain`` prints; of a row that goes on, its first line."""
+    section = told.partition(f"\n{heading}\n")[2].partition("\n\n")[0]
+    rows = (line.partition("  ") for line in section.splitlines())
+    return {name: text.strip() for name, _, text in rows if name}
 
 
 def _has_run(agent: LocalAgent) -> bool:
