@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    agent,
     burst,
     decide,
     demo,
@@ -28,6 +29,7 @@ ALL = {
     "replay": replay.measure,
     "demo": demo.measure,
     "kmsg": kmsg.measure,
+    "agent": agent.measure,
     "latency": latency.measure,
     "burst": burst.measure,
     "steady": steady.measure,

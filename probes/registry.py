@@ -14,6 +14,8 @@ from probes.checks import (
     p2p_bandwidth,
     pcie_bandwidth,
 )
+from probes.checks.clock import Clock
+from probes.checks.disk import Disk
 from probes.checks.driver import DriverWorks
 from probes.checks.fabric_manager import FabricManager
 from probes.checks.gpu_clocks import GpuClocks
@@ -26,11 +28,16 @@ from probes.checks.gpu_recovery_action import GpuRecoveryAction
 from probes.checks.gpu_remapped_rows import GpuRemappedRows
 from probes.checks.gpu_retired_pages import GpuRetiredPages
 from probes.checks.gpu_temperature import GpuTemperature
+from probes.checks.infiniband import InfiniBand
+from probes.checks.iperf3_client import Iperf3Client
+from probes.checks.iperf3_server import Iperf3Server
 from probes.checks.nvlink_errors import NvLinkErrors
 from probes.checks.nvlink_fabric import NvLinkFabric
 from probes.checks.nvlink_state import NvLinkState
 from probes.checks.pcie_errors import PcieErrors
 from probes.checks.pcie_link import PcieLinkState
+from probes.checks.ping import Ping
+from probes.checks.previous_boot import PreviousBoot
 
 #: In the order in which a run of a tier goes through them: what is cheap and tells most first.
 CHECKS: tuple[Check, ...] = (
@@ -51,6 +58,13 @@ CHECKS: tuple[Check, ...] = (
     GpuPower(),
     GpuClocks(),
     PcieLinkState(),
+    PreviousBoot(),
+    InfiniBand(),
+    Disk(),
+    Clock(),
+    Ping(),
+    Iperf3Server(),
+    Iperf3Client(),
     nvidia_smi.CHECK,
     dcgm.LEVEL_1,
     pcie_bandwidth.CHECK,

@@ -130,6 +130,14 @@ _SHAPES: dict[str, Schema] = {
     # below it, what is held for Loki could not be flushed
     "probe.terminationGracePeriodSeconds": {**_SECONDS, "minimum": 3},
     "probe.stateDirectory": {"type": "string", "pattern": "^(/[A-Za-z0-9_-][-._A-Za-z0-9]*)+$"},
+    "probe.agent.port": _PORT,
+    "probe.agent.runtimeClassName": _NAME,
+    "probe.agent.lightSeconds": {"type": "integer", "minimum": 0, "maximum": 86400},
+    "probe.agent.hourlySeconds": {"type": "integer", "minimum": 0, "maximum": 604800},
+    "probe.agent.invasiveSeconds": {"type": "integer", "minimum": 0, "maximum": 2592000},
+    "probe.agent.keys": _NAME,
+    "probe.agent.userChecks": _NAME,
+    "probe.agent.extraArgs": {"type": "array", "items": _TEXT},
     "probe.kmsg.heartbeatSeconds": {"type": "integer", "minimum": 1, "maximum": 86400},
     "probe.kmsg.push.url": _URL,
     "probe.kmsg.push.labels": {
@@ -251,6 +259,7 @@ _GROUPS = {
     "probe.image": "Image of the probe.",
     "probe.kmsg": "Container kmsg: forwards the kernel log.",
     "probe.kmsg.push": "Its own push to Loki.",
+    "probe.agent": "Container agent: measures the node, and answers the controller.",
 }
 
 

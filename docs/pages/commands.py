@@ -36,6 +36,13 @@ Environment: `NODE_NAME` is the node's name, `KONDUKTOR_USER_CHECKS` where
 [checks of your own](user-checks.md) are.""",
     "list": """Environment: `KONDUKTOR_USER_CHECKS` is where [checks of your own](user-checks.md)
 are.""",
+    "agent": """[What it answers](agent-api.md), [its metrics](probe-metrics.md). The log is JSON
+lines on stdout: `time`, `level`, `message`, and what belongs to it.
+
+Environment: `NODE_NAME` is the node's name, `KONDUKTOR_USER_CHECKS` where
+[checks of your own](user-checks.md) are. Options with a value can be given as
+`KONDUKTOR_PROBE_<OPTION>` too, e.g. `KONDUKTOR_PROBE_LIGHT_INTERVAL`, but for `--node`,
+`--backend`, `--user-checks` and `--option`; the command line outranks it.""",
     "kmsg": """[Form of its lines](kmsg-format.md).
 
 Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to

@@ -31,7 +31,7 @@ SHARES: Mapping[str, Share] = {
     "light": Share(3, 12),
     "hourly": Share(2, 4),
     "invasive": Share(2, 4),
-    "requested": Share(16, 16, in_full=16),
+    "requested": Share(16, 16, in_full=6),
 }
 OTHER_SHARE = Share(2, 2)
 

@@ -282,7 +282,10 @@ def _level(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> st
 
 
 def _version() -> str:
-    try:
-        return importlib.metadata.version("konduktor-health")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    # the image has the node part alone, under a name of its own
+    for name in ("konduktor-health-probe", "konduktor-health"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -115,5 +115,18 @@ EVERYTHING: dict[str, Any] = {
             "extraEnv": _ENVIRONMENT,
             "resources": _RESOURCES,
         },
+        "agent": {
+            "port": 9999,
+            "runtimeClassName": "nvidia",
+            "lightSeconds": 30,
+            "hourlySeconds": 600,
+            "invasiveSeconds": 0,
+            "keys": "our-keys",
+            "userChecks": "our-checks",
+            "autopilotMetrics": True,
+            "extraArgs": ["--log-level=debug"],
+            "extraEnv": _ENVIRONMENT,
+            "resources": _RESOURCES,
+        },
     },
 }

@@ -114,6 +114,7 @@ def test_every_option_of_every_command_is_documented(
 @pytest.mark.parametrize(
     ("command", "variables"),
     [
+        ("agent", ("NODE_NAME", "KONDUKTOR_USER_CHECKS", "KONDUKTOR_PROBE_<OPTION>")),
         ("kmsg", ("NODE_NAME", "LOKI_PUSH_URL", "LOG_ENDPOINT")),
         ("run", ("NODE_NAME", "KONDUKTOR_USER_CHECKS")),
         ("list", ("KONDUKTOR_USER_CHECKS",)),
