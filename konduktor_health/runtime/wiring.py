@@ -29,6 +29,7 @@ from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
@@ -74,13 +75,14 @@ def build(
     clock: Clock | None = None,
     serve: bool = True,
     probes: Probes | None = None,
-    agent_http: AgentHttp | None = None,
     accept_fake_backend: bool = False,
+    agent_http: AgentHttp | None = None,
 ) -> Controller:
     """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
-    ``agent_http``: how agents are asked; ``accept_fake_backend``: agents that measure nothing are
-    believed. All three are for a simulated cluster, and no setting gives them. Raises ConfigError
-    for what can be seen to be wrong before starting."""
+    ``accept_fake_backend``: agents that measure nothing are believed; ``agent_http``: how agents
+    are reached, also on loopback. They are for a simulated cluster, and no setting gives them.
+    Raises ConfigError for what can be seen to be wrong before
+    starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
     metrics = Metrics()
@@ -177,6 +179,8 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if probes is not None:
+        checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
