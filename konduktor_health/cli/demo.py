@@ -73,7 +73,7 @@ def command(
         agents = f", {len(sandbox.measured)} of them with an agent" if sandbox.measured else ""
         took_s = clock.monotonic() - started
         _say(f"ready in {took_s:.1f} s: {sandbox.nodes} simulated GPU nodes{agents}")
-        _play(sandbox, running, stop)
+        _play(sandbox, stop)
         if not exit_after:
             _stay(sandbox, stop)
     except Interrupted:
@@ -85,7 +85,7 @@ def command(
     _say("done")
 
 
-def _play(sandbox: Sandbox, running: Controller, stop: threading.Event) -> None:
+def _play(sandbox: Sandbox, stop: threading.Event) -> None:
     from konduktor_health.sandbox.probe_story import ProbeStory
     from konduktor_health.sandbox.story import Story
 
@@ -99,7 +99,7 @@ def _play(sandbox: Sandbox, running: Controller, stop: threading.Event) -> None:
         explain_node(node, settings, catalog.entry, written, as_objects=False)
         return written.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
-    ProbeStory(sandbox, running, sandbox.local, say=_say, explain=explain, stop=stop).play()
+    ProbeStory(sandbox, sandbox.local, say=_say, explain=explain, stop=stop).play()
 
 
 def _await_ready(running: Controller, clock: Clock, started: float, stop: threading.Event) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from loguru import logger
 
-from konduktor_health.agents import AgentCensus, AgentStanding
+from konduktor_health.agents import AgentCensus
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.core.observation import may_be_shown
 from konduktor_health.model import Fault, Policy, ProbeResult
@@ -82,10 +82,6 @@ class ProbeWatch:
         if not any(fault.fault_id == UNRESPONSIVE for fault in found) or not self._is_mass(managed):
             return found
         return tuple(fault for fault in found if fault.fault_id != UNRESPONSIVE)
-
-    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
-        """How the agents of these nodes are doing."""
-        return self._probes.standing(names)
 
     def census(self) -> AgentCensus:
         """Counts over all agents, of a moment ago."""

@@ -160,6 +160,7 @@ class Sandbox:
             "http": {"host": "127.0.0.1", "port": 0},
         }
         if self.local is not None:
+            flags["checkpoint_interval_s"] = 1.0  # explain tells how the agents were then
             flags["probes"] = {
                 "daemonset": DAEMONSET,
                 "port": self.local.port,

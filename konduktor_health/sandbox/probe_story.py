@@ -17,13 +17,11 @@ from collections.abc import Callable, Iterator
 from pydantic import TypeAdapter
 
 from konduktor_health.adapters.kube import build_cluster
-from konduktor_health.agents import AgentState
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
 from konduktor_health.core.reset import our_taints
 from konduktor_health.errors import TransientError
 from konduktor_health.model import NodeView
-from konduktor_health.runtime.controller import Controller
 from konduktor_health.sandbox.agents import Cadences, LocalAgent, LocalAgents
 from konduktor_health.sandbox.cluster import Sandbox
 from konduktor_health.sandbox.probe_scenes import (
@@ -63,7 +61,7 @@ def sandbox_for(nodes: int, **more: object) -> Sandbox:
 
 
 class ProbeStory:
-    """Plays on a started sandbox of ``sandbox_for`` with its running controller.
+    """Plays on a started sandbox of ``sandbox_for`` whose controller runs.
 
     ``say`` prints one line, ``explain`` is what ``konduktor-health explain NODE`` prints; once
     ``stop`` is set, the next wait raises Interrupted.
@@ -72,7 +70,6 @@ class ProbeStory:
     def __init__(
         self,
         sandbox: Sandbox,
-        running: Controller,
         agents: LocalAgents,
         *,
         say: Callable[[str], None],
@@ -80,7 +77,6 @@ class ProbeStory:
         stop: threading.Event,
     ) -> None:
         self._sandbox = sandbox
-        self._running = running
         self._agents = agents
         self._say = say
         self._explain = explain
@@ -146,25 +142,22 @@ class ProbeStory:
         self._agents.inject(node, {GPUS[3]: {"hang": True}})
         self._say(f"{node}: a GPU hangs\n    inject     {GPUS[3]}: hang=true")
         began_s = self._clock.monotonic()
-        yield from self._until(
-            node, "unobserved", lambda: self._state(node) is AgentState.STALE, node
-        )
-        self._say(
-            f"{node} is not observed by probes: its agent answers, and no run ends"
-            f" ({self._clock.monotonic() - began_s:.1f} s)"
-        )
+        seldom = self._now_and_then
+        stale = seldom(lambda: self._agent_told(node).startswith("stale"))
+        yield from self._until(node, "unobserved", stale, node)
+        self._say(f"{node} is not observed by probes ({self._clock.monotonic() - began_s:.1f} s)")
+        self._say(f"    $ konduktor-health explain {node}")
+        self._say(f"    agent      {self._agent_told(node)}")
         hanging = agent.children()
-        killed = self._now_and_then(lambda: not agent.children() & hanging)
+        killed = seldom(lambda: not agent.children() & hanging)
         yield from self._until(node, "rid of the check that hangs", killed, node)
         self._agents.clear(node)
         self._say(f"{node}: the check that hung was ended; now the GPU answers again")
-        told = self._now_and_then(lambda: bool(_late(agent)))
-        yield from self._until(node, "measured", told, node)
+        yield from self._until(node, "measured", seldom(lambda: bool(_late(agent))), node)
         late = _late(agent)[0]
         self._say(f"    {late.outcome}    {late.check}: {late.message}")
-        yield from self._until(
-            node, "observed again", lambda: self._state(node) is AgentState.OK, node
-        )
+        well = seldom(lambda: not self._agent_told(node))
+        yield from self._until(node, "observed again", well, node)
         self._say(f"{node} is observed again ({self._clock.monotonic() - began_s:.1f} s)")
 
     def _now_and_then(self, ask: Callable[[], bool]) -> Callable[[], bool]:
@@ -240,9 +233,9 @@ class ProbeStory:
         here = [each for each in found if each.device == device and each.ended_ns > since_ns]
         return sorted({each.ended_ns for each in here if each.outcome == "pass"})
 
-    def _state(self, node: str) -> AgentState:
-        probes = self._running.probes
-        return probes.standing([node])[node].state if probes else AgentState.MISSING
+    def _agent_told(self, node: str) -> str:
+        """What ``explain`` says of the node's agent; nothing while it is well."""
+        return _rows_of("\n" + self._explain(node), f"{node}  healthy").get("agent", "")
 
     def _check_untouched(self, node: str) -> None:
         view = self._cluster.get_node(node)

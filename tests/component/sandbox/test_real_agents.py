@@ -13,8 +13,11 @@ import pytest
 import requests
 from rich.console import Console
 
-from konduktor_health.agents import AgentStanding, AgentState
+from konduktor_health.adapters.kube import build_cluster
+from konduktor_health.agents import AgentState
+from konduktor_health.cli.agent_told import AgentTold
 from konduktor_health.cli.node_explained import explain_node
+from konduktor_health.cli.stored_state import StoredState
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
 from konduktor_health.model import NodeView
@@ -38,6 +41,7 @@ class World:
 
     def __init__(self, sandbox: Sandbox, running: Controller, agents: LocalAgents) -> None:
         self.sandbox, self.running, self.agents = sandbox, running, agents
+        self.stored = StoredState(build_cluster(sandbox.settings(), sandbox.clock)[1])
 
     def agent(self, node: str) -> LocalAgent:
         return self.agents.of[node]
@@ -53,16 +57,21 @@ class World:
     def effects(self, node: str) -> list[str]:
         return [taint.effect for taint in self.view(node).taints]
 
-    def standing(self, node: str) -> AgentStanding:
-        assert self.running.probes is not None
-        return self.running.probes.standing([node])[node]
+    def trouble(self, node: str) -> AgentTold | None:
+        """What the controller's stored state says of an agent that is not well."""
+        return self.stored.look().agents.get(node)
 
-    def becomes(self, node: str, state: AgentState) -> AgentStanding:
-        def is_so() -> bool:
-            return self.standing(node).state is state
+    def becomes(self, node: str, state: AgentState) -> AgentTold:
+        def so() -> AgentTold | None:
+            told = self.trouble(node)
+            return told if told is not None and told.state is state else None
 
-        eventually(is_so, lambda: f"{state}: {self.standing(node)}", LONG_S)
-        return self.standing(node)
+        found = eventually(so, lambda: f"{state}: {self.trouble(node)}", LONG_S)
+        assert found is not None
+        return found
+
+    def is_well(self, node: str) -> bool:
+        return self.trouble(node) is None
 
     def untouched(self, node: str) -> bool:
         view = self.view(node)
@@ -147,7 +156,7 @@ def test_an_agent_that_was_killed_accuses_nobody_proves_nothing_and_remembers(
     history = world.agent(ill).ask("/v1/history?check=gpu-ecc&limit=100").decode()
     assert "sram_uncorrected 1" in history
     assert {one.run_id for one in world.agent(ill).report().runs} & set(before)
-    world.becomes(ill, AgentState.OK)
+    eventually(lambda: world.is_well(ill), "it is believed again", LONG_S)
     eventually(lambda: not world.effects(ill), "clean rounds clear it", LONG_S)
     assert not world.records(ill)
 
@@ -163,7 +172,7 @@ def test_a_reading_that_fails_is_no_fault_of_the_node(world: World) -> None:
     eventually(errors, "errors are told", LONG_S)
     assert {each.device for each in errors()} == {GPUS[1]}
     steadily(lambda: world.untouched(node), "nobody is accused", ROUNDS_S)
-    assert world.standing(node).state is AgentState.OK
+    assert world.is_well(node)
 
 
 def test_a_fake_backend_counts_for_nothing_unless_it_is_accepted() -> None:
@@ -171,8 +180,9 @@ def test_a_fake_backend_counts_for_nothing_unless_it_is_accepted() -> None:
         node = "gpu-node-1"
         world.agents.inject(node, {GPUS[0]: {"lost": True}})
         eventually(lambda: world.has_failed(node), "the agent tells a failure", LONG_S)
-        standing = world.becomes(node, AgentState.FAKE)
-        assert standing.message == "its backend is fake: nothing was measured"
+        told_of = world.becomes(node, AgentState.FAKE)
+        assert told_of.message == "its backend is fake: nothing was measured"
+        assert "agent           fake: not believed" in world.explained(node)
         steadily(lambda: world.untouched(node), "nothing counts", ROUNDS_S)
         eventually(
             lambda: 'konduktor_health_agents{state="fake"} 1.0' in world.metrics(), "told", LONG_S
@@ -197,15 +207,15 @@ def test_a_report_with_the_name_of_another_node_changes_nothing(world: World) ->
         for named in (ill, third):
             server.serve(forged(named, world.sandbox.clock.now_ns()), etag=f'"{named}"')
             asked = len(server.requests)
-            standing = world.becomes(hostile, AgentState.WRONG_NODE)
+            told_of = world.becomes(hostile, AgentState.WRONG_NODE)
             eventually(partial(asked_since, server, asked), "asked again", LONG_S)
-            assert standing.message.startswith("it names node 'gpu-node-")
+            assert told_of.message.startswith("it names node 'gpu-node-")
             assert world.effects(ill) == ["PreferNoSchedule"]  # passes of a stranger clear nothing
             assert (GPUS[0], "probe/gpu-temperature") in world.records(ill)
             assert not [key for key in world.records(ill) if key[1] == "probe/gpu-count"]
             assert world.untouched(hostile)
             assert world.untouched(third)
-        assert world.standing(ill).state is AgentState.OK
+        assert world.is_well(ill)
 
 
 def asked_since(server: AgentServer, known: int) -> bool:
