@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from pydantic import TypeAdapter
 
 from konduktor_health.adapters.kube import build_cluster
+from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
 from konduktor_health.core.reset import our_taints
 from konduktor_health.errors import TransientError
 from konduktor_health.model import NodeView
-from konduktor_health.sandbox.agents import Cadences, LocalAgent, LocalAgents
+from konduktor_health.sandbox.agents import LocalAgent, LocalAgents
 from konduktor_health.sandbox.cluster import Sandbox
 from konduktor_health.sandbox.probe_scenes import (
     GPUS,
@@ -45,18 +46,15 @@ _ASK_S = 1.0  # between two questions to an agent, which refuses whoever asks wi
 _RESULTS = TypeAdapter(tuple[Result, ...])
 
 
-def sandbox_for(nodes: int, **more: object) -> Sandbox:
-    """A sandbox with the agents of this story. Fewer nodes than it plays on are made up to that.
-    ``more``: arguments of Sandbox."""
+def sandbox_for(nodes: int, clock: Clock) -> Sandbox:
+    """A sandbox with the agents of this story, and one node more at least."""
     parts = (*PARTS, HANGING)
-    measured: dict[str, Cadences] = {part.node: part.cadences for part in parts}
-    fake = {part.node: part.fake for part in parts}
     return Sandbox(
         nodes=max(nodes, len(parts) + 1),
-        measured=measured,
+        clock=clock,
+        measured={part.node: part.cadences for part in parts},
         agent_options=OPTIONS,
-        fake=fake,
-        **more,  # type: ignore[arg-type]
+        fake={part.node: part.fake for part in parts},
     )
 
 

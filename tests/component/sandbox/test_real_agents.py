@@ -100,9 +100,9 @@ def told(agent: LocalAgent) -> Report:
 
 
 @contextmanager
-def sandbox_with(agents: int, nodes: int, **more: bool) -> Iterator[World]:
+def sandbox_with(agents: int, nodes: int, *, accept_fake: bool = True) -> Iterator[World]:
     measured = {f"gpu-node-{number}": Cadences() for number in range(1, agents + 1)}
-    sandbox = Sandbox(nodes=nodes, measured=measured, **more)  # type: ignore[arg-type]
+    sandbox = Sandbox(nodes=nodes, measured=measured, accept_fake_backend=accept_fake)
     assert sandbox.local is not None
     assert sandbox.kubelets is not None
     try:
@@ -176,7 +176,7 @@ def test_a_reading_that_fails_is_no_fault_of_the_node(world: World) -> None:
 
 
 def test_a_fake_backend_counts_for_nothing_unless_it_is_accepted() -> None:
-    with sandbox_with(agents=1, nodes=2, accept_fake_backend=False) as world:
+    with sandbox_with(agents=1, nodes=2, accept_fake=False) as world:
         node = "gpu-node-1"
         world.agents.inject(node, {GPUS[0]: {"lost": True}})
         eventually(lambda: world.has_failed(node), "the agent tells a failure", LONG_S)
