@@ -124,6 +124,7 @@ def _stay(sandbox: Sandbox, stop: threading.Event) -> None:
     _say("")
     _say("the sandbox stays up; in another terminal:")
     _say(f"  export KUBECONFIG={sandbox.kubeconfig} LOG_ENDPOINT={sandbox.loki.url}")
+    _say(f"  export KONDUKTOR_HEALTH_POLICY_FILE={sandbox.policy_file}")
     if shutil.which("konduktor-health") is None:
         _say(f"  export PATH={Path(sys.executable).parent}:$PATH")
     _say("  kubectl get nodes")

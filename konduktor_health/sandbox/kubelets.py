@@ -98,7 +98,13 @@ class Kubelets:
 
         def change(pod: Json) -> None:
             condition = {"type": "Ready", "status": "True" if ready else "False"}
-            pod["status"] |= {"phase": "Running", "podIP": agent.address, "conditions": [condition]}
+            container = {"name": "agent", "ready": ready, "restartCount": 0}
+            pod["status"] |= {
+                "phase": "Running",
+                "podIP": agent.address,
+                "conditions": [condition],
+                "containerStatuses": [container],
+            }
 
         self._store.edit("pods", name, change, namespace=self._namespace)
 
