@@ -80,7 +80,7 @@ _PAGES = "pages 62 count, wanted <= 61 count (AzNHC"
 _DRIVER_GONE = "8 NVIDIA GPUs on the PCI bus, and no driver"
 
 WORN = Act(
-    "GPUs that are hot, slow, narrow, or whose memory makes errors",
+    "GPUs that are hot, slow, narrow, or that make errors",
     (
         _degraded(
             0, "gpu-temperature", {"temperature_c": 99},
@@ -100,6 +100,10 @@ WORN = Act(
         _degraded(
             6, "gpu-ecc", {"ecc_volatile_dram_uncorrected": 2},
             "dram_uncorrected 2 count, wanted <= 0 count (GCM)",
+        ),
+        _degraded(
+            7, "pcie-errors", {"pcie_replays_per_s": 5},
+            "replays a minute, 3 runs in a row", "wanted <= 8 1/min (DCGM hardware limits)",
         ),
         _degraded(7, "gpu-power", {"power_w": 900}, "draw 900 W, wanted <= 770 W"),
     ),
@@ -128,7 +132,7 @@ LOST = Act(
     ),
 )  # fmt: skip
 FABRIC = Act(
-    "GPUs outside their fabric, and processes that do not let go",
+    "GPUs outside their fabric, and a link that is slow while the GPU works",
     (
         _of_node(
             "fabric-manager", Severity.DEGRADED, {"fabric_manager_down": True},
@@ -139,10 +143,6 @@ FABRIC = Act(
         _degraded(
             2, "nvlink-fabric", {"fabric_problems": ["degraded bandwidth"]},
             "fabric: degraded bandwidth",
-        ),
-        _degraded(
-            3, "gpu-processes", {"processes": [{"pid": 4242, "state": "Z", "started": 1}]},
-            "process 4242 is a zombie", "wanted <= 0 s (GCM)",
         ),
         _degraded(
             4, "pcie-link", {"busy": True, "pcie_generation": 1},
@@ -176,14 +176,14 @@ SLOW = Act(
     ),
 )  # fmt: skip
 OLD = Act(
-    "GPUs of a generation that retires pages, and a link that repeats itself",
+    "GPUs of a generation that retires pages, and a process that does not let go",
     (
         _fatal(0, "gpu-retired-pages", {"retired_double_bit": 62}, _PAGES),
         _fatal(1, "gpu-retired-pages", {"retired_single_bit": 62}, _PAGES),
         _degraded(2, "gpu-retired-pages", {"retired_pending": True}, "pending 1, wanted = 0"),
         _degraded(
-            3, "pcie-errors", {"pcie_replays_per_s": 5},
-            "replays a minute, 3 runs in a row", "wanted <= 8 1/min (DCGM hardware limits)",
+            3, "gpu-processes", {"processes": [{"pid": 4242, "state": "Z", "started": 1}]},
+            "process 4242 is a zombie", "wanted <= 0 s (GCM)",
         ),
     ),
 )  # fmt: skip
