@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from konduktor_health.agents import AgentCensus, AgentStanding
 from konduktor_health.model import (
     Condition,
+    Diagnosis,
     Fault,
     NodeEdit,
     NodeView,
@@ -161,6 +162,19 @@ class Probes(Protocol):
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
         """Register callback(names): these nodes have results that were not told before, or an
         agent more or less. Called on a thread of the adapter."""
+        ...
+
+
+class Diagnoses(Protocol):
+    """What DCGM's levels came to on the nodes, for those who read Autopilot's labels."""
+
+    def diagnoses(self, names: Iterable[str]) -> Mapping[str, tuple[Diagnosis, ...]]:
+        """Of these nodes, as far as is known."""
+        ...
+
+    def on_diagnosis(self, callback: Callable[[str], None]) -> None:
+        """Register callback(node): it came to something else there, or is heard of for the first
+        time. Called on a thread of the adapter."""
         ...
 
 

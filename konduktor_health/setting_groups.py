@@ -335,6 +335,32 @@ class ProbeSettings(_Group):
         return value
 
 
+class AutopilotSettings(_Group):
+    """A port for users of IBM Autopilot, with its paths and texts. Whoever can reach it may ask;
+    nobody is asked who they are (docs/guides/switch-from-autopilot.md)."""
+
+    enabled: bool = Field(False, description="Answer on Autopilot's paths.")
+    host: str = Field("", description="Address to listen on; empty: all, IPv4 and IPv6.")
+    port: int = Field(3333, ge=0, le=65535, description="Port; 0: any free one.")
+    start: bool = Field(
+        False,
+        description=(
+            "Let whoever asks have light checks run on nodes, and iperf3 between them; else the"
+            " newest results are told."
+        ),
+    )
+    agent_port: int = Field(
+        3333,
+        ge=1,
+        le=65535,
+        description="Port of the agents' --compat-autopilot-listen, where their texts are.",
+    )
+    timeout_s: float = Field(
+        1800.0, gt=0, le=86_400, description="Longest wait for a node's answer, seconds."
+    )
+    at_once: int = Field(4, ge=1, le=64, description="Questions that are answered at once.")
+
+
 class HttpSettings(_Group):
     """The controller's own HTTP port: /metrics, /healthz, /readyz."""
 

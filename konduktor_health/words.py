@@ -181,6 +181,7 @@ class NodeView:
     hold: str | None = None  # raw annotation
     maintenance: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
+    diagnosed: tuple[tuple[str, str], ...] = ()  # annotations ``dcgm.level.N.output``, sorted
 
     def label(self, key: str) -> str | None:
         """The value of one label; None where the node has none of that name."""
@@ -212,6 +213,7 @@ class EditKind(Enum):
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
     DECLARE = "declare"  # operator's hold or maintenance
+    DIAGNOSIS = "diagnosis"  # Autopilot's labels of what DCGM found, and nothing else
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from docs.pages.tables import code, table
 from konduktor_health.agents import ANSWERS, AgentState
 from konduktor_health.model import EditKind, HoldReason, ProbeStatus, Scope
+from konduktor_health.runtime.autopilot_http import PATHS
 from konduktor_health.runtime.awaiting import KINDS
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
@@ -57,7 +58,10 @@ _LABELS = {
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`;"
     " of results of checks: "
     + ", ".join(code(each.value) for each in ProbeStatus)
-    + "; of requests to run: `accepted`, `refused`, `failed`",
+    + "; of requests to run: `accepted`, `refused`, `failed`"
+    + "; of questions on Autopilot's port: `ok`, `refused`, `busy`, `standby` (another replica"
+    " leads)",
+    "path": "of [Autopilot's port](autopilot.md): " + ", ".join(map(code, PATHS)) + ", or `other`",
     "state": "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState),
     "answer": "of agents' reports: "
     + ", ".join(code(each) for each in ANSWERS)

@@ -154,6 +154,12 @@ class Metrics:
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
         )
+        self.autopilot = counter(
+            "autopilot_requests_total",
+            "Questions on the port for users of Autopilot.",
+            ("path", "outcome"),
+            self.own,
+        )
         self.policy_loads = counter(
             "policy_loads_total",
             "Times that the policy file was read and had changed.",

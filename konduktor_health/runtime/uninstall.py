@@ -45,7 +45,7 @@ class Survey:
     places: tuple[Place, ...]
     opted: tuple[str, ...]  # Nodes with the user's own label
     other_prefixes: tuple[str, ...]  # domains of taints that look like ours
-    autopilot: bool = False  # Autopilot's label is ours as well
+    autopilot: bool = False  # Autopilot's labels are ours as well
 
     @property
     def objects(self) -> tuple[OwnObject, ...]:
@@ -71,7 +71,7 @@ def survey(
     autopilot: bool = False,
 ) -> Survey:
     """Look for everything of ours; writes nothing. ``judged``: of each shard its Lease as it was
-    judged. ``autopilot``: Autopilot's label is ours as well."""
+    judged. ``autopilot``: Autopilot's labels are ours as well."""
     views = cluster.list_nodes()
     views.sort(key=lambda view: view.name)
     planned = ((view, plan_removal(view, keys, autopilot=autopilot)) for view in views)

@@ -33,10 +33,12 @@ from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.autopilot_http import autopilot_server
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
@@ -137,6 +139,9 @@ def build(
     probe_watch = (
         None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
     )
+    diagnoses = (
+        DiagnosisWatch(agents.collector, policy, wake=wake.set) if agents is not None else None
+    )
     observer = Observer(
         feed,
         clock=clock,
@@ -149,7 +154,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        beside=Beside(probe_watch, attesting, allocatable),
+        beside=Beside(probe_watch, attesting, allocatable, diagnoses),
     )
     applier, teller = None, None
     if lease is not None:
@@ -211,6 +216,7 @@ def build(
             tombstones,
             probe_watch,
             attesting=attesting,
+            diagnoses=diagnoses,
         ),
         fleet=fleet,
         observer=observer,
@@ -221,7 +227,7 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
-        followers=tuple(part for part in (probe_watch, verifying) if part is not None),
+        followers=tuple(part for part in (probe_watch, verifying, diagnoses) if part is not None),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -261,6 +267,8 @@ def build(
             host=settings.http.host,
             port=settings.http.port,
         )
+    if serve and settings.autopilot.enabled:
+        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
     return controller
 
 

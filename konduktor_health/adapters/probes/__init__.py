@@ -46,6 +46,7 @@ class Agents:
     """All that has to do with the agents on the nodes."""
 
     collector: Collector
+    pods: AgentPods
     orders: AgentOrders | None = None  # None: agents are asked for what they have, and no more
     signing: Signing | None = None
     teller: Teller | None = None
@@ -96,7 +97,7 @@ def build_agents(
         accept_fake=accept_fake,
     )
     if assert_leader is None:
-        return Agents(collector)
+        return Agents(collector, pods)
     signing = Signing(
         http,
         clock,
@@ -123,7 +124,7 @@ def build_agents(
         peers=wanted.peers,
     )
     collector.on_answer(teller.answered)
-    return Agents(collector, orders, signing, teller)
+    return Agents(collector, pods, orders, signing, teller)
 
 
 def is_unwell(view: NodeView, keys: Keys) -> bool:
