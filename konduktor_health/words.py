@@ -141,6 +141,12 @@ class Keys:
         return f"{self.prefix}/maintenance"
 
     @property
+    def testing(self) -> str:
+        """Annotation: where the node is on its way to an invasive test (``core.invasive_note``);
+        label of the same name, "true" while one may be running."""
+        return f"{self.prefix}/testing"
+
+    @property
     def resume(self) -> str:
         """Annotation of our ConfigMap: the surges that an operator lets act (``core.resumed``)."""
         return f"{self.prefix}/resume"
@@ -180,6 +186,7 @@ class NodeView:
     labels: tuple[tuple[str, str], ...] = ()  # sorted; the pairs are shared between nodes
     hold: str | None = None  # raw annotation
     maintenance: str | None = None  # raw annotation
+    testing: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
 
     def label(self, key: str) -> str | None:
@@ -212,6 +219,7 @@ class EditKind(Enum):
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
     DECLARE = "declare"  # operator's hold or maintenance
+    TESTING = "testing"  # an invasive test is about to begin, waits, or has ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,12 @@ def plan_removal(view: NodeView, keys: Keys, *, autopilot: bool = False) -> Remo
             (keys.reset_at, view.reset_at is not None),
             (keys.hold, view.hold is not None),
             (keys.maintenance, view.maintenance is not None),
+            (keys.testing, view.testing is not None),
         )
         if there
     ]
     labels = [(keys.health, view.health_label)] if view.health_label is not None else []
+    labels += [pair for pair in view.labels if pair[0] == keys.testing]
     labels += [pair for pair in view.labels if autopilot and pair[0] == AUTOPILOT]
     condition = view.condition is not None
     names = [f"taint {taint.key}={taint.value}:{taint.effect}" for taint in taints]

@@ -21,6 +21,8 @@ from prometheus_client import (
 )
 
 from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.core.invasive_note import Stage
+from konduktor_health.core.invasive_step import ERROR, OUTCOMES
 from konduktor_health.model import ProbeStatus
 from konduktor_health.runtime.awaiting import KINDS
 from parsers.finding import Kind
@@ -148,6 +150,12 @@ class Metrics:
             "Signed requests to agents: settings, and runs that decisions wait for.",
             ("kind", "outcome"),
         )
+        self.invasive_tests = counter(
+            "invasive_tests_total", "Invasive tests by Jobs: what came of them.", ("outcome",)
+        )
+        self.invasive_nodes = gauge(
+            "invasive_nodes", "Nodes on their way to an invasive test, by how far.", ("state",)
+        )
         self.rules_loads = counter(
             "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
         )
@@ -181,6 +189,10 @@ class Metrics:
             self.attestations.labels(answer)
         for outcome in ("accepted", "refused", "failed"):
             self.agent_requests.labels("run", outcome)
+        for outcome in (*OUTCOMES, ERROR):
+            self.invasive_tests.labels(outcome)
+        for stage in Stage:
+            self.invasive_nodes.labels(stage.value)
         for outcome in ("ok", "failed"):
             self.agent_requests.labels("settings", outcome)
         for peer in ("node", "unknown"):

@@ -57,8 +57,10 @@ class Verifying:
         believed: Callable[[str], bool],
         interval_s: float = INTERVAL_S,
         per_minute: int = PER_MINUTE,
+        left_to_jobs: frozenset[str] = frozenset(),
     ) -> None:
-        """``believed``: the agent of this node is (``Collector.believed``)."""
+        """``believed``: the agent of this node is (``Collector.believed``). ``left_to_jobs``:
+        checks that it is not asked for (``core.wanted``)."""
         self._orders = orders
         self._nodes = nodes
         self._policy = policy
@@ -66,6 +68,7 @@ class Verifying:
         self._believed = believed
         self._interval_s = interval_s
         self._per_minute = per_minute
+        self._left_to_jobs = left_to_jobs
         self._lock = threading.Lock()
         self._wanted: dict[str, frozenset[str]] = {}
         self._asked_s: dict[str, dict[str, float]] = {}  # node -> probe -> when, monotonic
@@ -90,7 +93,8 @@ class Verifying:
             return
         wanted = frozenset[str]()
         if new.ledger is not None:
-            wanted = wanted_probes(new, read_ledger(new)[0], self._policy)
+            ledger = read_ledger(new)[0]
+            wanted = wanted_probes(new, ledger, self._policy, self._left_to_jobs)
         self._want(new.name, wanted)
 
     def turn(self) -> int:

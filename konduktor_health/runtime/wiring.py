@@ -25,6 +25,7 @@ from konduktor_health.adapters.loki import (
 )
 from konduktor_health.adapters.probes import Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
@@ -39,6 +40,7 @@ from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
+from konduktor_health.runtime.invasive_wiring import build_invasive
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
@@ -125,7 +127,7 @@ def build(
         )
         probes = agents.collector
     attesting = _attesting(agents, clock, wake)
-    verifying = _verifying(agents, feed, policy, clock)
+    verifying = _verifying(agents, feed, policy, clock, settings)
     if verifying is not None:
         feed.on_change(verifying.changed)
     allocatable = AllocatableGpus(clock=clock, keys=keys)
@@ -167,6 +169,9 @@ def build(
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
+    tests = build_invasive(settings, http, agents, feed, applier, policy, clock, lease)
+    if tests is not None:
+        feed.on_change(tests.changed)
     checkpoint = Checkpoint(
         cluster,
         clock=clock,
@@ -178,7 +183,7 @@ def build(
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
-    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told)
+    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told, tests)
     report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
@@ -215,7 +220,7 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
-        followers=tuple(part for part in (probe_watch, verifying) if part is not None),
+        followers=tuple(part for part in (probe_watch, verifying, tests) if part is not None),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -243,7 +248,7 @@ def build(
         probes=probe_watch,
         aside=tuple(
             part
-            for part in (agents.signing if agents else None, attesting, verifying)
+            for part in (agents.signing if agents else None, attesting, verifying, tests)
             if part is not None
         ),
     )
@@ -267,13 +272,20 @@ def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> At
 
 
 def _verifying(
-    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock
+    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock, settings: Settings
 ) -> Verifying | None:
     """Who asks agents to measure what a decision waits for."""
     if agents is None or agents.orders is None:
         return None
-    believed = agents.collector.believed
-    return Verifying(agents.orders, feed.nodes, policy, clock=clock, believed=believed)
+    jobs = settings.probes.jobs
+    return Verifying(
+        agents.orders,
+        feed.nodes,
+        policy,
+        clock=clock,
+        believed=agents.collector.believed,
+        left_to_jobs=INVASIVE_CHECKS.union(jobs.own_checks) if jobs.enabled else frozenset(),
+    )
 
 
 def _surges(

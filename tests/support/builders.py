@@ -119,8 +119,21 @@ def edited(view: NodeView, action: EditNode) -> NodeView:
         reset_at=annotations.get(KEYS.reset_at, view.reset_at),
         hold=annotations.get(KEYS.hold, view.hold),
         maintenance=annotations.get(KEYS.maintenance, view.maintenance),
+        testing=annotations.get(KEYS.testing, view.testing),
         health_label=dict(edit.labels).get(KEYS.health, view.health_label),
+        labels=_relabelled(view, edit.labels),
     )
+
+
+def _relabelled(view: NodeView, changes: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
+    """Labels other than the verdict, which a view keeps apart."""
+    labels = dict(view.labels)
+    for key, value in changes.items():
+        if value is None:
+            labels.pop(key, None)
+        elif key != KEYS.health:
+            labels[key] = value
+    return tuple(sorted(labels.items()))
 
 
 def edits(plan: Plan) -> list[EditNode]:
