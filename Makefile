@@ -52,12 +52,11 @@ lint: $(STAMP) ## ruff, mypy --strict, import layers
 	$(call stage,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
 	&& $(BIN)/mypy && $(BIN)/lint-imports)
 
-<<<<<<< HEAD
 # Tests between network namespaces need packages too; where they are missing, they are skipped.
 ifeq ($(CI),true)
 unit: packages
 endif
-=======
+
 cuda: $(STAMP) ## compile the CUDA programs (fetches nvcc once), test them without a GPU
 	$(call stage,cuda,nvcc=$$($(BIN)/python cuda/toolkit.py) \
 	&& $(MAKE) --no-print-directory -C cuda -j2 NVCC="$$nvcc" programs host-tests emulated sizes)
@@ -71,7 +70,6 @@ cuda-host:
 gpu-bench: cuda ## on a machine with a GPU: measure it, add the figures to docs/reference
 	$(call stage,gpu-bench,$(BIN)/python cuda/measure.py $(ARGS))
 
->>>>>>> cuda
 unit: $(STAMP) ## unit, component and contract tests: no servers needed
 	$(call stage,unit and component,$(BIN)/pytest -m 'not e2e and not node' -n $(UNIT_WORKERS) $(ARGS))
 
@@ -94,7 +92,7 @@ node: $(STAMP)
 
 # In namespaces of its own (network, mounts, processes): what a node leaves behind ends with them.
 # Whoever asks for it wants it run: a skip is a failure, as in CI.
-e2e-node: as-root packages $(STAMP) servers debs ## images and chart on a real kubelet (root; builds all)
+e2e-node: as-root packages $(STAMP) servers debs cuda ## images and chart on a real kubelet (root; builds all)
 	$(call stage,images,$(BIN)/python deploy/docker/build.py --plain)
 	$(call stage,e2e-node,CI=true tests/servers/node/namespaces.sh $(BIN)/pytest -m node $(ARGS))
 

@@ -17,6 +17,7 @@ from benchmarks import (
     kmsg,
     latency,
     node,
+    probes,
     replay,
     scan,
     steady,
@@ -36,6 +37,7 @@ ALL = {
     "fleet_memory": fleet.measure_memory,
     "outage": fleet.measure_outage,
     "node": node.measure,
+    "probes": probes.measure,
 }
 
 if __name__ == "__main__":

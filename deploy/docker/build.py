@@ -12,6 +12,7 @@ the plain base lie in the cache. Standard library only, and pip of the Python th
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 import sys
@@ -35,6 +36,7 @@ from deploy.docker.request import Options, parse  # noqa: E402 - the path comes 
 from tests.servers.build import cache_root  # noqa: E402 - the path comes first
 
 HERE = Path(__file__).resolve().parent
+CUDA_PROGRAMS = ("bandwidth", "gpucheck", "memtest")
 IMAGES = {"konduktor-health": "controller", "konduktor-health-probe": "probe"}
 LOCK_S = 1200.0
 T = TypeVar("T")
@@ -81,7 +83,13 @@ def cache_folder() -> Path:
     return cache_root() / "images"
 
 
-def build_key(options: Options, root: Path) -> str:
+def cuda_programs(folder: Path) -> list[Path]:
+    """The compiled CUDA programs (`make cuda`); empty where not all of them are there."""
+    programs = [folder / name for name in CUDA_PROGRAMS]
+    return programs if all(path.is_file() for path in programs) else []
+
+
+def build_key(options: Options, root: Path, programs: Sequence[Path] = ()) -> str:
     """Everything that goes into the archives; the same key means nothing to do."""
     program = sorted((root / "deploy" / "docker").glob("*.py"))
     dockerfiles = sorted((root / "deploy" / "docker").glob("*.Dockerfile"))
@@ -91,6 +99,7 @@ def build_key(options: Options, root: Path) -> str:
         [*wheels.source_files(root), *program, *dockerfiles],
         json.dumps(asked, sort_keys=True),
         *[plain.describe(kind) for kind in (plain.CONTROLLER, plain.PROBE) if options.plain],
+        *[hashlib.sha256(path.read_bytes()).hexdigest() for path in programs],
     )
 
 
@@ -101,7 +110,8 @@ def run(options: Options) -> list[Built]:
         BuildError: a step failed.
         ArchiveError: the engine wrote no OCI archive.
     """
-    key = build_key(options, ROOT)
+    programs = cuda_programs(ROOT / "build" / "cuda")
+    key = build_key(options, ROOT, programs)
     if not options.force and (done := up_to_date(options.out, key)):
         return done
     cache = cache_folder()
@@ -118,6 +128,11 @@ def run(options: Options) -> list[Built]:
     context = options.out / "context"
     bases = Bases(base, python, probe_base, probe_python)
     _step("wheels", lambda: fill_context(context, cache, bases, options.force))
+    (context / "cuda").mkdir()
+    for program in programs:
+        shutil.copy(program, context / "cuda")
+    if not programs:
+        print("no CUDA programs in the probe: make cuda compiles them", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     built = []
     for name, dockerfile in IMAGES.items():

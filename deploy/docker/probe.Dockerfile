@@ -3,6 +3,7 @@
 #   probe-wheels/  konduktor-health-probe (the packages `probes` and `parsers`, made from the same
 #                  sources) and what it needs
 #   pip/           pip's own wheel, so that the base needs no pip
+#   cuda/          the CUDA programs, or nothing where they were not compiled (make cuda)
 # A wheel of its own, not the controller's with parts removed: nothing of the controller or of its
 # dependencies ever gets in, and the installed metadata says what is there.
 # No step reaches a network. BASE needs python3 >= 3.11 with its standard library, sh and echo, and
@@ -25,6 +26,7 @@ RUN set -eu; \
 
 FROM ${BASE}
 COPY --from=environment /opt/konduktor-health /opt/konduktor-health
+COPY cuda/ /opt/konduktor/bin/
 # A Python base may bring an installer: whoever gets into the container shall not find one.
 RUN python3 -I -c 'import glob, shutil, sysconfig; \
 [shutil.rmtree(path) for key in ("stdlib", "purelib") for name in ("ensurepip", "pip", "pip-*") \

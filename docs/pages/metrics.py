@@ -55,7 +55,7 @@ _LABELS = {
     + " (`operator`: a person's word; `probe`: passes of any probe)",
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`;"
-     " of results of checks: "
+    " of results of checks: "
     + ", ".join(code(each.value) for each in ProbeStatus)
     + "; of requests to run: `accepted`, `refused`, `failed`",
     "state": "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
+from konduktor_health.cli.agent_told import AgentTold
 from konduktor_health.cli.node_course import Course, course_of
 from konduktor_health.core.clearing import Watch
 from konduktor_health.core.declared import Declared, parse_declared
@@ -71,6 +72,7 @@ class Story:
     opted_out: bool
     hold: Declaration | None
     maintenance: Declaration | None
+    agent: AgentTold | None = None  # None: well, or not told
 
     @property
     def worst(self) -> Record | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from konduktor_health.cli.node_json import as_json
@@ -109,7 +109,8 @@ def survey(
             left += opted_out(view) and bool(our_taints(view, keys))
         else:
             managed.append(view)
-            stories.append(tell(view, keys, now_ns, policy, stored.remembered))
+            story = tell(view, keys, now_ns, policy, stored.remembered)
+            stories.append(replace(story, agent=stored.agents.get(view.name)))
     tainted = [each for each in stories if each.ours]
     owned = [each for each in tainted if each.ledger.owned]
     pools = pool_sums(managed, policy, now_ns)

@@ -24,9 +24,9 @@ def question_of(fault: Fault) -> tuple[str, str, str]:
 
 
 def is_asked(fault: Fault) -> bool:
-    """Whether the agent's word can change what this line does."""
-    kernel = fault.trust is Trust.KERNEL and not fault.injected
-    return kernel and fault.severity in ATTESTED_SEVERITIES
+    """Whether the agent's word can change what this line does. One that a program wrote is asked
+    about too: who forges a line can say that a program wrote it."""
+    return fault.trust is Trust.KERNEL and fault.severity in ATTESTED_SEVERITIES
 
 
 def waits_until(told: Attestation | None, policy: Policy, now_ns: int) -> int | None:

@@ -23,13 +23,14 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import Agents, build_agents
+from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
@@ -77,10 +78,12 @@ def build(
     serve: bool = True,
     probes: Probes | None = None,
     accept_fake_backend: bool = False,
+    agent_http: AgentHttp | None = None,
 ) -> Controller:
     """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
-    ``accept_fake_backend``: agents that measure nothing are believed. Both are for a simulated
-    cluster, and no setting gives them. Raises ConfigError for what can be seen to be wrong before
+    ``accept_fake_backend``: agents that measure nothing are believed; ``agent_http``: how agents
+    are reached, also on loopback. They are for a simulated cluster, and no setting gives them.
+    Raises ConfigError for what can be seen to be wrong before
     starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
@@ -123,6 +126,7 @@ def build(
             feed,
             clock,
             assert_leader=None if lease is None else lease.assert_leader,
+            agents=agent_http,
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
@@ -180,6 +184,8 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if probes is not None:
+        checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict

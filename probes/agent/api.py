@@ -40,9 +40,8 @@ from probes.report import (
 )
 
 _JSON = "application/json"
-#: Most results of one answer of /v1/history, and most runs that are looked through for it.
+#: Most results of one answer of /v1/history.
 MOST_HISTORY = 500
-_MOST_RUNS = 300
 _THREADS = 4
 
 _Signature = Annotated[
@@ -94,6 +93,7 @@ def create(parts: Parts) -> FastAPI:
         description=documented.API,
         docs_url=None,  # their pages come from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         dependencies=[Depends(_admitted(parts.limits))],
         lifespan=_few_threads,
         # What has a default is left out where it is that: no member of an answer is required.
@@ -147,9 +147,9 @@ def _reading(app: FastAPI, parts: Parts) -> None:
         if not parts.orders.knows(check):
             raise Refusal("not_found", f"no check {check!r}", "GET /v1/checks lists them")
         found: list[Result] = []
-        for number, run in enumerate(parts.history.newest_first()):
+        for run in parts.history.of_check(check):
             found += [result for result in run.results if result.check == check]
-            if len(found) >= limit or number >= _MOST_RUNS:
+            if len(found) >= limit:
                 break
         return tuple(found[:limit])
 

@@ -23,8 +23,10 @@ NAME = "autopilot_health_checks"
 _LABELS = ("health", "node", "cpumodel", "gpumodel", "deviceid")
 _UNKNOWN_MODEL = "N/A"
 _GPU = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}")
-_PEER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+#: What ``ping`` tells of each peer (``probes.checks.ping``): node, address, loss in percent.
+_PEER = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,252}) \S{1,64} loss=([0-9.]{1,8})(?: .*)?")
 _MOST_SERIES = 1024
+_REQUESTED = "requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ class AutopilotGauge(Collector):
         with self._lock:
             for check, told in CHECKS.items():
                 results = [result for result in run.results if result.check == check]
-                found = dict(self._found(told, results))
-                if told.device == "peer" and found:  # a node that is gone is no target any more
-                    self._drop(told.health)
-                self._values.update(found)
+                if told.device == "peer":
+                    self._take_peers(told.health, results, run.cadence)
+                else:
+                    self._values.update(self._found(told, results))
             while len(self._values) > _MOST_SERIES:
                 del self._values[next(iter(self._values))]
 
@@ -90,8 +92,17 @@ class AutopilotGauge(Collector):
         text = "As IBM Autopilot has it (option --compat-autopilot)."
         return GaugeMetricFamily(NAME, text, labels=_LABELS)
 
-    def _drop(self, health: str) -> None:
-        self._values = {key: value for key, value in self._values.items() if key[0] != health}
+    def _take_peers(self, health: str, results: list[Result], cadence: str) -> None:
+        """Unreachable over one interface is unreachable, as there; a peer that is no target any
+        more has no value. One that was asked for is none of the node's own."""
+        found: dict[tuple[str, str], float] = {}
+        for text in (text for each in results for text in each.detail.values()):
+            if match := _PEER.fullmatch(text):
+                key = (health, match[1])
+                found[key] = max(found.get(key, 0.0), float(match[2] == "100"))
+        if found and cadence != _REQUESTED:
+            kept = {key: value for key, value in self._values.items() if key[0] != health}
+            self._values = {**kept, **found}
 
     def _found(
         self, told: _Check, results: list[Result]
@@ -106,10 +117,6 @@ class AutopilotGauge(Collector):
                 self._model = printable(result.detail.get("model", ""), 128) or self._model
                 if value is not None:
                     yield (told.health, result.device), value
-            elif told.device == "peer":
-                peer = result.detail.get("peer", "")
-                if value is not None and _PEER.fullmatch(peer):
-                    yield (told.health, peer), value
             elif value is not None:
                 whole.append(value)
         if whole:

@@ -22,6 +22,7 @@ _MOST_RUNS = 64  # of ``Report.runs``
 _ROOM = MOST_BODY_BYTES - 16 * 1024  # the rest is for what is not a run
 WORST_FIRST: Sequence[OutcomeName] = ("fail", "timeout", "error", "warn", "skip", "pass")
 _MOST_STUCK = 64
+_BUSY_NS = 600 * 1_000_000_000
 UNMEASURED = frozenset({"timeout", "error"})
 
 
@@ -55,12 +56,13 @@ class Told:
     backend: str = ""
     fake: bool = False
 
-    def busy(self) -> tuple[str, ...]:
-        """Devices on which something ran when a check last looked at them."""
+    def busy(self, now_ns: int) -> tuple[str, ...]:
+        """Devices on which something ran when a check last looked at them, not long ago."""
         newest: dict[str, Result] = {}
         for state in self.checks.values():
             for result in state.results:
-                if result.busy is not None and result.device:
+                recent = result.ended_ns >= now_ns - _BUSY_NS
+                if result.busy is not None and result.device and recent:
                     known = newest.get(result.device)
                     if known is None or known.ended_ns <= result.ended_ns:
                         newest[result.device] = result
@@ -87,10 +89,6 @@ class Board:
         if stuck is not None:
             self._stuck = tuple(sorted(set(stuck))[:_MOST_STUCK])
         self._publish()
-
-    def busy(self) -> tuple[str, ...]:
-        """``Told.busy`` of this moment."""
-        return self.told.busy()
 
     def load(self, runs: Sequence[Run], stuck: Collection[str] = ()) -> None:
         """Runs of before the agent was started, oldest first, and what has been stuck since."""

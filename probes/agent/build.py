@@ -86,6 +86,10 @@ class Made:
         memory = _memory(state, log, names, board, options.node)
         requests = Requests(known=(run.run_id for run in before))
         attestor = _attestor(options, around, boot)
+
+        def busy() -> Collection[str]:
+            return board.told.busy(clock.now_ns())
+
         self.worker = worker = Worker(
             Plan(
                 node=options.node,
@@ -108,7 +112,7 @@ class Made:
             intake,
             clock,
             log,
-            busy=board.busy,
+            busy=busy,
             stuck=around.stuck,
         )
         _make_delivery_directory(options.delivered, log)
@@ -120,7 +124,7 @@ class Made:
             now_ns=clock.now_ns,
             owner=options.delivered_by,
         )
-        self.chores = Chores(deliveries, intake, attestor, log)
+        self.chores = Chores(deliveries, intake, attestor if options.kmsg else None, log)
         keys = PublicKeys(options.keys, log, clock.monotonic)
         _watch(metrics, requests, attestor, history, keys)
         nonces = Nonces(state, clock, grace_ns=CLOCK_SKEW_NS)
@@ -130,7 +134,7 @@ class Made:
                 version=options.version,
                 board=board,
                 history=history,
-                orders=Orders(specs, requests, memory, board, log, wake=worker.wake),
+                orders=Orders(specs, requests, memory, board, log, busy=busy, wake=worker.wake),
                 signatures=Signatures(keys, nonces, clock, node=options.node),
                 limits=RateLimits(clock.monotonic),
                 attestor=attestor,

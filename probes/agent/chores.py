@@ -20,8 +20,9 @@ class Chores:
     """Runs in a thread of its own."""
 
     def __init__(
-        self, deliveries: Deliveries, intake: Intake, attestor: Attestor, log: Log
+        self, deliveries: Deliveries, intake: Intake, attestor: Attestor | None, log: Log
     ) -> None:
+        """``attestor``: None where the kernel log is not read."""
         self._deliveries, self._intake, self._attestor = deliveries, intake, attestor
         self._log = log
         self._stopping = threading.Event()
@@ -53,6 +54,8 @@ class Chores:
             self._intake.put(run)
 
     def _follow(self) -> None:
+        if self._attestor is None:
+            return
         self._attestor.follow()
         trouble = self._attestor.trouble()
         if trouble and trouble != self._trouble:

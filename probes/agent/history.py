@@ -27,6 +27,9 @@ MOST_BYTES = 32 * 1024 * 1024
 MOST_AGE_S = 7 * 24 * 3600.0
 _FILE = re.compile(r"([0-9]{12})-([a-z0-9-]{1,63})\.json")
 _FOLDER = "runs"
+#: A week of runs each minute.
+_MOST_RUNS = 10_000
+_MOST_LOOKED_THROUGH = 2000
 #: Runs that cost too much to lose them by a power cut.
 _DURABLE = frozenset({"boot", "invasive", "requested"})
 
@@ -99,6 +102,19 @@ class History:
             if run is not None:
                 yield run
 
+    def of_check(self, check: str) -> Iterator[Run]:
+        """Runs in which this check was, newest first, among the newest 2,000."""
+        member = f'"check":"{check}"'.encode()
+
+        def with_check(content: bytes) -> Run | None:
+            # Looking for a text is a hundred times faster than reading a run.
+            return Run.model_validate_json(content) if member in content else None
+
+        for entry in reversed(self._entries[-_MOST_LOOKED_THROUGH:]):
+            run = self._state.read(entry.name, with_check, most_bytes=4 * MOST_RUN_BYTES)
+            if run is not None:
+                yield run
+
     def size(self) -> int:
         """Bytes on the disk."""
         return sum(entry.size for entry in self._entries)
@@ -120,6 +136,9 @@ class History:
 
     def _prune(self) -> None:
         oldest_ns = self._clock.now_ns() - int(self._most_age_s * 1e9)
+        small = self.size() <= self._most_bytes and len(self._entries) <= _MOST_RUNS
+        if small and all(entry.written_ns >= oldest_ns for entry in self._entries):
+            return
         newest = {entry.cadence: entry for entry in self._entries}
         gone = {e for e in self._entries if e.written_ns < oldest_ns and newest[e.cadence] is not e}
         sizes: dict[str, int] = defaultdict(int)
@@ -129,7 +148,9 @@ class History:
                 sizes[entry.cadence] += entry.size
                 if newest[entry.cadence] is not entry:
                     spare[entry.cadence].append(entry)
-        while sum(sizes.values()) > self._most_bytes and any(spare.values()):
+        while any(spare.values()) and (
+            sum(sizes.values()) > self._most_bytes or len(self._entries) - len(gone) > _MOST_RUNS
+        ):
             largest = max((name for name in sizes if spare[name]), key=lambda name: sizes[name])
             entry = spare[largest].pop()
             sizes[largest] -= entry.size

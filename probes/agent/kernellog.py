@@ -18,8 +18,8 @@ from parsers.record import unwrap
 from probes.kmsg.record import KernelRecord
 from probes.kmsg.ring import RingCursor, RingError
 
-#: Memory for records. A ring of 1 MiB, of about 8,000 records, takes half of it.
-MOST_BYTES = 6 * 1024 * 1024
+#: Memory for records: about 11,000 of them. A ring of 1 MiB holds about 8,000.
+MOST_BYTES = 4 * 1024 * 1024
 _RECORD_BYTES = 200  # of a record beside its text: tuple, numbers, entry in a list
 #: printk stamps a record before it gets its place in the ring: neighbours may be out of order.
 SLACK_US = 1_000_000

@@ -20,7 +20,7 @@ _RETRY_S = "30"
 
 
 class Orders:
-    """Any thread. ``wake``: a request is in the queue."""
+    """Any thread. ``busy``: devices on which something runs; ``wake``: a request is queued."""
 
     def __init__(
         self,
@@ -30,11 +30,12 @@ class Orders:
         board: Board,
         log: Log,
         *,
+        busy: Callable[[], Collection[str]],
         wake: Callable[[], None],
     ) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._requests, self._memory, self._board, self._log = requests, memory, board, log
-        self._wake = wake
+        self._busy, self._wake = busy, wake
 
     def knows(self, check: str) -> bool:
         """Whether this node has a check of this name."""
@@ -45,7 +46,7 @@ class Orders:
         checks = self._chosen(request)
         self._refuse_foreign_options(request, checks)
         specs = [self._specs[name] for name in checks]
-        busy = self._board.told.busy()
+        busy = tuple(self._busy())
         if busy and any(spec.needs_idle_gpus or spec.tier is Tier.INVASIVE for spec in specs):
             raise Refusal(
                 "gpus_busy",

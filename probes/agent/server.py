@@ -61,6 +61,7 @@ class Server:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_GRACEFUL_S,
                 h11_max_incomplete_event_size=_MOST_HEADER_BYTES,

@@ -18,7 +18,7 @@ from deploy.chart.annotated import Value, values
 from konduktor_health import __version__
 from konduktor_health.adapters.kube.cluster import STATE_NAME
 from konduktor_health.errors import ConfigError
-from konduktor_health.settings import Settings
+from konduktor_health.settings import Settings, load
 from tests.support.chart import (
     CHART,
     MANIFESTS,
@@ -264,7 +264,33 @@ def test_a_setting_left_out_renders_as_its_default(helm: Helm) -> None:
 
 
 def test_without_settings_the_defaults_hold(helm: Helm, tmp_path: Path) -> None:
-    assert settings_of(helm.template(), tmp_path).model_dump() == Settings().model_dump()
+    """But for the agents, which are those of this release."""
+    expected = Settings().model_dump()
+    selector = f"app.kubernetes.io/instance={NAME},{expected['probes']['selector']}"
+    expected["probes"] |= {"daemonset": PROBE, "selector": selector}
+    assert settings_of(helm.template(), tmp_path).model_dump() == expected
+
+
+def test_the_controller_asks_the_agents_where_the_chart_has_them(
+    helm: Helm, tmp_path: Path
+) -> None:
+    agent = {"port": 9999, "lightSeconds": 30}
+    found = helm.template({"fullnameOverride": "gpu", "probe": {"agent": agent}})
+    (settings,) = [
+        each
+        for each in found
+        if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "gpu-settings"
+    ]
+    path = tmp_path / "settings.yaml"
+    path.write_text(settings["data"]["settings.yaml"])
+    probes = load(path).probes
+    assert (probes.daemonset, probes.port, probes.light_interval_s) == ("gpu-probe", 9999, 30)
+    daemon_set = one(found, "DaemonSet", "gpu-probe")
+    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
+    assert all(
+        labels[key] == value
+        for key, _, value in (each.partition("=") for each in probes.selector.split(","))
+    )
 
 
 def test_no_pod_is_given_the_variables_of_a_service(
@@ -339,7 +365,8 @@ def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
     told = rights_of(helm.template())
     silent = rights_of(helm.template({"settings": {"pod_events": {"enabled": False}}}))
     assert told - silent == {("list", "pods", ""), ("create", "events", "")}
-    assert silent - told == {("create", "events", "default")}
+    # the agents' pods are listed either way
+    assert silent - told == {("create", "events", "default"), ("list", "pods", NAME)}
 
 
 def test_rights_follow_the_shard(helm: Helm) -> None:
@@ -357,4 +384,4 @@ def test_rights_follow_the_shard(helm: Helm) -> None:
         }
         assert named == {"leases": ["konduktor-health-a"], "configmaps": [f"{STATE_NAME}-a"]}
     settings = one(found, "ConfigMap", "konduktor-health-settings")["data"]["settings.yaml"]
-    assert yaml.safe_load(settings) == {"shard": shard}
+    assert yaml.safe_load(settings)["shard"] == shard

@@ -144,6 +144,13 @@ def test_the_probe_has_nothing_of_the_controller(images: dict[str, archive.Image
     assert {"fastapi", "pydantic", "cryptography", "uvicorn"} <= found
     assert not found & {"konduktor_health", "kubernetes", "typer", "re2", "loguru", "requests"}
     assert {"ping", "iperf3"} <= executables(images[PROBE].entries)
+
+
+def test_the_probe_has_the_cuda_programs(images: dict[str, archive.Image]) -> None:
+    for name in ("bandwidth", "gpucheck", "memtest"):
+        program = images[PROBE].entries[f"opt/konduktor/bin/{name}"]
+        assert program.mode & 0o111
+        assert 100_000 < program.size < 10_000_000
     assert f"{HOME}/bin/konduktor-probe" in images[PROBE].entries
     assert f"{HOME}/bin/konduktor-health" not in images[PROBE].entries
 

@@ -108,10 +108,11 @@ class FakeRunner:
         if self.error is not None:
             raise self.error
         self.clock.seconds += self.takes_s
+        now = {"ended_ns": self.clock.now_ns()}
         results = tuple(
-            result
+            result.model_copy(update=now)
             for check in order.checks
-            for result in self.found.get(check, (found(check, "pass", self.clock.now_ns()),))
+            for result in self.found.get(check, (found(check, "pass"),))
         )
         run = Run(
             run_id=order.run_id, cadence=order.cadence, reason=order.reason, boot_id=self.boot_id,

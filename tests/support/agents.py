@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from konduktor_health.adapters.probes.pods import AgentPod
@@ -180,7 +181,7 @@ class MemoryNodes:
         return None
 
     def nodes(self) -> Mapping[str, NodeView]:
-        return dict(self.views)
+        return MappingProxyType(self.views)
 
     def resolve(self, name: str) -> str | None:
         return name if name in self.views else None
@@ -188,7 +189,7 @@ class MemoryNodes:
     def put(self, view: NodeView) -> None:
         """The Node is so now."""
         old = self.views.get(view.name)
-        self.views[view.name] = view
+        self.views = {**self.views, view.name: view}
         for each in self._callbacks:
             each(old, view)
 

@@ -155,11 +155,16 @@ using cudaEvent_t = emulated::Mark*;
 
 namespace emulated {
 
+// One kernel at a time, whichever: shared memory is static here, and so are the threads' stacks.
+inline std::mutex& running() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 template <class... Parameters, class... Arguments>
 void start_kernel(void (*kernel)(Parameters...), int blocks, int threads, cudaStream_t stream,
                   Arguments... arguments) {
-  static std::mutex one_at_a_time;  // __shared__ is static here
-  const std::lock_guard<std::mutex> lock(one_at_a_time);
+  const std::lock_guard<std::mutex> lock(running());
   run_blocks(blocks, threads, [&] { kernel(arguments...); });
   if (stream) stream->seconds += 1e-3;
 }

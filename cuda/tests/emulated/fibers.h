@@ -1,4 +1,5 @@
-// How do the threads of a block run on one CPU? As fibers, in turn, that change at barriers.
+// How do the threads of a block run on one CPU? As fibers, in turn, that change at barriers. A
+// kernel whose first block met no barrier needs none in the others: their threads are plain calls.
 #pragma once
 
 #include <ucontext.h>
@@ -27,7 +28,7 @@ class Block {
   Block(int threads, const std::function<void()>& body)
       : fibers_(static_cast<std::size_t>(threads)) {
     for (std::size_t i = 0; i < fibers_.size(); ++i) {
-      fibers_[i].stack.reset(new char[kStack]);
+      fibers_[i].stack = stack(i);
       fibers_[i].thread = static_cast<unsigned>(i);
     }
     body_ = &body;
@@ -40,6 +41,15 @@ class Block {
     here_.block.x = index;
     here_.blocks.x = blocks;
     here_.threads.x = static_cast<unsigned>(fibers_.size());
+    if (index > 0 && !met_barrier_) {
+      running_ = nullptr;
+      for (Fiber& fiber : fibers_) {
+        here_.thread.x = fiber.thread;
+        (*body_)();
+      }
+      current() = nullptr;
+      return;
+    }
     for (Fiber& fiber : fibers_) prepare(fiber);
     for (;;) {
       std::size_t ended = 0;
@@ -56,7 +66,14 @@ class Block {
     current() = nullptr;
   }
 
-  void barrier() { leave(*running_, false); }
+  void barrier() {
+    met_barrier_ = true;
+    if (!running_) {
+      std::fputs("a block meets a barrier that the first did not\n", stderr);
+      std::abort();
+    }
+    leave(*running_, false);
+  }
   const Here& here() const { return here_; }
 
   static Block*& current() {
@@ -67,18 +84,25 @@ class Block {
  private:
   static constexpr std::size_t kStack = 128 << 10;
   struct Fiber {
-    std::unique_ptr<char[]> stack;
+    char* stack = nullptr;
     ucontext_t context;
     unsigned thread = 0;
     bool ended = false;
     void* fake_stack = nullptr;
   };
 
+  // Kept for the next block: one runs at a time.
+  static char* stack(std::size_t thread) {
+    static std::vector<std::unique_ptr<char[]>> stacks;
+    while (stacks.size() <= thread) stacks.emplace_back(new char[kStack]);
+    return stacks[thread].get();
+  }
+
   void prepare(Fiber& fiber) {
     fiber.ended = false;
     fiber.fake_stack = nullptr;
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_sp = fiber.stack;
     fiber.context.uc_stack.ss_size = kStack;
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, &Block::begin, 0);
@@ -97,7 +121,7 @@ class Block {
     running_ = &fiber;
     here_.thread.x = fiber.thread;
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&caller_fake_, fiber.stack.get(), kStack);
+    __sanitizer_start_switch_fiber(&caller_fake_, fiber.stack, kStack);
 #endif
     swapcontext(&caller_, &fiber.context);
 #if defined(__SANITIZE_ADDRESS__)
@@ -120,6 +144,7 @@ class Block {
   std::vector<Fiber> fibers_;
   const std::function<void()>* body_ = nullptr;
   Fiber* running_ = nullptr;
+  bool met_barrier_ = false;
   Here here_;
   ucontext_t caller_;
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,5 +1,5 @@
-// Tensor cores on a CPU: each thread of a warp holds the whole tiles, and all do the same. Checks
-// what the hardware asks of its callers: alignment, and values that TF32 holds.
+// Tensor cores on a CPU: the first thread of a warp does the work of all. Checks what the hardware
+// asks of its callers: alignment, and values that TF32 holds.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "cuda_fp16.h"
+#include "fibers.h"
 
 namespace nvcuda {
 namespace wmma {
@@ -27,6 +28,7 @@ inline void demand(bool holds, const char* what) {
   std::fprintf(stderr, "%s\n", what);
   std::abort();
 }
+inline bool first_of_warp() { return emulated::here().thread.x % 32 == 0; }
 inline double value(double number) { return number; }
 inline double value(float number) { return static_cast<double>(number); }
 inline double value(__half number) { return number.integer; }
@@ -55,6 +57,7 @@ struct fragment {
 
 template <class Fragment>
 void fill_fragment(Fragment& to, int value) {
+  if (!detail::first_of_warp()) return;
   for (auto& row : to.held)
     for (double& each : row) each = value;
 }
@@ -64,6 +67,7 @@ void load_matrix_sync(fragment<Use, M, N, K, Element, row_major>& to, const T* f
                       unsigned width) {
   detail::demand(reinterpret_cast<std::uintptr_t>(from) % 32 == 0, "a tile is not at 32 bytes");
   detail::demand(width * sizeof(T) % 16 == 0, "rows of a tile are not at 16 bytes");
+  if (!detail::first_of_warp()) return;
   for (int i = 0; i < to.rows; ++i)
     for (int j = 0; j < to.columns; ++j) {
       to.held[i][j] =
@@ -75,6 +79,7 @@ void load_matrix_sync(fragment<Use, M, N, K, Element, row_major>& to, const T* f
 
 template <class A, class B, class Sum>
 void mma_sync(Sum& to, const A& a, const B& b, const Sum& sum) {
+  if (!detail::first_of_warp()) return;
   for (int i = 0; i < to.rows; ++i)
     for (int j = 0; j < to.columns; ++j) {
       double total = sum.held[i][j];
@@ -87,6 +92,7 @@ template <int M, int N, int K, class T>
 void store_matrix_sync(T* to, const fragment<accumulator, M, N, K, T>& from, unsigned width,
                        layout_t) {
   detail::demand(reinterpret_cast<std::uintptr_t>(to) % 32 == 0, "a tile is not at 32 bytes");
+  if (!detail::first_of_warp()) return;
   for (int i = 0; i < from.rows; ++i)
     for (int j = 0; j < from.columns; ++j)
       to[static_cast<unsigned>(i) * width + static_cast<unsigned>(j)] =

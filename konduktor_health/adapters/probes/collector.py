@@ -150,19 +150,19 @@ class Collector:
 
     def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
         """How the agents of these nodes are doing."""
-        now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
+        now_s = self._clock.monotonic()
         with self._lock:
-            return {name: self._standing(name, now_s, now_ns) for name in names}
+            return {name: self._standing(name, now_s) for name in names}
 
     def census(self) -> AgentCensus:
         """Counts over the managed nodes."""
-        now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
+        now_s = self._clock.monotonic()
         states: Counter[AgentState] = Counter()
         unmeasured = 0
         names = self._feed.nodes().keys()
         with self._lock:
             for name in names:
-                standing = self._standing(name, now_s, now_ns)
+                standing = self._standing(name, now_s)
                 states[standing.state] += 1
                 unmeasured += bool(standing.unmeasured)
             return AgentCensus(
@@ -324,7 +324,7 @@ class Collector:
                 self._becomes(name, known, AgentState.OK, "")
                 known.etag, known.settings = answer.etag, said.settings
                 counts, fake = self._outcomes, self._accept_fake
-                taken = take_up(known, name, said, now_s, counts, accept_fake=fake)
+                taken = take_up(known, name, said, (now_s, now_ns), counts, accept_fake=fake)
                 self._faults.extend(taken.faults)
                 news = self._keep(name, said, closely=self._closely(view)) or bool(taken.faults)
         if news:
@@ -360,7 +360,7 @@ class Collector:
                 f"the agent's report is not believed: {message}"
             )
 
-    def _standing(self, name: str, now_s: float, now_ns: int) -> AgentStanding:
+    def _standing(self, name: str, now_s: float) -> AgentStanding:
         known = self._known.get(name)
         if known is None:
             there = self._pods.of(name) is not None
@@ -369,6 +369,6 @@ class Collector:
             interval_s = max(self._pace.light_s, self._pace.wide_s)
             silent_s = now_s - known.ran_s
             if silent_s > STALE_AFTER * interval_s:
-                since_ns = now_ns - int(silent_s * 1e9)
-                return AgentStanding(AgentState.STALE, since_ns, "no run has ended for long")
+                checks = known.standing().unmeasured
+                return AgentStanding(AgentState.STALE, known.ran_ns, "no run ended since", checks)
         return known.standing()

@@ -44,7 +44,8 @@ class Known:
     etag: str = ""
     runs: frozenset[str] = frozenset()  # ids of the runs of its last report
     looked: bool = False  # a report of it was taken up before
-    ran_s: float = 0.0  # when a run was seen that was not known
+    ran_s: float = 0.0  # when a run was seen that was not known,
+    ran_ns: int = 0  # by both clocks
     unmeasured: dict[str, int] = field(default_factory=dict)  # check -> runs in a row
     settings: str = ""  # digest of the settings that it has
 
@@ -116,17 +117,18 @@ def take_up(
     known: Known,
     name: str,
     report: Report,
-    now_s: float,
+    now: tuple[float, int],
     counts: Counter[str],
     *,
     accept_fake: bool,
 ) -> Taken:
-    """Take up the runs of a report that are not known yet. ``counts``: results by outcome."""
+    """Take up the runs of a report that are not known yet. ``now``: monotonic seconds and Unix ns.
+    ``counts``: results by outcome."""
     fresh = [run for run in _once(report.runs) if run.run_id not in known.runs]
     first, known.looked = not known.looked, True
     known.runs = frozenset(run.run_id for run in report.runs)
     if fresh or first:
-        known.ran_s = now_s
+        known.ran_s, known.ran_ns = now
     if not fresh:
         return Taken(news=False)
     find = reading.standing_failures if first else reading.failures

@@ -298,7 +298,7 @@ def test_invasive_work_is_refused_while_a_gpu_is_busy(world: AgentWorld, client:
         assert (answer.status, answer.code) == (409, "gpus_busy")
         assert GPU in answer.json()["error"]["message"]
     assert client.signed("/v1/run", request_id="r2", checks=["gpu-health"]).status == 202
-    world.runner.found["driver"] = (found("driver", "pass", 2 * 10**18, device=GPU, busy=False),)
+    world.runner.found["driver"] = (found("driver", "pass", device=GPU, busy=False),)
     client.signed("/v1/run", request_id="r3", checks=["driver"])
     ran(world, 2)
     assert client.signed("/v1/run", request_id="r4", checks=["dcgm-3"]).status == 202

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from probes.check import ToolOutput
+from probes.tools.cuda_json import parse_cuda
 from tests.support.cuda_programs import BUILD, NAMES, PAGE, documented, emulated
 
 # The first test of a process may have to compile.
@@ -51,6 +53,23 @@ def test_a_sound_gpu_is_measured_and_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_checks_read_what_the_programs_say(name: str) -> None:
+    for environment, wrong in (({}, 0), ({"EMULATED_ERROR": "cudaStreamSynchronize:214:0"}, 1)):
+        said = emulated(name, **environment)
+        run = parse_cuda(ToolOutput(said.code, said.text, said.complaint), name)
+        (gpu,) = run.gpus
+        assert (run.error, gpu.device, gpu.wrong_total) == (None, "0000:3b:00", wrong)
+        if not wrong:
+            assert {result.name for result in gpu.results} == {
+                each for each in RESULTS[name] if "parallel" not in each and "p2p" not in each
+            }
+    unusable = emulated(name, EMULATED_ERROR="cudaGetDeviceCount:802:0")
+    run = parse_cuda(ToolOutput(unusable.code, unusable.text, unusable.complaint), name)
+    assert run.error is not None
+    assert run.error.code == "fabric"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_each_key_result_and_option_is_documented(name: str) -> None:
     assert RESULTS[name] <= documented(f"## `{name}`")
     said = emulated(name, EMULATED_GPUS="2")
@@ -66,7 +85,7 @@ def test_each_key_result_and_option_is_documented(name: str) -> None:
     ("name", "place", "address", "bit"),
     [
         ("memtest", "0x1230:41", "0x1230", 41),
-        *(("gpucheck", f"{test}:4242:17", "", 17) for test in RESULTS["gpucheck"]),
+        *(("gpucheck", f"{test}:4242:17", "", 17) for test in sorted(RESULTS["gpucheck"])),
         *(
             ("bandwidth", f"{test}:0x3038:9", "0x3038", 9)
             for test in ("h2d", "d2h_both", "h2d_sm", "d2h_parallel", "p2p_read", "hbm_triad")
@@ -97,11 +116,13 @@ def test_a_wrong_element_is_named_by_iteration_row_and_column() -> None:
     assert error["again"] == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_gpu_that_hangs_is_named_and_nothing_waits_for_it(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "few"), [("bandwidth", "hbm"), ("gpucheck", "sgemm"), ("memtest", "address")]
+)
+def test_a_gpu_that_hangs_is_named_and_nothing_waits_for_it(name: str, few: str) -> None:
     said = emulated(
         name,
-        *("--seconds", "2", "--grace", "2"),
+        *("--tests", few, "--seconds", "10", "--grace", "5"),
         EMULATED_GPUS="2",
         EMULATED_HANG="cudaStreamSynchronize:1",
     )

@@ -72,13 +72,3 @@ secret:
     - port: 53
       protocol: TCP
 {{- end -}}
-
-{{- /* What the agent reads of the host, by volume. Checks find it under /host. */ -}}
-{{- define "konduktor-health.hostPaths" -}}
-host-proc: /proc
-host-sys: /sys
-host-etc: /etc
-host-run: /run
-host-log: /var/log
-host-systemd: /var/lib/systemd
-{{- end }}

@@ -9,7 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from probes.agent.autopilot import AutopilotGauge
 from probes.agent.metrics import MOST_DEVICES, MOST_MEASUREMENTS
+from probes.checks.ping import PeerSeen
 from probes.report import Measured, OutcomeName, Result
+from probes.tools.ping import Pinged
 from tests.support.agent import GPU, AgentWorld, FakeClock, found, gbps, run_of
 
 OTHER = "0000:5e:00"
@@ -159,8 +161,11 @@ def test_autopilots_gauge_has_its_labels_and_values(tmp_path: Path) -> None:
             found("gpu-arithmetic", "pass", device=GPU),
             found("gpu-arithmetic", "fail", device=OTHER),
             found("dcgm-1", "pass"),
-            found("ping", "fail", detail={"peer": "node-b"}),
-            found("ping", "pass", detail={"peer": "node-c"}),
+            found("ping", "pass", device="eth0", detail={
+                "peer.1": "node-b 10.0.0.7 loss=100", "peer.2": "node-c 10.0.0.8 loss=5 rtt_ms=1",
+                "peer.3": "node-d 10.0.0.9 error"}),
+            found("ping", "pass", device="net1", detail={
+                "peer.1": "node-b 10.1.0.7 loss=0 rtt_ms=0.3"}),
         )
     )  # fmt: skip
     assert told(here) == {
@@ -186,9 +191,29 @@ def test_what_could_not_be_measured_leaves_the_last_value(tmp_path: Path) -> Non
 
 def test_a_peer_that_is_no_target_any_more_is_not_shown(tmp_path: Path) -> None:
     here = gauge(tmp_path)
-    here.take(run_of(found("ping", "fail", detail={"peer": "node-b"})))
-    here.take(run_of(found("ping", "pass", detail={"peer": "node-c"})))
+    here.take(run_of(found("ping", "warn", detail={"peer.1": "node-b 10.0.0.7 loss=100"})))
+    here.take(run_of(found("ping", "pass", detail={"peer.1": "node-c 10.0.0.8 loss=0"})))
     assert told(here) == {("ping", "node-c"): 0}
+
+
+def test_a_peer_that_the_controller_asked_for_is_none_of_autopilots(tmp_path: Path) -> None:
+    here = gauge(tmp_path)
+    here.take(run_of(found("ping", "pass", detail={"peer.1": "node-c 10.0.0.8 loss=0"})))
+    asked = found("ping", "warn", detail={"peer.1": "node-b 10.0.0.7 loss=100"})
+    here.take(run_of(asked, cadence="requested"))
+    assert told(here) == {("ping", "node-c"): 0}
+
+
+def test_what_ping_tells_of_a_peer_is_understood(tmp_path: Path) -> None:
+    here = gauge(tmp_path)
+    lost, answered = Pinged(3, 0), Pinged(3, 3, 0.25)
+    detail = {
+        "peer.1": PeerSeen("node-b", "fd00::7", lost).text,
+        "peer.2": PeerSeen("node-c", "10.0.0.8", answered).text,
+        "peer.3": PeerSeen("node-d", "10.0.0.9", None, "no ping").text,
+    }
+    here.take(run_of(found("ping", "pass", detail=detail)))
+    assert told(here) == {("ping", "node-b"): 1, ("ping", "node-c"): 0}
 
 
 def test_the_gauge_is_served_only_when_asked_for(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from probes.agent.board import Board, Identity, worst
 from probes.agent.fitting import MOST_RUN_BYTES, fitted
 from probes.agent.listing import Listing
 from probes.report import MOST_BODY_BYTES, Report
-from tests.support.agent import BOOT, GPU, NODE, SPECS, found, gbps, run_of
+from tests.support.agent import BOOT, GPU, NODE, SPECS, START_NS, found, gbps, run_of
 
 
 def board() -> Board:
@@ -63,12 +63,13 @@ def test_a_failure_between_two_looks_is_told_though_the_check_passes_again() -> 
     assert ids(here) == ["l20", "l21", "l22"]
 
 
-def test_runs_that_were_asked_for_are_told_in_full() -> None:
+def test_of_runs_that_were_asked_for_more_are_told_and_the_newest_six_in_full() -> None:
     here = board()
     result = found("iperf3", "pass", measurements=(gbps("rate", 12.0),))
     for number in range(16):
         here.put(run_of(result, run_id=f"r{number}", cadence="requested"))
-    assert [run.results for run in report(here).runs] == [(result,)] * 16
+    measured = [len(run.results[0].measurements) for run in report(here).runs]
+    assert measured == [0] * 10 + [1] * 6
 
 
 def test_a_report_of_a_healthy_node_is_small() -> None:
@@ -132,9 +133,16 @@ def test_a_gpu_is_busy_as_the_newest_look_at_it_says() -> None:
     here = board()
     here.put(run_of(found("a", "pass", 10, device=GPU, busy=True), run_id="1"))
     here.put(run_of(found("b", "pass", 20, device="0000:5e:00", busy=False), run_id="2"))
-    assert here.busy() == (GPU,)
+    assert here.told.busy(20) == (GPU,)
     here.put(run_of(found("b", "pass", 30, device=GPU, busy=False), run_id="3"))
-    assert here.busy() == ()
+    assert here.told.busy(30) == ()
+
+
+def test_what_was_seen_long_ago_is_not_known_to_be_busy() -> None:
+    here = board()
+    here.put(run_of(found("a", "pass", START_NS, device=GPU, busy=True)))
+    assert here.told.busy(START_NS + 599 * 10**9) == (GPU,)
+    assert here.told.busy(START_NS + 601 * 10**9) == ()
 
 
 def test_the_worst_of_a_check_is_listed() -> None:
@@ -186,10 +194,10 @@ def test_a_run_fits_whatever_its_checks_say_and_what_is_left_out_is_an_error(
 
 def test_the_largest_report_fits_and_has_the_newest_run_of_each_cadence() -> None:
     here = board()
-    for number in range(20):
+    for number in range(3):
         for cadence in ("boot", "light", "hourly", "invasive", "requested"):
             results = [found("a", "pass", message="y" * 512) for _ in range(1500)]
             here.put(run_of(*results, run_id=f"{cadence}-{number}", cadence=cadence))
     assert len(here.told.body) <= MOST_BODY_BYTES
     told = ids(here)
-    assert {f"{c}-19" for c in ("boot", "light", "hourly", "invasive", "requested")} <= set(told)
+    assert {f"{c}-2" for c in ("boot", "light", "hourly", "invasive", "requested")} <= set(told)
