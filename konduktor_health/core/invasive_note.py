@@ -116,7 +116,7 @@ def in_words(note: Note) -> str:
             return "tested; the result is waited for"
 
 
-def test_in_words(text: str | None) -> str:
+def words_of_test(text: str | None) -> str:
     """What the annotation says of a test that clearing waits for; "" where there is none."""
     note = parse_note(text)
     return "" if note is None or note.purpose is not Purpose.PROOF else in_words(note)
