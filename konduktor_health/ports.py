@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from konduktor_health.agents import AgentCensus, AgentStanding
-from konduktor_health.jobs import InvasiveJob, WantedJob
 from konduktor_health.model import (
     Condition,
     Fault,
@@ -289,38 +288,6 @@ class PodsOnNode(Protocol):
 
     def publish(self, event: PodEvent, now_ns: int) -> None:
         """Create the Event (type Warning); one that exists already is left as it is."""
-        ...
-
-
-class InvasiveJobs(Protocol):
-    """Jobs that test nodes. Raises errors of konduktor_health.errors."""
-
-    def jobs(self) -> tuple[InvasiveJob, ...]:
-        """All Jobs of this controller (of its shard)."""
-        ...
-
-    def make(self, wanted: WantedJob) -> None:
-        """Create the Job; Conflict where one of the node is there already."""
-        ...
-
-    def remove(self, job: InvasiveJob) -> None:
-        """Delete exactly this Job, and its pod. Gone is done."""
-        ...
-
-    def gpus_of(self, node: str) -> Mapping[str, int]:
-        """What pods can have of the node's GPUs now, by resource; NotFound."""
-        ...
-
-    def holding_gpus(self, node: str) -> tuple[PodOnNode, ...]:
-        """Pods that hold GPUs of the node now, but for those of these Jobs."""
-        ...
-
-    def why_not_running(self, job: InvasiveJob) -> str:
-        """Why the Job's pod does not run; "" where it runs, or has ended."""
-        ...
-
-    def why_failed(self, job: InvasiveJob) -> str:
-        """What the pod of a Job that failed has said last; "" where nobody can tell."""
         ...
 
 

@@ -27,9 +27,9 @@ from konduktor_health.core.invasive_note import Purpose, Stage, parse_note
 from konduktor_health.core.invasive_step import ERROR, Look, Pace, Subject, leftover, next_step
 from konduktor_health.core.invasive_turns import most_at_once
 from konduktor_health.errors import Conflict, HealthError, LeadershipLost, NotFound
+from konduktor_health.job_ports import InvasiveJobs
 from konduktor_health.jobs import InvasiveJob
 from konduktor_health.model import NodeView, Policy
-from konduktor_health.ports import InvasiveJobs
 from konduktor_health.runtime.invasive_rota import Rota
 from konduktor_health.runtime.invasive_work import InvasiveWork
 

@@ -27,9 +27,9 @@ from konduktor_health.core.invasive_step import (
     after_judging,
     after_look,
 )
+from konduktor_health.job_ports import InvasiveJobs
 from konduktor_health.jobs import InvasiveJob, WantedJob
 from konduktor_health.model import EditKind, EditNode, Keys, NodeEdit, NodeView
-from konduktor_health.ports import InvasiveJobs
 
 NO_GPUS = "the Node offers no GPUs to pods"
 

@@ -156,6 +156,12 @@ class Metrics:
         self.invasive_nodes = gauge(
             "invasive_nodes", "Nodes on their way to an invasive test, by how far.", ("state",)
         )
+        self.volume_checks = counter(
+            "volume_checks_total", "Tests of storage: claimed, bound, deleted.", ("outcome",)
+        )
+        self.volume_failing = gauge(
+            "volume_check_failing", "1 while the last test of storage that measured has failed."
+        )
         self.rules_loads = counter(
             "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
         )
@@ -191,6 +197,8 @@ class Metrics:
             self.agent_requests.labels("run", outcome)
         for outcome in (*OUTCOMES, ERROR):
             self.invasive_tests.labels(outcome)
+        for status in (ProbeStatus.PASS, ProbeStatus.FAIL, ProbeStatus.SKIP, ProbeStatus.ERROR):
+            self.volume_checks.labels(status.value)
         for stage in Stage:
             self.invasive_nodes.labels(stage.value)
         for outcome in ("ok", "failed"):

@@ -41,7 +41,7 @@ from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
-from konduktor_health.runtime.invasive_wiring import build_invasive
+from konduktor_health.runtime.invasive_wiring import build_invasive, build_volume_check
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
@@ -254,7 +254,13 @@ def build(
         probes=probe_watch,
         aside=tuple(
             part
-            for part in (agents.signing if agents else None, attesting, verifying, tests)
+            for part in (
+                agents.signing if agents else None,
+                attesting,
+                verifying,
+                tests,
+                build_volume_check(settings, http, cluster, clock, lease, metrics),
+            )
             if part is not None
         ),
     )

@@ -3,7 +3,7 @@
 ``client`` moves bytes, ``status`` names errors, ``config`` finds server and credentials,
 ``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``belongings`` deletes what is ours,
 ``exec`` runs a command in a pod, ``pods`` tells pods what became of their GPU, ``jobs`` makes
-Jobs that test nodes (``job_manifest``).
+Jobs that test nodes (``job_manifest``), ``claims`` claims volumes.
 Leader election is ``konduktor_health.adapters.lease``, on ``leases``.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from konduktor_health.adapters.kube.belongings import KubeBelongings
+from konduktor_health.adapters.kube.claims import ClaimShape, KubeClaims
 from konduktor_health.adapters.kube.client import KubeHttp
 from konduktor_health.adapters.kube.cluster import KubeCluster
 from konduktor_health.adapters.kube.config import load, namespace_of_pod
@@ -29,12 +30,14 @@ from konduktor_health.settings import Settings
 
 __all__ = [
     "KubeBelongings",
+    "KubeClaims",
     "KubeCluster",
     "KubeHttp",
     "KubeInvasiveJobs",
     "KubePods",
     "WatchFeed",
     "build_belongings",
+    "build_claims",
     "build_cluster",
     "build_feed",
     "build_jobs",
@@ -106,6 +109,18 @@ def build_jobs(settings: Settings, http: KubeHttp) -> KubeInvasiveJobs:
         ttl_s=jobs.ttl_s,
     )
     return KubeInvasiveJobs(http, build_pods(settings, http), shape, settings.cluster.gpu_resource)
+
+
+def build_claims(settings: Settings, http: KubeHttp) -> KubeClaims:
+    """Claims of volumes, in the namespace of the agents."""
+    wanted = settings.probes.pvc
+    shape = ClaimShape(
+        namespace=settings.probes.namespace or namespace_of_pod(),
+        storage_class=wanted.storage_class,
+        access_mode=wanted.access_mode,
+        size=wanted.size,
+    )
+    return KubeClaims(http, shape, settings.keys(), shard(settings))
 
 
 def build_feed(

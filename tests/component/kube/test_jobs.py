@@ -10,8 +10,8 @@ import pytest
 from konduktor_health.adapters.kube import KubeInvasiveJobs, build_jobs
 from konduktor_health.adapters.kube.job_manifest import Shape, job_manifest, job_name
 from konduktor_health.errors import ClusterForbidden, Conflict, NotFound
+from konduktor_health.job_ports import InvasiveJobs
 from konduktor_health.jobs import InvasiveJob, JobState, WantedJob
-from konduktor_health.ports import InvasiveJobs
 from konduktor_health.settings import Settings, load
 from tests.component.kube.conftest import GPU, Side
 from tests.support.kube_rest import MERGE
@@ -149,7 +149,7 @@ def test_only_the_very_job_that_was_seen_is_deleted_and_gone_is_done(side: Side)
 
 
 def test_a_shard_sees_its_own_jobs_and_no_others(side: Side) -> None:
-    shard = {"shard": {"label": "example.com/shard", "value": "a"}}
+    shard: dict[str, Any] = {"shard": {"label": "example.com/shard", "value": "a"}}
     plain, of_a = adapter(side), adapter(side, **shard)
     one, two = wanted(side), wanted(side, "gpu-b")
     plain.make(one)
