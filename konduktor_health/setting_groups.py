@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
     model_validator,
 )
 
+from konduktor_health.job_settings import ClaimSettings, JobSettings
 from konduktor_health.model import Corroborate, InjectionMode, Trust
 from konduktor_health.round_settings import RoundSettings
+from konduktor_health.setting_base import Group as _Group
 from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -28,10 +28,6 @@ SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-
 SHARD_VALUE = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*)?"
 _MAX_LABEL_VALUE = 63  # characters, as Kubernetes has it
 DEFAULT_LOKI = "http://loki.loki.svc.cluster.local:3100"
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LokiSettings(_Group):
@@ -325,6 +321,8 @@ class ProbeSettings(_Group):
         256, ge=0, description="Connections to agents that are kept open between questions."
     )
     rounds: RoundSettings = RoundSettings()
+    jobs: JobSettings = JobSettings()
+    pvc: ClaimSettings = ClaimSettings()
 
     @field_validator("thresholds")
     @classmethod

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from konduktor_health.core.invasive_note import is_testing
 from konduktor_health.model import (
     Diagnosis,
     EditKind,
@@ -40,16 +41,21 @@ _KEEPS_PODS_OUT = frozenset({Effect.NO_SCHEDULE, Effect.NO_EXECUTE})
 
 
 def labels_for(
-    verdict: Verdict | None, effect: Effect | None, policy: Policy
+    verdict: Verdict | None, effect: Effect | None, policy: Policy, *, testing: bool = False
 ) -> Mapping[str, str | None]:
     """Labels of a node that has, or had, a record; None as a value removes the label.
 
     ``effect``: of our taint that is on the node, or is put there by the same patch. ``verdict``
-    None: nothing of ours is to be left on the node.
+    None: nothing of ours is to be left on the node. ``testing``: an invasive test may be running.
     """
     told = None if verdict is None or verdict is Verdict.HEALTHY else verdict.value
     labels: dict[str, str | None] = {policy.keys.health: told}
-    if policy.autopilot_labels and (value := _autopilot(verdict, effect)) != _AS_IT_IS:
+    if not policy.autopilot_labels:
+        return labels
+    value = _autopilot(verdict, effect)
+    if testing and value in (PASS, WARN, _AS_IT_IS):  # EVICT is the worse one
+        value = TESTING
+    if value != _AS_IT_IS:
         labels[AUTOPILOT] = value
     return labels
 
@@ -64,14 +70,18 @@ def labels_due(view: NodeView, wanted: Mapping[str, str | None], policy: Policy)
 
 
 def labels_after_reset(view: NodeView, policy: Policy) -> Mapping[str, str | None]:
-    """What is left to say on a node without a ledger that an operator has vouched for.
+    """What is to say on a node without a ledger: that it is tested, or is no longer; or that an
+    operator has vouched for it.
 
     ``reset`` does not know the policy: the controller takes back what it had told Autopilot's
     readers. Empty: nothing."""
-    vouched = view.reset_at is not None and view.ledger is None
-    if not (policy.autopilot_labels and vouched):
+    if not policy.autopilot_labels:
         return {}
-    return {AUTOPILOT: PASS} if view.label(AUTOPILOT) in (WARN, EVICT, TESTING) else {}
+    if is_testing(view.testing):
+        return {AUTOPILOT: TESTING}
+    vouched = view.reset_at is not None and view.ledger is None
+    told = (WARN, EVICT, TESTING) if vouched else (TESTING,)
+    return {AUTOPILOT: PASS} if view.label(AUTOPILOT) in told else {}
 
 
 @dataclass(frozen=True, slots=True)

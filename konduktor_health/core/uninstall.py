@@ -37,12 +37,14 @@ def plan_removal(view: NodeView, keys: Keys, *, autopilot: bool = False) -> Remo
             (keys.reset_at, view.reset_at is not None),
             (keys.hold, view.hold is not None),
             (keys.maintenance, view.maintenance is not None),
+            (keys.testing, view.testing is not None),
         )
         if there
     ]
     if autopilot:
         annotations += [key for key, _ in view.diagnosed]
     labels = [(keys.health, view.health_label)] if view.health_label is not None else []
+    labels += [pair for pair in view.labels if pair[0] == keys.testing]
     if autopilot:
         labels += [pair for pair in view.labels if pair[0] == AUTOPILOT or is_diagnosis(pair[0])]
     condition = view.condition is not None

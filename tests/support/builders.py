@@ -125,6 +125,7 @@ def edited(view: NodeView, action: EditNode) -> NodeView:
         reset_at=annotations.get(KEYS.reset_at, view.reset_at),
         hold=annotations.get(KEYS.hold, view.hold),
         maintenance=annotations.get(KEYS.maintenance, view.maintenance),
+        testing=annotations.get(KEYS.testing, view.testing),
         health_label=dict(edit.labels).get(KEYS.health, view.health_label),
         labels=_there(labels),
         diagnosed=_there(diagnosed),

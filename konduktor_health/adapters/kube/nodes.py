@@ -105,6 +105,7 @@ class NodeDecoder:
             labels=self._labels(labels),
             hold=_text_or_none(annotations.get(self._keys.hold)),
             maintenance=_text_or_none(annotations.get(self._keys.maintenance)),
+            testing=_text_or_none(annotations.get(self._keys.testing)),
             ready=_ready(status.get("conditions")),
             diagnosed=_diagnosed(annotations),
         )
