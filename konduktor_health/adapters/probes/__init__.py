@@ -17,13 +17,14 @@ from konduktor_health.adapters.kube import KubeHttp
 from konduktor_health.adapters.kube.config import namespace_of_pod
 from konduktor_health.adapters.probes.asked import AskedRuns
 from konduktor_health.adapters.probes.client import AgentHttp
-from konduktor_health.adapters.probes.collector import Collector, Pace
+from konduktor_health.adapters.probes.collector import Collector
 from konduktor_health.adapters.probes.orders import AgentOrders
 from konduktor_health.adapters.probes.pair_hearsay import suspected
 from konduktor_health.adapters.probes.pair_measuring import Bandwidth, PairMeasuring
 from konduktor_health.adapters.probes.pair_runs import PairRuns
 from konduktor_health.adapters.probes.pod_watch import AgentPods
 from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.adapters.probes.telling import Teller
 from konduktor_health.adapters.signing import Signing
 from konduktor_health.clock import Clock

@@ -17,7 +17,6 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from loguru import logger
@@ -29,7 +28,7 @@ from konduktor_health.adapters.probes.diagnoses import diagnoses_of
 from konduktor_health.adapters.probes.memory import Known, Results, take_up
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.reading import NotBelieved
-from konduktor_health.adapters.probes.schedule import Schedule
+from konduktor_health.adapters.probes.schedule import Pace, Schedule
 from konduktor_health.agents import AgentCensus, AgentStanding, AgentState
 from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable
@@ -42,17 +41,6 @@ AFTER_BOOT_S = 1800.0  # so long after a boot a node is watched closely
 MOST_FAULTS = 20_000  # that wait for the loop
 STALE_AFTER = 3  # intervals without a new run
 _ALERTING = frozenset({AgentState.WRONG_NODE, AgentState.FAKE, AgentState.GARBLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how patiently agents are asked. Seconds."""
-
-    close_s: float = 30.0  # nodes with open records, or that have just booted
-    wide_s: float = 300.0  # all others
-    timeout_s: float = 5.0  # of one request, all of it
-    light_s: float = 60.0  # how often agents run the light tier; 0: they do not
-    workers: int = 16
 
 
 class KnowsAgents(Protocol):

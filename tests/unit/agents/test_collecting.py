@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from konduktor_health.adapters.probes.client import Answer
-from konduktor_health.adapters.probes.collector import GONE_S, Collector, Pace
+from konduktor_health.adapters.probes.collector import GONE_S, Collector
 from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.agents import AgentState
 from konduktor_health.errors import AgentRefused, AgentUnavailable
 from konduktor_health.model import Fault, NodeView, ProbeStatus, Remedy, Severity, Trust
