@@ -309,7 +309,7 @@ class PodsOnNode(Protocol):
 class OwnObject:
     """An object of ours beside the Nodes, as it was read. Equal means: not written since."""
 
-    kind: str  # "ConfigMap" or "Lease"
+    kind: str  # "ConfigMap", "Lease" or "Secret"
     namespace: str
     name: str
     uid: str
@@ -320,7 +320,8 @@ class OwnObject:
 
 
 class Belongings(Protocol):
-    """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
+    """What of ours lies in ``cluster.namespace``, and the keys in that of the agents. Raises errors
+    of konduktor_health.errors."""
 
     @property
     def shard(self) -> str:
@@ -333,6 +334,10 @@ class Belongings(Protocol):
 
     def lease(self) -> OwnObject | None:
         """The Lease, or None."""
+        ...
+
+    def signing(self) -> tuple[OwnObject, ...]:
+        """The keys that requests to agents are signed with, which all shards share."""
         ...
 
     def delete(self, found: OwnObject) -> None:
