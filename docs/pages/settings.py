@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from enum import Enum
 from typing import get_args
@@ -52,7 +53,7 @@ def settings_page() -> str:
     groups: list[tuple[str, type[BaseModel], str]] = []
     for name, info in settings.Settings.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            groups.append((f"{name}.", info.annotation, ""))
+            groups += _with_those_inside(f"{name}.", info.annotation)
         else:
             plain.append((name, info))
             for item in get_args(info.annotation):
@@ -66,6 +67,17 @@ def settings_page() -> str:
     return "".join(parts)
 
 
+def _with_those_inside(
+    prefix: str, model: type[BaseModel]
+) -> list[tuple[str, type[BaseModel], str]]:
+    """A group, and the groups in it."""
+    found = [(prefix, model, "")]
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found += _with_those_inside(f"{prefix}{name}.", info.annotation)
+    return found
+
+
 def _about(model: type[BaseModel]) -> str:
     """The group's docstring, without what only developers can look up."""
     return re.sub(r" \(docs/[^)]*\)", "", inspect.getdoc(model) or "")
@@ -74,6 +86,8 @@ def _about(model: type[BaseModel]) -> str:
 def _setting_rows(prefix: str, fields: list[tuple[str, FieldInfo]]) -> str:
     rows = []
     for name, info in fields:
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            continue  # a group of its own
         in_list = "[]" in prefix
         variable = settings.ENV_PREFIX + (prefix.replace(".", "__") + name).upper()
         rows.append(
@@ -100,4 +114,6 @@ def _default(info: FieldInfo) -> str:
         return code(shown).replace("'", '"').replace("True", "true") if shown else ""
     if value is None or value == {} or isinstance(value, SecretStr):
         return ""
+    if isinstance(value, dict):
+        return code(json.dumps(value))
     return code(str(value).lower() if isinstance(value, bool) else value)
