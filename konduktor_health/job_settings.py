@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from konduktor_health.setting_base import Group
 
@@ -112,12 +112,6 @@ class JobSettings(Group):
             if not re.fullmatch(_QUANTITY, amount):
                 raise ValueError(f"{name[:80]}: an amount such as 500m, 2 or 16Gi is expected")
         return value
-
-    @model_validator(mode="after")
-    def _has_an_image(self) -> JobSettings:
-        if self.enabled and not self.image:
-            raise ValueError("image: Jobs need the image of the probe")
-        return self
 
 
 class ClaimSettings(Group):

@@ -25,6 +25,7 @@ from konduktor_health.adapters.kube.pods import KubePods
 from konduktor_health.adapters.lease import LeaseElector, LeaseTimes
 from konduktor_health.clock import Clock
 from konduktor_health.core.shard import Shard
+from konduktor_health.errors import ConfigError
 from konduktor_health.model import NodeView
 from konduktor_health.settings import Settings
 
@@ -92,8 +93,13 @@ def build_pods(settings: Settings, http: KubeHttp) -> KubePods:
 
 
 def build_jobs(settings: Settings, http: KubeHttp) -> KubeInvasiveJobs:
-    """Jobs that test nodes, in the namespace of the agents."""
+    """Jobs that test nodes, in the namespace of the agents. Raises ConfigError without an image."""
     jobs = settings.probes.jobs
+    if not jobs.image:
+        raise ConfigError(
+            "settings: probes.jobs.image: Jobs need the image of the probe",
+            hint="the chart sets it; without the chart, give the image of the DaemonSet",
+        )
     shape = Shape(
         namespace=settings.probes.namespace or namespace_of_pod(),
         image=jobs.image,
