@@ -63,6 +63,36 @@ def finding(check: str, outcome: str, **more: Any) -> Result:
     return Result(check=check, outcome=outcome, **values)  # type: ignore[arg-type]
 
 
+class AgentsOfPods:
+    """Agents on addresses of their own, all on one port; their keys are in ``folder/keys``."""
+
+    def __init__(self, stack: ExitStack, folder: Path, port: int) -> None:
+        self._stack, self._folder, self._port = stack, folder, port
+        self.runners: dict[str, ToldRunner] = {}
+
+    def serve(self, name: str, address: str) -> None:
+        """The agent of a node begins."""
+        folder = self._folder / name
+        boot_id = stable_uuid(name, "boot").replace("-", "")
+        (folder / "root/proc/sys/kernel/random").mkdir(parents=True)
+        (folder / "root/proc/sys/kernel/random/boot_id").write_text(boot_id)
+        options = Options(
+            node=name, host=address, port=self._port, state=str(folder / "state"),
+            delivered=str(folder / "delivered"), keys=str(self._folder / "keys"),
+            root=str(folder / "root"), kmsg="", intervals={}, boot_checks=False, version="9.9",
+        )  # fmt: skip
+        runner = self.runners[name] = ToldRunner(boot_id)
+        clock = HastyClock()
+        log = JsonLog(io.StringIO(), clock)
+        made = Made(options, SPECS, Surroundings(runner, clock, log))
+        server = Server(made.app, listen(address, self._port), log)
+        server.start()
+        worker = threading.Thread(target=made.worker.run, daemon=True)
+        worker.start()
+        for end in (made.state.close, lambda: worker.join(10), made.worker.stop, server.stop):
+            self._stack.callback(end)
+
+
 class ProbeFleet:
     """Nodes gpu-a, gpu-b ... in the API server, each with an agent, and a settings file."""
 
@@ -71,8 +101,8 @@ class ProbeFleet:
         self.api = KubeApi(tokens=tokens)
         self.api.start()
         stack.callback(self.api.stop)
-        self._stack = stack
-        self.runners: dict[str, ToldRunner] = {}
+        self._agents = AgentsOfPods(stack, folder, self.port)
+        self.runners = self._agents.runners
         for namespace in (NAMESPACE, "training"):
             self.api.store.create("namespaces", {"metadata": {"name": namespace}})
         self._daemonset = self.api.store.create(
@@ -121,7 +151,7 @@ class ProbeFleet:
             namespace=NAMESPACE,
         )  # fmt: skip
         if listens:
-            self._serve(name, address)
+            self._agents.serve(name, address)
 
     def pod(
         self, name: str, node: str, namespace: str, labels: dict[str, str], **meta: Any
@@ -133,24 +163,3 @@ class ProbeFleet:
         self.api.store.create(
             "pods", {"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
         )
-
-    def _serve(self, name: str, address: str) -> None:
-        folder = self.folder / name
-        boot_id = stable_uuid(name, "boot").replace("-", "")
-        (folder / "root/proc/sys/kernel/random").mkdir(parents=True)
-        (folder / "root/proc/sys/kernel/random/boot_id").write_text(boot_id)
-        options = Options(
-            node=name, host=address, port=self.port, state=str(folder / "state"),
-            delivered=str(folder / "delivered"), keys=str(self.folder / "keys"),
-            root=str(folder / "root"), kmsg="", intervals={}, boot_checks=False, version="9.9",
-        )  # fmt: skip
-        runner = self.runners[name] = ToldRunner(boot_id)
-        clock = HastyClock()
-        log = JsonLog(io.StringIO(), clock)
-        made = Made(options, SPECS, Surroundings(runner, clock, log))
-        server = Server(made.app, listen(address, self.port), log)
-        server.start()
-        worker = threading.Thread(target=made.worker.run, daemon=True)
-        worker.start()
-        for end in (made.state.close, lambda: worker.join(10), made.worker.stop, server.stop):
-            self._stack.callback(end)

@@ -77,7 +77,7 @@ def test_what_fails_is_3_and_what_was_not_measured_4(fleet: ProbeFleet) -> None:
     assert done.returncode == 3
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["gpu-b", "gpu-health", GPU, "fail", "97", "°C", "[31m", "of", "90"] in lines
-    assert ["gpu-b", "pass", "1", "results"] in lines
+    assert ["gpu-b", "pass", "1", "result"] in lines
     assert "\x1b" not in done.stdout
     for outcome in ("skip", "error", "timeout"):
         fleet.runners["gpu-b"].found["gpu-health"] = (finding("gpu-health", outcome),)
