@@ -58,7 +58,7 @@ def rows_of(
             found.append(_row(visit.node, each, (age(each.ended_ns),) if age else ()))
         passed = len(visit.results) - len(shown)
         if passed:
-            found.append((visit.node, "", "", "pass", *aged, f"{passed} results"))
+            found.append((visit.node, "", "", "pass", *aged, f"{passed} {_plural(passed, 'result')}"))
         if not visit.results:
             found.append((visit.node, "", "", "error", *aged, "there are no results"))
     return found
@@ -71,11 +71,15 @@ def _row(node: str, result: Result, aged: tuple[str, ...]) -> tuple[str, ...]:
     return (node, result.check, result.device, result.outcome, *aged, message)
 
 
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else word + "s"
+
+
 def sums(visits: Sequence[Visit]) -> str:
     """One line."""
     states = Counter(visit.state.value for visit in visits)
     outcomes = Counter(result.outcome for visit in visits for result in visit.results)
-    told = [f"{len(visits)} nodes: " + ", ".join(f"{n} {name}" for name, n in states.items())]
+    told = [f"{len(visits)} {_plural(len(visits), 'node')}: " + ", ".join(f"{n} {name}" for name, n in states.items())]
     told += [", ".join(f"{outcomes[name]} {name}" for name in ORDER if outcomes[name])]
     return "; ".join(filter(None, told))
 
