@@ -88,7 +88,7 @@ def repairs_for(asked: Asked, remedy: Remedy) -> frozenset[Repair] | None:
     return _BY_REMEDY[remedy]
 
 
-#: Names of tiers: in a clear rule, in ``verify`` and in a request. No check may have one.
+#: Names of tiers: in a clear rule, in ``verify`` and in a request.
 TIERS = frozenset({"boot", "light", "invasive"})
 #: Name of a probe in a clear rule: the check that found the fault (``probe/<check>``).
 FOUND_BY = "found-by"

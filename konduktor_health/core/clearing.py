@@ -38,8 +38,8 @@ OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observati
 SHOWN_DECAY_S = 7 * 86_400.0
 LOAD = "+load"
 
-#: Faults whose device is called as a GPU is, by its PCI address, and is none: of NVLink switches and
-#: of network adapters.
+#: Faults whose device is called as a GPU is, by its PCI address, and is none: of NVLink switches
+#: and of network adapters.
 _OF_NO_GPU = ("sxid/", "kernel/mlx5-")
 _MEASURED = frozenset({ProbeStatus.PASS, ProbeStatus.WARN})
 _STEPS = (Remedy.RESET_GPU, Remedy.REBOOT, Remedy.POWER_CYCLE, Remedy.INSPECT)
@@ -260,9 +260,9 @@ def _is_of_this_boot(result: ProbeResult, watch: Watch) -> bool:
 
 
 def _is_measured_whole(record: Record, checks: Iterable[ProbeResult], need: ProbeNeed) -> bool:
-    """Whether a run has to find all of the node well: for a record of the node itself, and in a run
-    of a tier for a device that is no GPU and that no check of it looks at (a DIMM, a disk, an NVLink
-    switch, an adapter by its PCI address)."""
+    """Whether a run has to find all of the node well: for a record of the node itself, and in a
+    run of a tier for a device that is no GPU and that no check of it looks at (a DIMM, a disk, an
+    NVLink switch, an adapter by its PCI address)."""
     if not record.device:
         return True
     looked_at = any(each.device == record.device for each in checks)
@@ -331,7 +331,8 @@ def _proves(
     measured: of a tier it is no reason against the passes beside it, of the very check it is no
     pass. A run of a tier in which no GPU passed (no driver, all gone) proves nothing of anything,
     and a device's record needs a pass on that one: the passes of the others, and of the node's
-    disk, say nothing of a GPU that is busy or gone. A check that looks at no device speaks for all."""
+    disk, say nothing of a GPU that is busy or gone. A check that looks at no device speaks for
+    each."""
     a_tier = need.name in TIERS
     statuses = {each.status for each in ran}
     allowed = _MEASURED if a_tier else {ProbeStatus.PASS}

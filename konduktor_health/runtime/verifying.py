@@ -137,6 +137,8 @@ class Verifying:
 
     def _ask(self, name: str, probe: str) -> None:
         with self._lock:
+            if name not in self._wanted:
+                return  # meanwhile its records are gone, or the node is: nothing of it stays here
             self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
         try:
             if probe in TIERS:
