@@ -141,6 +141,12 @@ class Keys:
         return f"{self.prefix}/maintenance"
 
     @property
+    def testing(self) -> str:
+        """Annotation: where the node is on its way to an invasive test (``core.invasive_note``);
+        label of the same name, "true" while one may be running."""
+        return f"{self.prefix}/testing"
+
+    @property
     def resume(self) -> str:
         """Annotation of our ConfigMap: the surges that an operator lets act (``core.resumed``)."""
         return f"{self.prefix}/resume"
@@ -180,7 +186,9 @@ class NodeView:
     labels: tuple[tuple[str, str], ...] = ()  # sorted; the pairs are shared between nodes
     hold: str | None = None  # raw annotation
     maintenance: str | None = None  # raw annotation
+    testing: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
+    diagnosed: tuple[tuple[str, str], ...] = ()  # annotations ``dcgm.level.N.output``, sorted
 
     def label(self, key: str) -> str | None:
         """The value of one label; None where the node has none of that name."""
@@ -212,6 +220,8 @@ class EditKind(Enum):
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
     DECLARE = "declare"  # operator's hold or maintenance
+    DIAGNOSIS = "diagnosis"  # Autopilot's labels of what DCGM found, and nothing else
+    TESTING = "testing"  # an invasive test is about to begin, waits, or has ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from docs.pages.tables import code, table
 from konduktor_health.agents import ANSWERS, AgentState
 from konduktor_health.core.accusation import Blamed
+from konduktor_health.core.invasive_note import Stage
+from konduktor_health.core.invasive_step import BEGUN, DELIVERED, ERROR, FAILED, OVER, WAITING
 from konduktor_health.core.pair_tests import Kind as PairKind
 from konduktor_health.core.pair_tests import PairOutcome
 from konduktor_health.model import EditKind, HoldReason, ProbeStatus, Scope
+from konduktor_health.runtime.autopilot_http import PATHS
 from konduktor_health.runtime.awaiting import KINDS
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
@@ -38,12 +41,21 @@ _STATES = {
     AgentState.FAKE: "its backend is fake",
     AgentState.STALE: "no run has ended for long",
 }
+_TESTS = {
+    BEGUN: "the intent is on the Node",
+    DELIVERED: "its run is with the agent",
+    WAITING: "its GPUs are held, or its pod did not run in time",
+    FAILED: "its Job failed, or is gone",
+    OVER: "nothing is wanted any more",
+    ERROR: "the API server refused a step",
+}
 _LABELS = {
     "fault_id": f"a [fault id](faults.md); after {MAX_FAULT_IDS} different ones `other`",
     "severity": ", ".join(code(each.value) for each in Severity),
     "source": "name of a log source in the settings; of faults also `controller`",
     "kind": ", ".join(code(each.value) for each in EditKind)
-    + " (`reset` and `declare` are done by commands, so they are never counted by the controller);"
+    + " (`reset` and `declare` are done by commands, so they are never counted by the controller;"
+    + " `testing` is counted as an invasive test);"
     + " of relations: "
     + ", ".join(code(each.value) for each in Kind)
     + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`,"
@@ -67,8 +79,16 @@ _LABELS = {
     + ", ".join(code(each.value) for each in ProbeStatus)
     + "; of requests to run, alone or in pairs: `accepted`, `refused`, `failed`; of tests in"
     + " pairs: "
-    + ", ".join(code(each.label) for each in PairOutcome),
-    "state": "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState),
+    + ", ".join(code(each.label) for each in PairOutcome)
+    + "; of questions on Autopilot's port: `ok`, `refused`, `busy`, `standby` (another replica"
+    + " leads); of invasive tests: "
+    + ", ".join(f"{code(name)} ({meaning})" for name, meaning in _TESTS.items())
+    + "; of tests of storage: `pass`, `fail`, `skip`, `error`",
+    "path": "of [Autopilot's port](autopilot.md): " + ", ".join(map(code, PATHS)) + ", or `other`",
+    "state": "of agents: "
+    + "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState)
+    + "; of nodes on their way to an [invasive test](invasive-tests.md): "
+    + ", ".join(code(each.value) for each in Stage),
     "answer": "of agents' reports: "
     + ", ".join(code(each) for each in ANSWERS)
     + " (as `state`; `unchanged`: the report that is known); of kernel lines: `confirmed`,"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from enum import Enum
 from typing import get_args
@@ -89,6 +90,8 @@ def _about(model: type[BaseModel]) -> str:
 def _setting_rows(prefix: str, fields: list[tuple[str, FieldInfo]]) -> str:
     rows = []
     for name, info in fields:
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            continue  # a group of its own
         in_list = "[]" in prefix
         variable = settings.ENV_PREFIX + (prefix.replace(".", "__") + name).upper()
         rows.append(
@@ -115,4 +118,6 @@ def _default(info: FieldInfo) -> str:
         return code(shown).replace("'", '"').replace("True", "true") if shown else ""
     if value is None or value == {} or isinstance(value, SecretStr):
         return ""
+    if isinstance(value, dict):
+        return code(json.dumps(value))
     return code(str(value).lower() if isinstance(value, bool) else value)

@@ -7,10 +7,11 @@ told where the rule that decided is in the policy read here, and left open where
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from konduktor_health.cli.times import span
 from konduktor_health.core.clearing import (
+    LOAD,
     OBSERVATION,
     OPERATOR,
     QUIET,
@@ -25,6 +26,7 @@ from konduktor_health.core.clearing import (
     step_of,
 )
 from konduktor_health.core.facts import facts_of
+from konduktor_health.core.invasive import is_invasive
 from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.record import Missing, Record
 from konduktor_health.core.states import State, state_of_record
@@ -81,8 +83,11 @@ class Course:
         return tuple(each for each in self.waits if each.what == OPERATOR)
 
 
-def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: Watch) -> Course:
-    """The record's course by this policy. ``labels``: the Node's; of ``watch`` the boot counts."""
+def course_of(
+    record: Record, labels: Mapping[str, str], policy: Policy, watch: Watch, test: str = ""
+) -> Course:
+    """The record's course by this policy. ``labels``: the Node's; of ``watch`` the boot counts;
+    ``test``: how an invasive test of the node goes on, in words."""
     repairs = seen_repairs(record, watch)
     rule = choose(policy.rules, facts_of(record, labels))
     known = rule.name == record.rule
@@ -94,13 +99,24 @@ def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: 
         record=record,
         state=state_of_record(record),
         known=known,
-        waits=tuple(_wait(each, record, treatment, policy, repairs) for each in record.missing),
+        waits=tuple(
+            _tested(_wait(each, record, treatment, policy, repairs), test)
+            for each in record.missing
+        ),
         repairs=tuple(sorted(repairs.items(), key=lambda each: each[1])),
         proofs=_proofs(record, treatment),
         step=ladder[at] if record.asks else None,
         next_step=ladder[at + 1] if record.asks and at + 1 < len(ladder) else None,
         fades_s=None if record.asks else SHOWN_DECAY_S if decay_s is None else decay_s,
     )
+
+
+def _tested(wait: Wait, test: str) -> Wait:
+    """Of an invasive probe also how its test goes on."""
+    probe = wait.what.removeprefix(PROBE).removesuffix(LOAD)
+    if not test or not wait.what.startswith(PROBE) or not is_invasive(probe):
+        return wait
+    return replace(wait, text=f"{wait.text}; {test}")
 
 
 def _proofs(record: Record, treatment: Treatment | None) -> tuple[Proof, ...]:

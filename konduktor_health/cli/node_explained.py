@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from konduktor_health.cli import policy_source
+from konduktor_health.cli.invasive_told import note_text
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_missing import missing_rows
 from konduktor_health.cli.node_story import (
@@ -135,6 +136,8 @@ def node_rows(story: Story, now_ns: int) -> Iterator[Row]:
     if story.agent is not None:
         since = f", since {ago(story.agent.since_ns, now_ns)}" if story.agent.since_ns else ""
         yield "agent", story.agent.text + since
+    if story.test is not None:
+        yield "test", note_text(story.test, now_ns)
     yield "boot", story.boot_id or "the Node does not say"
     if story.ledger.noticed_ns:
         ended = ago(story.ledger.rebooted_ns, now_ns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from konduktor_health.cli.agent_told import AgentTold
+from konduktor_health.cli.invasive_told import note_as_json
 from konduktor_health.cli.node_course import Course, Proof, Wait
 from konduktor_health.cli.node_missing import missing, stays_because
 from konduktor_health.cli.node_story import Declaration, OurTaint, Story
@@ -51,6 +52,7 @@ def as_json(story: Story) -> dict[str, Any]:
             "removed": when(ledger.removed_ns),
             "dropped": ledger.dropped,
         },
+        "test": note_as_json(story.test),
         "boot_id": story.boot_id or None,
         "reboot": _reboot(ledger),
         "reset_at": when(story.reset_ns or 0),

@@ -19,8 +19,11 @@ TIERS = frozenset({"boot", "light", "invasive"})
 _BY_ITSELF = frozenset({"light", "invasive"})
 
 
-def wanted_probes(view: NodeView, ledger: Ledger, policy: Policy) -> frozenset[str]:
-    """Names of tiers and checks that are to be run. A node that a person has in hand is left."""
+def wanted_probes(
+    view: NodeView, ledger: Ledger, policy: Policy, left_to_jobs: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Names of tiers and checks that are to be run. A node that a person has in hand is left.
+    ``left_to_jobs``: checks that Jobs run on reserved GPUs (``core.invasive``)."""
     if view.hold is not None or view.maintenance is not None:
         return frozenset()
     labels = LabelsOf(view)
@@ -36,5 +39,5 @@ def wanted_probes(view: NodeView, ledger: Ledger, policy: Policy) -> frozenset[s
                 for each in record.missing
                 if each.what.startswith(PROBE)
             }
-            found |= missing - _BY_ITSELF
+            found |= missing - _BY_ITSELF - left_to_jobs
     return frozenset(found - {"", "invasive", FOUND_BY})

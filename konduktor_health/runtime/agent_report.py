@@ -13,7 +13,9 @@ from prometheus_client import Counter as Metric
 
 from konduktor_health.agents import AgentState
 from konduktor_health.core.accusation import Blamed
+from konduktor_health.core.invasive_note import Stage
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.invasive import InvasiveTests
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.rounds import Rounds
@@ -30,6 +32,7 @@ class AgentReport:
     verifying: Verifying | None = None
     told: Callable[[], Mapping[str, int]] = dict  # settings that agents were told, by outcome
     rounds: Rounds | None = None
+    tests: InvasiveTests | None = None
     _before: dict[str, Counter[str]] = field(default_factory=dict)
 
     def cycle(self) -> None:
@@ -49,6 +52,12 @@ class AgentReport:
                 self.metrics.agent_requests.labels("run", outcome).inc(many)
         if self.rounds is not None:
             self._pairs(self.rounds)
+        if self.tests is not None:
+            for outcome, many in self.tests.work.drain_counts().items():
+                self.metrics.invasive_tests.labels(outcome).inc(many)
+            stages = self.tests.stages()
+            for stage in Stage:
+                self.metrics.invasive_nodes.labels(stage.value).set(stages.get(stage.value, 0))
         self._grown("settings", self.told(), self.metrics.agent_requests, "settings")
 
     def _pairs(self, rounds: Rounds) -> None:

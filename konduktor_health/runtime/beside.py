@@ -15,6 +15,7 @@ from konduktor_health.model import Fault, NodeView, RepairSeen
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 
@@ -29,6 +30,7 @@ class Found:
     repairs: tuple[tuple[str, RepairSeen], ...] = ()
     answered: frozenset[str] = frozenset()  # nodes whose agent has answered about lines
     measured: frozenset[str] = frozenset()  # nodes with new results, or an agent more or less
+    unlabelled: frozenset[str] = frozenset()  # nodes whose labels say something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Beside:
     probes: ProbeWatch | None = None
     attesting: Attesting | None = None
     allocatable: AllocatableGpus | None = None
+    diagnoses: DiagnosisWatch | None = None
     pairs: PairFindings | None = None
 
     def look(
@@ -63,7 +66,8 @@ class Beside:
             answered, confirmed = self.attesting.take()
             faults += (fault for fault in confirmed if not is_pending(fault))
         here = tuple(fault for fault in faults if fault.node in nodes)
-        return Found(here, repairs, frozenset(answered), frozenset(measured))
+        unlabelled = self.diagnoses.due(nodes) if self.diagnoses is not None else ()
+        return Found(here, repairs, frozenset(answered), frozenset(measured), frozenset(unlabelled))
 
     def ask(
         self, faults: Iterable[Fault], view: NodeView, entry: LogEntry, ledger_of: LedgerOf

@@ -22,6 +22,8 @@ from prometheus_client import (
 
 from konduktor_health.agents import ANSWERS, AgentState
 from konduktor_health.core.accusation import Blamed
+from konduktor_health.core.invasive_note import Stage
+from konduktor_health.core.invasive_step import ERROR, OUTCOMES
 from konduktor_health.core.pair_tests import Kind as PairKind
 from konduktor_health.core.pair_tests import PairOutcome
 from konduktor_health.model import ProbeStatus
@@ -163,11 +165,29 @@ class Metrics:
             " between two.",
             ("what",),
         )
+        self.invasive_tests = counter(
+            "invasive_tests_total", "Invasive tests by Jobs: what came of them.", ("outcome",)
+        )
+        self.invasive_nodes = gauge(
+            "invasive_nodes", "Nodes on their way to an invasive test, by how far.", ("state",)
+        )
+        self.volume_checks = counter(
+            "volume_checks_total", "Tests of storage: claimed, bound, deleted.", ("outcome",)
+        )
+        self.volume_failing = gauge(
+            "volume_check_failing", "1 while the last test of storage that measured has failed."
+        )
         self.rules_loads = counter(
             "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
         )
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
+        )
+        self.autopilot = counter(
+            "autopilot_requests_total",
+            "Questions on the port for users of Autopilot.",
+            ("path", "outcome"),
+            self.own,
         )
         self.policy_loads = counter(
             "policy_loads_total",
@@ -197,6 +217,12 @@ class Metrics:
         for outcome in ("accepted", "refused", "failed"):
             self.agent_requests.labels("run", outcome)
             self.agent_requests.labels("pair", outcome)
+        for outcome in (*OUTCOMES, ERROR):
+            self.invasive_tests.labels(outcome)
+        for status in (ProbeStatus.PASS, ProbeStatus.FAIL, ProbeStatus.SKIP, ProbeStatus.ERROR):
+            self.volume_checks.labels(status.value)
+        for stage in Stage:
+            self.invasive_nodes.labels(stage.value)
         for outcome in ("ok", "failed"):
             self.agent_requests.labels("settings", outcome)
         for test in PairKind:

@@ -20,6 +20,7 @@ from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
@@ -49,6 +50,7 @@ class Situation:
     observation: Observation | None = None
     tombstones: Tombstones | None = None
     probes: ProbeWatch | None = None  # None: there are no agents
+    diagnoses: DiagnosisWatch | None = None
     attesting: Attesting | None = None  # None: no agent is asked about kernel lines
     pairs: PairFindings | None = None  # None: nodes do not test each other
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
@@ -138,6 +140,7 @@ class Situation:
             probes=self.probes.results(nodes) if self.probes else {},
             attestations=self.attesting.of(nodes) if self.attesting else {},
             agents=self.probes.agents(nodes) if self.probes else frozenset(),
+            diagnoses=self.diagnoses.of(nodes) if self.diagnoses else {},
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
         return decide(self.complete(snapshot), self.policy, now_ns)

@@ -58,9 +58,11 @@ class Verifying:
         interval_s: float = INTERVAL_S,
         per_minute: int = PER_MINUTE,
         elsewhere: Callable[[str, str], bool] = lambda _node, _probe: False,
+        left_to_jobs: frozenset[str] = frozenset(),
     ) -> None:
         """``believed``: the agent of this node is (``Collector.believed``). ``elsewhere``: takes a
-        probe that no agent has by itself (``Rounds.want``)."""
+        probe that no agent has by itself (``Rounds.want``). ``left_to_jobs``: checks that it is not
+        asked for (``core.wanted``)."""
         self._orders = orders
         self._nodes = nodes
         self._policy = policy
@@ -69,6 +71,7 @@ class Verifying:
         self._interval_s = interval_s
         self._per_minute = per_minute
         self._elsewhere = elsewhere
+        self._left_to_jobs = left_to_jobs
         self._lock = threading.Lock()
         self._wanted: dict[str, frozenset[str]] = {}
         self._asked_s: dict[str, dict[str, float]] = {}  # node -> probe -> when, monotonic
@@ -93,7 +96,8 @@ class Verifying:
             return
         wanted = frozenset[str]()
         if new.ledger is not None:
-            wanted = wanted_probes(new, read_ledger(new)[0], self._policy)
+            ledger = read_ledger(new)[0]
+            wanted = wanted_probes(new, ledger, self._policy, self._left_to_jobs)
         self._want(new.name, wanted)
 
     def turn(self) -> int:

@@ -25,6 +25,7 @@ from konduktor_health.adapters.loki import (
 )
 from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
@@ -33,13 +34,16 @@ from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.autopilot_http import autopilot_server
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
+from konduktor_health.runtime.invasive_wiring import build_invasive, build_volume_check
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
@@ -132,13 +136,16 @@ def build(
         probes = agents.collector
     attesting = _attesting(agents, clock, wake)
     rounds = build_rounds(settings, agents, feed, policy, clock)
-    verifying = _verifying(agents, feed, policy, clock, rounds)
+    verifying = _verifying(agents, feed, policy, clock, rounds, settings)
     if verifying is not None:
         feed.on_change(verifying.changed)
     allocatable = AllocatableGpus(clock=clock, keys=keys)
     feed.on_change(allocatable.changed)
     probe_watch = (
         None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
+    )
+    diagnoses = (
+        DiagnosisWatch(agents.collector, policy, wake=wake.set) if agents is not None else None
     )
     if rounds is not None and probe_watch is not None:
         rounds.findings.on_news(probe_watch.tell)
@@ -156,7 +163,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        beside=Beside(probe_watch, attesting, allocatable, pairs),
+        beside=Beside(probe_watch, attesting, allocatable, diagnoses, pairs),
     )
     applier, teller = None, None
     if lease is not None:
@@ -178,6 +185,9 @@ def build(
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
+    tests = build_invasive(settings, http, agents, feed, applier, policy, clock, lease)
+    if tests is not None:
+        feed.on_change(tests.changed)
     checkpoint = Checkpoint(
         cluster,
         clock=clock,
@@ -193,7 +203,9 @@ def build(
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
-    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told, rounds)
+    agent_report = AgentReport(
+        metrics, probe_watch, attesting, verifying, told, rounds=rounds, tests=tests
+    )
     report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
@@ -220,6 +232,7 @@ def build(
             tombstones,
             probe_watch,
             attesting=attesting,
+            diagnoses=diagnoses,
             pairs=pairs,
         ),
         fleet=fleet,
@@ -231,7 +244,9 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
-        followers=tuple(part for part in (probe_watch, verifying, rounds) if part is not None),
+        followers=tuple(
+            part for part in (probe_watch, verifying, diagnoses, rounds, tests) if part is not None
+        ),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -259,7 +274,14 @@ def build(
         probes=probe_watch,
         aside=tuple(
             part
-            for part in (agents.signing if agents else None, attesting, verifying, rounds)
+            for part in (
+                agents.signing if agents else None,
+                attesting,
+                verifying,
+                rounds,
+                tests,
+                build_volume_check(settings, http, cluster, clock, lease, metrics),
+            )
             if part is not None
         ),
     )
@@ -271,6 +293,8 @@ def build(
             host=settings.http.host,
             port=settings.http.port,
         )
+    if serve and settings.autopilot.enabled:
+        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
     return controller
 
 
@@ -283,11 +307,17 @@ def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> At
 
 
 def _verifying(
-    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock, rounds: Rounds | None
+    agents: Agents | None,
+    feed: NodeFeed,
+    policy: Policy,
+    clock: Clock,
+    rounds: Rounds | None,
+    settings: Settings,
 ) -> Verifying | None:
     """Who asks agents to measure what a decision waits for."""
     if agents is None or agents.orders is None:
         return None
+    jobs = settings.probes.jobs
     return Verifying(
         agents.orders,
         feed.nodes,
@@ -295,6 +325,7 @@ def _verifying(
         clock=clock,
         believed=agents.collector.believed,
         elsewhere=rounds.want if rounds is not None else lambda _node, _probe: False,
+        left_to_jobs=INVASIVE_CHECKS.union(jobs.own_checks) if jobs.enabled else frozenset(),
     )
 
 

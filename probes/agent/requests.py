@@ -58,5 +58,10 @@ class Requests:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
+    def knows(self, run_id: str) -> bool:
+        """Whether a run of this id was asked for, not too long ago."""
+        with self._lock:
+            return run_id in self._ids
+
     def __len__(self) -> int:
         return len(self._waiting)

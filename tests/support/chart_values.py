@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
         "reading": {"cluster": "east"},
         "policy": {"budget_percent": 5},
         "http": {"port": 9000},
+        "probes": {"jobs": {"enabled": True}, "pvc": {"storage_class": "fast"}},
     },
     "lokiAccess": {
         "passwordSecret": {"name": "loki", "key": "pw"},
@@ -75,6 +76,7 @@ EVERYTHING: dict[str, Any] = {
     "priorityClasses": {
         "controller": {"name": "high", "value": 5},
         "probe": {"name": "higher", "value": 6},
+        "jobs": {"name": "lowest", "value": -7},
         "preemptionPolicy": "PreemptLowerPriority",
     },
     "networkPolicy": {

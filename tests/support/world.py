@@ -20,7 +20,7 @@ from konduktor_health.model import (
     Taint,
     Trust,
 )
-from konduktor_health.ports import LogEntry, Poll, Probes, Request, SourceStatus
+from konduktor_health.ports import Diagnoses, LogEntry, Poll, Probes, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
@@ -28,6 +28,7 @@ from konduktor_health.runtime.attesting import AsksKernel, Attesting
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
@@ -189,10 +190,12 @@ class World:
         labels: Mapping[str, str] | None = None,
         probes: Probes | None = None,
         kernel: AsksKernel | None = None,
+        diagnoses: Diagnoses | None = None,
         pairs: PairFindings | None = None,
         **rules: Any,
     ) -> None:
         self._probes = probes
+        self._diagnoses = diagnoses
         self._kernel = kernel
         self._pairs = pairs
         self._shard = shard or Shard()
@@ -228,6 +231,7 @@ class World:
             if self._kernel is None
             else Attesting(self._kernel, clock=self.clock, believed=lambda _name: True)
         )
+        diagnoses = None if self._diagnoses is None else DiagnosisWatch(self._diagnoses, decides)
         self.allocatable = AllocatableGpus(clock=self.clock, keys=KEYS)
         self.feed.on_change(self.allocatable.changed)
         self.observer = Observer(
@@ -238,7 +242,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
-            beside=Beside(probes, self.attesting, self.allocatable, self._pairs),
+            beside=Beside(probes, self.attesting, self.allocatable, diagnoses, self._pairs),
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -272,6 +276,7 @@ class World:
                 self.tombstones,
                 probes,
                 attesting=self.attesting,
+                diagnoses=diagnoses,
                 pairs=self._pairs,
             ),
             fleet=self.fleet,
@@ -282,6 +287,7 @@ class World:
             clock=self.clock,
             wake=wake,
             agenda=self.agenda,
+            followers=(diagnoses,) if diagnoses is not None else (),
         )
         self.feed.sync()
 

@@ -17,13 +17,14 @@ from konduktor_health.adapters.kube import KubeHttp
 from konduktor_health.adapters.kube.config import namespace_of_pod
 from konduktor_health.adapters.probes.asked import AskedRuns
 from konduktor_health.adapters.probes.client import AgentHttp
-from konduktor_health.adapters.probes.collector import Collector, Pace
+from konduktor_health.adapters.probes.collector import Collector
 from konduktor_health.adapters.probes.orders import AgentOrders
 from konduktor_health.adapters.probes.pair_hearsay import suspected
 from konduktor_health.adapters.probes.pair_measuring import Bandwidth, PairMeasuring
 from konduktor_health.adapters.probes.pair_runs import PairRuns
 from konduktor_health.adapters.probes.pod_watch import AgentPods
 from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.adapters.probes.telling import Teller
 from konduktor_health.adapters.signing import Signing
 from konduktor_health.clock import Clock
@@ -65,6 +66,7 @@ class Agents:
     """All that has to do with the agents on the nodes."""
 
     collector: Collector
+    pods: AgentPods
     orders: AgentOrders | None = None  # None: agents are asked for what they have, and no more
     signing: Signing | None = None
     teller: Teller | None = None
@@ -116,7 +118,7 @@ def build_agents(
         accept_fake=accept_fake,
     )
     if assert_leader is None:
-        return Agents(collector)
+        return Agents(collector, pods)
     signing = Signing(
         http,
         clock,
@@ -144,7 +146,7 @@ def build_agents(
     )
     collector.on_answer(teller.answered)
     pairs = _pairs(settings, orders, pods, agents, feed, collector, clock, accept_fake=accept_fake)
-    return Agents(collector, orders, signing, teller, pairs)
+    return Agents(collector, pods, orders, signing, teller, pairs)
 
 
 def _pairs(

@@ -82,14 +82,16 @@ def setting_keys() -> Iterator[str]:
         if not models or info.annotation is not models[0]:
             yield name
         for model in models:
-            yield from keys_of(model, name + ("." if info.annotation is model else "[]."))
+            separator = "." if info.annotation is model else "[]."
+            yield from keys_of(name + separator, model)
 
 
-def keys_of(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def keys_of(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    """The keys of a group, and of the groups in it."""
     for name, info in model.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from keys_of(inner, f"{prefix}{name}.")
+            yield from keys_of(f"{prefix}{name}.", inner)
         else:
             yield prefix + name
 
@@ -202,6 +204,7 @@ def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
     names += [f"{keys.ledger}-corrupt", EVENT_NAMESPACE, keys.hold, keys.maintenance]
+    names.append(keys.testing)
     names += [f"true:{effect.value}" for effect in Effect if effect is not Effect.LABEL]
     names.append(OPERATOR_TAINT)
     for name in names:
@@ -270,14 +273,16 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_settings_and_variables_that_pages_mention_exist() -> None:
     keys = set(setting_keys())
-    groups = "|".join({key.rpartition(".")[0] for key in keys if "." in key and "[]" not in key})
+    groups = "|".join({key.split(".")[0] for key in keys if "." in key and "[]" not in key})
+    inside = {key.rpartition(".")[0] for key in keys if key.count(".") == 2}
     variables = {f"{settings.ENV_PREFIX}{key.replace('.', '__').upper()}" for key in keys}
     variables |= {settings.CONFIG_VARIABLE, settings.CACHE_VARIABLE}
     for page in PAGES:
         text = page.read_text()
-        for key in re.findall(rf"`((?:{groups})\.[a-z_]+)`", text):
-            is_group = any(each.startswith(f"{key}.") for each in keys)
-            assert key in keys or is_group, f"{page.name}: {key}"
+        for key in re.findall(rf"`((?:{groups})(?:\.[a-z_]+)+)`", text):
+            inner = key.rpartition(".")[0]
+            if key.count(".") == 1 or inner in inside:  # else a module of ``probes``
+                assert key in keys | inside, f"{page.name}: {key}"
         for variable in re.findall(rf"\b{settings.ENV_PREFIX}[A-Z_]+(?!<)\b", text):
             assert variable in variables or variable.endswith("__"), f"{page.name}: {variable}"
 
@@ -321,6 +326,9 @@ def test_make_targets_that_pages_show_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
+        if block.startswith("apiVersion:"):  # objects for the cluster
+            assert all(each["kind"] and each["metadata"] for each in yaml.safe_load_all(block))
+            continue
         content = yaml.safe_load(block)
         assert content
         if block.startswith("# rules.yaml"):  # of a site

@@ -49,6 +49,11 @@ konduktor-health-state{{ include "konduktor-health.shardSuffix" . }}
 {{- if ne (dig "pod_events" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
 {{- end -}}
 
+{{/* Not empty where the controller lists pods of all namespaces. */}}
+{{- define "konduktor-health.listsPods" -}}
+{{- if or (include "konduktor-health.podEvents" .) (include "konduktor-health.jobs" .) }}true{{ end }}
+{{- end -}}
+
 {{/* Not empty where the controller asks agents (settings.probes.enabled, true by default). */}}
 {{- define "konduktor-health.asksAgents" -}}
 {{- if ne (dig "probes" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
