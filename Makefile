@@ -31,7 +31,8 @@ stage = @began=$$(date +%s); status=0; ( $(2) ) || status=$$?; \
 	printf '%s\t%s\t%s\n' '$(1)' $$(( $$(date +%s) - began )) $$status >> "$$TIMINGS"; fi; \
 	exit $$status
 
-.PHONY: help demo test lint cuda cuda-host gpu-bench unit e2e node e2e-node bench fuzz images generate servers packages debs \
+.PHONY: help demo test lint cuda cuda-host gpu-bench unit e2e node e2e-node bench fuzz images \
+	generate servers packages debs \
 	environment fmt clean
 
 help: ## show this list
@@ -58,8 +59,9 @@ unit: packages
 endif
 
 cuda: $(STAMP) ## compile the CUDA programs (fetches nvcc once), test them without a GPU
-	$(call stage,cuda,nvcc=$$($(BIN)/python cuda/toolkit.py) \
-	&& $(MAKE) --no-print-directory -C cuda -j2 NVCC="$$nvcc" programs host-tests emulated sizes)
+	$(call stage,cuda,nvcc=$$($(BIN)/python cuda/toolkit.py) && $(BIN)/python cuda/cached.py restore \
+	&& $(MAKE) --no-print-directory -C cuda -j2 NVCC="$$nvcc" programs host-tests emulated sizes \
+	&& $(BIN)/python cuda/cached.py store)
 
 # What of the CUDA programs needs no nvcc.
 cuda-host:

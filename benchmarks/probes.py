@@ -26,8 +26,9 @@ from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
 from benchmarks.process import cpu_s, memory_mib
 from konduktor_health.adapters.probes.client import AgentHttp
-from konduktor_health.adapters.probes.collector import Collector, Pace
+from konduktor_health.adapters.probes.collector import Collector
 from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.clock import SystemClock
 from konduktor_health.model import NodeView
 from probes.report import Measured, Report, Result, Run

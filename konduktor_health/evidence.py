@@ -88,6 +88,16 @@ class ProbeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the newest run of one level of DCGM's diagnostic came to, measured to its end."""
+
+    level: int  # 1 to 4
+    passed: bool
+    time_ns: int  # when it ended, Unix ns
+    failed: str = ""  # "memory.0.1,pcie.3": tests that failed, and DCGM's ids of the GPUs
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """A node that was deleted with open records, kept by its system UUID for 30 days."""
 

@@ -12,6 +12,7 @@ from enum import Enum
 
 from konduktor_health.evidence import (
     Attestation,
+    Diagnosis,
     ProbeResult,
     ProbeStatus,
     RepairSeen,
@@ -53,6 +54,7 @@ __all__ = [
     "Attestation",
     "Condition",
     "Corroborate",
+    "Diagnosis",
     "EditKind",
     "EditNode",
     "Fault",
@@ -157,6 +159,8 @@ class Snapshot:
         default_factory=dict
     )
     agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
+    # what DCGM's levels came to, for Autopilot's labels; nothing rests on it
+    diagnoses: Mapping[str, tuple[Diagnosis, ...]] = field(default_factory=dict)
     # since when a node's log has been read without a gap and has said anything at all; a node
     # that is not here is not observed now
     observed_from_ns: Mapping[str, int] = field(default_factory=dict)

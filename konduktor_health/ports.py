@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from konduktor_health.agents import AgentCensus, AgentStanding
 from konduktor_health.model import (
     Condition,
+    Diagnosis,
     Fault,
     NodeEdit,
     NodeView,
@@ -164,6 +165,19 @@ class Probes(Protocol):
         ...
 
 
+class Diagnoses(Protocol):
+    """What DCGM's levels came to on the nodes, for those who read Autopilot's labels."""
+
+    def diagnoses(self, names: Iterable[str]) -> Mapping[str, tuple[Diagnosis, ...]]:
+        """Of these nodes, as far as is known."""
+        ...
+
+    def on_diagnosis(self, callback: Callable[[str], None]) -> None:
+        """Register callback(node): it came to something else there, or is heard of for the first
+        time. Called on a thread of the adapter."""
+        ...
+
+
 class NodeFeed(Protocol):
     """The node watch: keeps a bounded cache of managed nodes, up to date by list + watch."""
 
@@ -295,7 +309,7 @@ class PodsOnNode(Protocol):
 class OwnObject:
     """An object of ours beside the Nodes, as it was read. Equal means: not written since."""
 
-    kind: str  # "ConfigMap" or "Lease"
+    kind: str  # "ConfigMap", "Lease" or "Secret"
     namespace: str
     name: str
     uid: str
@@ -306,7 +320,8 @@ class OwnObject:
 
 
 class Belongings(Protocol):
-    """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
+    """What of ours lies in ``cluster.namespace``, and the keys in that of the agents. Raises errors
+    of konduktor_health.errors."""
 
     @property
     def shard(self) -> str:
@@ -319,6 +334,10 @@ class Belongings(Protocol):
 
     def lease(self) -> OwnObject | None:
         """The Lease, or None."""
+        ...
+
+    def signing(self) -> tuple[OwnObject, ...]:
+        """The keys that requests to agents are signed with, which all shards share."""
         ...
 
     def delete(self, found: OwnObject) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from konduktor_health.job_settings import ClaimSettings, JobSettings
 from konduktor_health.model import Corroborate, InjectionMode, Trust
+from konduktor_health.round_settings import RoundSettings
 from konduktor_health.setting_base import Group as _Group
 from probes.report import PORT
 
@@ -314,11 +315,12 @@ class ProbeSettings(_Group):
         ),
     )
     peers: int = Field(
-        4, ge=0, le=32, description="Agents whose addresses each agent is told, to measure against."
+        4, ge=0, le=12, description="Agents whose addresses each agent is told, to measure against."
     )
     connections: int = Field(
         256, ge=0, description="Connections to agents that are kept open between questions."
     )
+    rounds: RoundSettings = RoundSettings()
     jobs: JobSettings = JobSettings()
     pvc: ClaimSettings = ClaimSettings()
 
@@ -331,6 +333,32 @@ class ProbeSettings(_Group):
             if not math.isfinite(number):
                 raise ValueError(f"{name}: a number is expected")
         return value
+
+
+class AutopilotSettings(_Group):
+    """A port for users of IBM Autopilot, with its paths and texts. Whoever can reach it may ask;
+    nobody is asked who they are (docs/guides/switch-from-autopilot.md)."""
+
+    enabled: bool = Field(False, description="Answer on Autopilot's paths.")
+    host: str = Field("", description="Address to listen on; empty: all, IPv4 and IPv6.")
+    port: int = Field(3333, ge=0, le=65535, description="Port; 0: any free one.")
+    start: bool = Field(
+        False,
+        description=(
+            "Let whoever asks have light checks run on nodes, and iperf3 between them; else the"
+            " newest results are told."
+        ),
+    )
+    agent_port: int = Field(
+        3333,
+        ge=1,
+        le=65535,
+        description="Port of the agents' --compat-autopilot-listen, where their texts are.",
+    )
+    timeout_s: float = Field(
+        1800.0, gt=0, le=86_400, description="Longest wait for a node's answer, seconds."
+    )
+    at_once: int = Field(4, ge=1, le=64, description="Questions that are answered at once.")
 
 
 class HttpSettings(_Group):

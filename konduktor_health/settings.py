@@ -37,6 +37,7 @@ from konduktor_health.setting_groups import (
     DEFAULT_LOKI,
     SHARD_LABEL,
     SHARD_VALUE,
+    AutopilotSettings,
     ClusterSettings,
     HttpSettings,
     LeaseSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "ENV_PREFIX",
     "SHARD_LABEL",
     "SHARD_VALUE",
+    "AutopilotSettings",
     "ClusterSettings",
     "HttpSettings",
     "LeaseSettings",
@@ -114,6 +116,7 @@ class Settings(BaseSettings):
     probes: ProbeSettings = ProbeSettings()
     shard: ShardSettings = ShardSettings()
     http: HttpSettings = HttpSettings()
+    autopilot: AutopilotSettings = AutopilotSettings()
     debug: bool = Field(False, description="Log at level DEBUG.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on stderr.")
     checkpoint_interval_s: float = Field(

@@ -188,6 +188,7 @@ class NodeView:
     maintenance: str | None = None  # raw annotation
     testing: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
+    diagnosed: tuple[tuple[str, str], ...] = ()  # annotations ``dcgm.level.N.output``, sorted
 
     def label(self, key: str) -> str | None:
         """The value of one label; None where the node has none of that name."""
@@ -219,6 +220,7 @@ class EditKind(Enum):
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
     DECLARE = "declare"  # operator's hold or maintenance
+    DIAGNOSIS = "diagnosis"  # Autopilot's labels of what DCGM found, and nothing else
     TESTING = "testing"  # an invasive test is about to begin, waits, or has ended
 
 

@@ -110,6 +110,9 @@ class CheckSpec:
     cadence: Cadence
     deadline_s: float  # hard: then its whole process group is killed
     needs_idle_gpus: bool = False  # refused, as ``skip``, while a GPU is busy
+    #: Options that a signed request may set. All others are of the agent's own configuration: what
+    #: names a program to run, or a service to trust, is never taken from the network.
+    request_options: frozenset[str] = frozenset()
 
 
 class Check(Protocol):

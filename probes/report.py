@@ -138,7 +138,7 @@ class RunRequest(_Wire):
     request_id: RunId  # also the run's id
     checks: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     tier: TierName | None = None  # all checks of the tier; beside ``checks``
-    options: Annotated[dict[Short, Text], Field(max_length=64)] = {}  # "iperf3.server": "10.0.0.7"
+    options: Annotated[dict[Short, Text], Field(max_length=64)] = {}  # "ping.peer": "node-b"
     issued_ns: Annotated[Ns, _Whole]
     expires_ns: Annotated[Ns, _Whole]
     nonce: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]

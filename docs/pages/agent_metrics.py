@@ -40,7 +40,7 @@ _AUTOPILOT = f"""
 With `--compat-autopilot` the gauge of IBM Autopilot is served too, with its labels `health`,
 `node`, `cpumodel`, `gpumodel`, `deviceid`, so that dashboards and alerts need no change. `pciebw`
 is GB/s; all others are 1 when it is bad and 0 when it is good. What was not measured leaves the
-last value.
+last value; so does what a fake backend says. Of several levels of DCGM the worst is told.
 
 """
 
@@ -70,8 +70,9 @@ def agent_metrics_page() -> str:
         + table(("label", "values"), ((code(name), _LABELS[name]) for name in sorted(used)))
         + _AUTOPILOT
         + table(("health", "check", "from", "deviceid"), told)
-        + "\n`gpu` is the GPU's index (by PCI address), `peer` the other node's name. `pvc` is the"
-        + " controller's to tell.\n"
+        + "| `ping` | `ping` | too many packets lost on one of its addresses | the other node's"
+        + " name |\n\n`gpu` is the GPU's index (by PCI address). `pvc` is the controller's to"
+        + " tell.\n"
     )
 
 

@@ -56,7 +56,9 @@ python -m probes.backends.fake_state state.json clear
 ```
 
 which ends with 0, or with 2 and one line on stderr for wrong usage. Names that end in `_per_s` are
-rates: their counter starts when they are injected.
+rates: their counter starts when they are injected. A file that is written by hand says when, in
+Unix seconds, beside the rate: `"since": {{"pcie_replays_per_s": 1780000000}}`; else it counts from
+1970 on.
 
 """
 

@@ -22,6 +22,10 @@ A *tier* says how much a check asks of the node: `boot` and `light` run beside a
 `invasive` needs idle GPUs. It *runs* by itself: `light` each minute, `hourly`, `boot` once in each
 boot, `invasive` when GPUs are idle, `never` only when asked.
 
+Options are set on the node (`konduktor-probe agent --option CHECK.NAME=VALUE`). A signed request
+may set those that a check names below, and no other: an option that names a program or a service is
+never taken from the network.
+
 """
 _RUNS = {
     Cadence.BOOT: "once in each boot",
@@ -55,7 +59,9 @@ def _section(check: Check) -> str:
     if not rest.strip():
         raise KeyError(f"{module.__name__}: its docstring does not say what fails")
     idle = "\n\nIt needs idle GPUs." if check.spec.needs_idle_gpus else ""
-    return f"\n## {check.spec.name}\n\n{rest.strip().replace('``', '`')}{idle}\n"
+    taken = ", ".join(map(code, sorted(check.spec.request_options)))
+    options = f"\n\nOptions that a signed request may set: {taken}." if taken else ""
+    return f"\n## {check.spec.name}\n\n{rest.strip().replace('``', '`')}{idle}{options}\n"
 
 
 def _module(check: Check) -> ModuleType:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from docs.pages.tables import code, table
 from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.core.accusation import Blamed
 from konduktor_health.core.invasive_note import Stage
 from konduktor_health.core.invasive_step import BEGUN, DELIVERED, ERROR, FAILED, OVER, WAITING
+from konduktor_health.core.pair_tests import Kind as PairKind
+from konduktor_health.core.pair_tests import PairOutcome
 from konduktor_health.model import EditKind, HoldReason, ProbeStatus, Scope
+from konduktor_health.runtime.autopilot_http import PATHS
 from konduktor_health.runtime.awaiting import KINDS
 from konduktor_health.runtime.metrics import MAX_FAULT_IDS, NAMESPACE, Metrics
 from parsers.fault import Severity
@@ -54,7 +58,10 @@ _LABELS = {
     + " `testing` is counted as an invasive test);"
     + " of relations: "
     + ", ".join(code(each.value) for each in Kind)
-    + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`",
+    + " ([Correlation](../design/correlation.md)); of requests to agents: `run`, `settings`,"
+    + " `pair`; of tests in pairs: "
+    + ", ".join(code(each.value) for each in PairKind)
+    + " ([Rounds](../design/rounds.md))",
     "reason": "a [hold reason](hold-reasons.md): "
     + ", ".join(code(each.value) for each in HoldReason),
     "scope": "among which nodes: "
@@ -63,14 +70,21 @@ _LABELS = {
     "label": "a label of `domains` of the policy file",
     "what": "what clearing waits for: "
     + ", ".join(code(each) for each in KINDS)
-    + " (`operator`: a person's word; `probe`: passes of any probe)",
+    + " (`operator`: a person's word; `probe`: passes of any probe); of what tests in pairs speak"
+    + " against: "
+    + ", ".join(code(each.value) for each in Blamed),
     "peer": "`node`: the peer is a Node of this cluster; `unknown`",
     "outcome": "`ok`, `failed`; of Events on pods: `published`, `failed`, `dropped`;"
     " of results of checks: "
     + ", ".join(code(each.value) for each in ProbeStatus)
-    + "; of requests to run: `accepted`, `refused`, `failed`; of invasive tests: "
+    + "; of requests to run, alone or in pairs: `accepted`, `refused`, `failed`; of tests in"
+    + " pairs: "
+    + ", ".join(code(each.label) for each in PairOutcome)
+    + "; of questions on Autopilot's port: `ok`, `refused`, `busy`, `standby` (another replica"
+    + " leads); of invasive tests: "
     + ", ".join(f"{code(name)} ({meaning})" for name, meaning in _TESTS.items())
     + "; of tests of storage: `pass`, `fail`, `skip`, `error`",
+    "path": "of [Autopilot's port](autopilot.md): " + ", ".join(map(code, PATHS)) + ", or `other`",
     "state": "of agents: "
     + "; ".join(f"{code(each.value)}: {_STATES[each]}" for each in AgentState)
     + "; of nodes on their way to an [invasive test](invasive-tests.md): "

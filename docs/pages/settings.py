@@ -53,7 +53,7 @@ def settings_page() -> str:
     groups: list[tuple[str, type[BaseModel], str]] = []
     for name, info in settings.Settings.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            groups += _with_those_inside(f"{name}.", info.annotation)
+            groups += _group(f"{name}.", info.annotation)
         else:
             plain.append((name, info))
             for item in get_args(info.annotation):
@@ -61,21 +61,25 @@ def settings_page() -> str:
                     groups.append((f"{name}[].", item, "One entry of the list. "))
     parts.append("\n## Top level\n\n" + _setting_rows("", plain))
     for prefix, model, note in groups:
-        rows = _setting_rows(prefix, list(model.model_fields.items()))
+        own = [each for each in model.model_fields.items() if _model_of(each[1]) is None]
+        rows = _setting_rows(prefix, own)
         title = code(prefix.rstrip("."))
         parts.append(f"\n## {title}\n\n{note}{_about(model)}\n\n{rows}")
     return "".join(parts)
 
 
-def _with_those_inside(
-    prefix: str, model: type[BaseModel]
-) -> list[tuple[str, type[BaseModel], str]]:
-    """A group, and the groups in it."""
+def _group(prefix: str, model: type[BaseModel]) -> list[tuple[str, type[BaseModel], str]]:
+    """A group, and those within it."""
     found = [(prefix, model, "")]
     for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found += _with_those_inside(f"{prefix}{name}.", info.annotation)
+        if inner := _model_of(info):
+            found += _group(f"{prefix}{name}.", inner)
     return found
+
+
+def _model_of(info: FieldInfo) -> type[BaseModel] | None:
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _about(model: type[BaseModel]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -44,15 +44,9 @@ def ping_outcome(test: PairTest, interface: str, results: Iterable[Result]) -> P
     """What the client's pings say of the pair on one interface; the worst of its addresses."""
     found: list[tuple[PairOutcome, str]] = []
     for result in results:
-        if result.check != "ping" or result.device != interface:
-            continue
-        limit = next((m.threshold.value for m in result.measurements if m.threshold
-                      and m.name == "loss_worst"), 0.0)  # fmt: skip
-        for name, told in result.detail.items():
-            peer = _PEER.fullmatch(told) if name.startswith("peer.") else None
-            if peer is None or peer[1] != test.server:
-                continue
-            found.append(_of_loss(peer[3], limit))
+        if result.check == "ping" and result.device == interface:
+            limit = _limit(result)
+            found += [_of_loss(peer[3], limit) for peer in _peers(result) if peer[1] == test.server]
     if not found:
         return _told(test, interface, PairOutcome.NOT_MEASURED, "no ping of it was reported")
     bad = worst(outcome for outcome, _ in found)
@@ -60,6 +54,13 @@ def ping_outcome(test: PairTest, interface: str, results: Iterable[Result]) -> P
     if not bad.bad and PairOutcome.NOT_MEASURED in outcomes:
         bad = PairOutcome.NOT_MEASURED
     return _told(test, interface, bad, next(text for outcome, text in found if outcome is bad))
+
+
+def told_peers(result: Result) -> Iterator[tuple[str, str, PairOutcome]]:
+    """Node, address and outcome of each peer in a result of ``ping``."""
+    limit = _limit(result)
+    for peer in _peers(result):
+        yield peer[1], peer[2], _of_loss(peer[3], limit)[0]
 
 
 def rates(test: PairTest, interface: str, results: Iterable[Result]) -> Rate | None:
@@ -103,6 +104,19 @@ def both(ping: PairResult, rate: PairResult) -> PairResult:
     if ping.outcome is PairOutcome.NOT_MEASURED or (rate.outcome.bad and not ping.outcome.bad):
         return rate
     return ping
+
+
+def _peers(result: Result) -> Iterator[re.Match[str]]:
+    for name, told in result.detail.items():
+        peer = _PEER.fullmatch(told) if name.startswith("peer.") else None
+        if peer is not None:
+            yield peer
+
+
+def _limit(result: Result) -> float:
+    """Most loss, percent, as it stands beside the worst that was measured."""
+    limits = (m.threshold for m in result.measurements if m.name == "loss_worst")
+    return next((limit.value for limit in limits if limit is not None), 0.0)
 
 
 def _is_of(result: Result, test: PairTest, interface: str) -> bool:

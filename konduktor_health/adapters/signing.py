@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from loguru import logger
 
+from konduktor_health.adapters.kube.belongings import SIGNING_CONFIG_MAP, SIGNING_SECRET
 from konduktor_health.adapters.kube.client import KubeHttp
 from konduktor_health.adapters.probes.keys import (
     DamagedKeysError,
@@ -37,8 +38,7 @@ from konduktor_health.errors import (
 )
 from probes.report import signed_bytes
 
-SECRET = "konduktor-health-signing"  # noqa: S105 - its name
-CONFIG_MAP = "konduktor-health-probe-keys"
+SECRET, CONFIG_MAP = SIGNING_SECRET, SIGNING_CONFIG_MAP
 LOOK_S = 60.0
 READ_AGAIN_S = 600.0
 _KEPT_META = ("name", "namespace", "resourceVersion", "labels", "annotations", "ownerReferences")

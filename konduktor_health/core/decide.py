@@ -21,6 +21,7 @@ from konduktor_health.core.effects import (
     Standing,
     standing,
 )
+from konduktor_health.core.labels import diagnosed, edit_for
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import pool_of
@@ -144,7 +145,9 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
         )
         remarks = cycle.snapshot.remarks.get(view.name, ())
         actions.append(edit_of(node, after, change, labels, policy, remarks))
-    elif due is Due.LATER:
+    elif marks := diagnosed(view, cycle.snapshot.diagnoses.get(view.name, ()), policy):
+        actions.append(edit_for(view, marks))
+    if due is Due.LATER:
         until_ns = node.before.written_ns + int(policy.repeat_write_interval_s * NS)
         actions.append(Hold(view.name, HoldReason.REPEAT, "counts only", until_ns))
         done = False

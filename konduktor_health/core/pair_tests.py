@@ -15,6 +15,27 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
+class Kind(Enum):
+    """What two nodes measure with each other. Values are metric labels."""
+
+    PING = "ping"  # does anything come through
+    BANDWIDTH = "bandwidth"  # how much comes through (iperf3)
+    NCCL = "nccl"  # an all-reduce over the GPUs of both
+
+    @property
+    def check(self) -> str:
+        """Name of what an accused node has to pass: its fault is ``probe/<this>``. No agent has a
+        check of that name: only rounds answer for it."""
+        return _CHECKS[self]
+
+
+_CHECKS = {
+    Kind.PING: "network-pair",
+    Kind.BANDWIDTH: "network-pair-bandwidth",
+    Kind.NCCL: "network-pair-nccl",
+}
+
+
 class PairOutcome(Enum):
     """What came of one pair on one interface."""
 
@@ -28,6 +49,11 @@ class PairOutcome(Enum):
     def bad(self) -> bool:
         """Measured, and not as it should be."""
         return self in _BADNESS
+
+    @property
+    def label(self) -> str:
+        """As the value of a metric label."""
+        return self.value.replace(" ", "_")
 
 
 _BADNESS = {PairOutcome.SLOW: 1, PairOutcome.LOSSY: 2, PairOutcome.FAILED: 3}

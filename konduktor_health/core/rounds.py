@@ -86,7 +86,7 @@ def plan_round(
     nothing."""
     if state.rounds and state.follow_ups < options.most_follow_ups:
         questions = blame(state.seen, members).questions
-        if tests := _follow_ups(state, questions, members, options):
+        if tests := tests_for(state, questions, members, options):
             return tests
     if not options.interval_ns or now_ns < state.due_ns or len(members) < 2:
         return ()
@@ -127,6 +127,30 @@ def batches(tests: Sequence[PairTest], size: int) -> Iterable[tuple[PairTest, ..
         yield tuple(tests[start : start + step])
 
 
+def tests_for(
+    state: RoundState,
+    questions: Sequence[Question],
+    members: Sequence[Member],
+    options: RoundOptions,
+) -> tuple[PairTest, ...]:
+    """Tests that answer these questions, as far as there are partners that are known to work. The
+    partner is the client: the agent of the other may not answer."""
+    by_name = {each.name: each for each in members}
+    partners = _Partners(state, members, questions, options)
+    tests: list[PairTest] = []
+    most = options.most_pairs or len(members)
+    for question in questions:
+        if len(tests) >= most:
+            break
+        node = by_name.get(question.node)
+        if node is None or question.interface not in node.interfaces:
+            continue
+        if partner := partners.take(question):
+            shared = tuple(n for n in node.interfaces if n in by_name[partner].interfaces)
+            tests.append(PairTest(partner, node.name, shared, follow_up=True))
+    return tuple(tests)
+
+
 def _round(
     state: RoundState, members: Sequence[Member], options: RoundOptions
 ) -> tuple[PairTest, ...]:
@@ -142,29 +166,6 @@ def _round(
             forth = mixed(options.seed, state.rounds, f"{one.name} {other.name}") % 2
             client, server = (one, other) if forth else (other, one)
             tests.append(PairTest(client.name, server.name, shared))
-    return tuple(tests)
-
-
-def _follow_ups(
-    state: RoundState,
-    questions: Sequence[Question],
-    members: Sequence[Member],
-    options: RoundOptions,
-) -> tuple[PairTest, ...]:
-    """The node that is known to work is the client: the agent of the other may not answer."""
-    by_name = {each.name: each for each in members}
-    partners = _Partners(state, members, questions, options)
-    tests: list[PairTest] = []
-    most = options.most_pairs or len(members)
-    for question in questions:
-        if len(tests) >= most:
-            break
-        node = by_name.get(question.node)
-        if node is None or question.interface not in node.interfaces:
-            continue
-        if partner := partners.take(question):
-            shared = tuple(n for n in node.interfaces if n in by_name[partner].interfaces)
-            tests.append(PairTest(partner, node.name, shared, follow_up=True))
     return tuple(tests)
 
 

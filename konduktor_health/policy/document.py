@@ -303,7 +303,11 @@ class PolicyDocument(Part):
         description="Labels whose nodes share a fabric, a rack or a switch.",
     )
     autopilot_labels: StrictBool | None = Field(
-        None, description="Set `autopilot.ibm.com/gpuhealth` beside our own label."
+        None,
+        description=(
+            "Write Autopilot's labels: `autopilot.ibm.com/gpuhealth` beside our own, and what DCGM"
+            " found. Not beside Autopilot itself."
+        ),
     )
     corroborate: Corroborate | None = Field(
         None,

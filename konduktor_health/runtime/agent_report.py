@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter as Metric
 
 from konduktor_health.agents import AgentState
+from konduktor_health.core.accusation import Blamed
 from konduktor_health.core.invasive_note import Stage
 from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.invasive import InvasiveTests
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.probes import ProbeWatch
+from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.verifying import Verifying
 
 
@@ -29,6 +31,7 @@ class AgentReport:
     attesting: Attesting | None = None
     verifying: Verifying | None = None
     told: Callable[[], Mapping[str, int]] = dict  # settings that agents were told, by outcome
+    rounds: Rounds | None = None
     tests: InvasiveTests | None = None
     _before: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -47,6 +50,8 @@ class AgentReport:
         if self.verifying is not None:
             for outcome, many in self.verifying.drain_counts().items():
                 self.metrics.agent_requests.labels("run", outcome).inc(many)
+        if self.rounds is not None:
+            self._pairs(self.rounds)
         if self.tests is not None:
             for outcome, many in self.tests.work.drain_counts().items():
                 self.metrics.invasive_tests.labels(outcome).inc(many)
@@ -54,6 +59,16 @@ class AgentReport:
             for stage in Stage:
                 self.metrics.invasive_nodes.labels(stage.value).set(stages.get(stage.value, 0))
         self._grown("settings", self.told(), self.metrics.agent_requests, "settings")
+
+    def _pairs(self, rounds: Rounds) -> None:
+        counts, suspects = rounds.drain_counts(), rounds.findings.counts()
+        for (kind, outcome), many in counts.tests.items():
+            self.metrics.pair_tests.labels(kind, outcome).inc(many)
+        for kind, many in counts.rounds.items():
+            self.metrics.pair_rounds.labels(kind).inc(many)
+        for blamed in Blamed:
+            self.metrics.pair_suspects.labels(blamed.value).set(suspects[blamed.value])
+        self._grown("pairs", rounds.requests(), self.metrics.agent_requests, "pair")
 
     def _grown(self, what: str, now: Mapping[str, int], metric: Metric, *labels: str) -> None:
         """Add what has come to a count since the last cycle."""

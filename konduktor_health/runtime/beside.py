@@ -1,4 +1,4 @@
-"""What tells of a node beside its log? Checks, the agent's word about lines, the Node itself.
+"""What tells of a node beside its log? Checks, other nodes, the agent's word, the Node itself.
 
 What is found so is kept as what a line says (``Observer``), but for one thing: no log has to be
 read for it again after a crash. Agents tell their results again, and the Node is as it is.
@@ -15,6 +15,8 @@ from konduktor_health.model import Fault, NodeView, RepairSeen
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 
 LedgerOf = Callable[[NodeView], Ledger]
@@ -28,6 +30,7 @@ class Found:
     repairs: tuple[tuple[str, RepairSeen], ...] = ()
     answered: frozenset[str] = frozenset()  # nodes whose agent has answered about lines
     measured: frozenset[str] = frozenset()  # nodes with new results, or an agent more or less
+    unlabelled: frozenset[str] = frozenset()  # nodes whose labels say something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Beside:
     probes: ProbeWatch | None = None
     attesting: Attesting | None = None
     allocatable: AllocatableGpus | None = None
+    diagnoses: DiagnosisWatch | None = None
+    pairs: PairFindings | None = None
 
     def look(
         self,
@@ -52,6 +57,8 @@ class Beside:
         if self.probes is not None:
             faults += self.probes.faults(len(nodes))
             measured = self.probes.due(nodes.keys())
+        if self.pairs is not None:
+            faults += self.pairs.faults()
         if self.allocatable is not None:
             faults += self.allocatable.faults(nodes, ledger_of)
             repairs = tuple(self.allocatable.ended(nodes, ledger_of))
@@ -59,7 +66,8 @@ class Beside:
             answered, confirmed = self.attesting.take()
             faults += (fault for fault in confirmed if not is_pending(fault))
         here = tuple(fault for fault in faults if fault.node in nodes)
-        return Found(here, repairs, frozenset(answered), frozenset(measured))
+        unlabelled = self.diagnoses.due(nodes) if self.diagnoses is not None else ()
+        return Found(here, repairs, frozenset(answered), frozenset(measured), frozenset(unlabelled))
 
     def ask(
         self, faults: Iterable[Fault], view: NodeView, entry: LogEntry, ledger_of: LedgerOf

@@ -25,6 +25,7 @@ from konduktor_health.errors import (
 )
 from konduktor_health.ports import Cluster, Leadership, NodeFeed
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.autopilot_http import AutopilotServer
 from konduktor_health.runtime.checkpoint import Checkpoint, short_hash
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
@@ -73,6 +74,7 @@ class Controller:
     lease: Leadership | None  # None: dry run
     teller: PodTeller | None = None  # None: pods are told nothing
     status: StatusServer | None = None
+    autopilot: AutopilotServer | None = None  # None: Autopilot's paths are not answered
     roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     probes: ProbeWatch | None = None  # who measures on the nodes
     aside: tuple[Starts, ...] = ()  # parts that work while this replica leads
@@ -143,8 +145,9 @@ class Controller:
         self.feed.start(self.stop)
         if self.teller:
             self.teller.start()
-        if self.status:
-            self.status.start()
+        for server in (self.status, self.autopilot):
+            if server is not None:
+                server.start()
 
     def _wait_synced(self) -> None:
         deadline = self.clock.monotonic() + SYNC_TIMEOUT_S
@@ -245,8 +248,7 @@ class Controller:
             steps.append(self.teller.close)
         if self.lease is not None:
             steps += [self._save, self.lease.release]
-        if self.status:
-            steps.append(self.status.stop)
+        steps += [server.stop for server in (self.status, self.autopilot) if server is not None]
         for step in steps:
             try:
                 step()

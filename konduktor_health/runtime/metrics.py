@@ -21,8 +21,11 @@ from prometheus_client import (
 )
 
 from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.core.accusation import Blamed
 from konduktor_health.core.invasive_note import Stage
 from konduktor_health.core.invasive_step import ERROR, OUTCOMES
+from konduktor_health.core.pair_tests import Kind as PairKind
+from konduktor_health.core.pair_tests import PairOutcome
 from konduktor_health.model import ProbeStatus
 from konduktor_health.runtime.awaiting import KINDS
 from parsers.finding import Kind
@@ -147,8 +150,20 @@ class Metrics:
         )
         self.agent_requests = counter(
             "agent_requests_total",
-            "Signed requests to agents: settings, and runs that decisions wait for.",
+            "Signed requests to agents: settings, runs that decisions wait for, tests in pairs.",
             ("kind", "outcome"),
+        )
+        self.pair_tests = counter(
+            "pair_tests_total", "Tests of two nodes on an interface.", ("kind", "outcome")
+        )
+        self.pair_rounds = counter(
+            "pair_rounds_total", "Rounds of tests in pairs that have ended.", ("kind",)
+        )
+        self.pair_suspects = gauge(
+            "pair_suspects",
+            "What tests in pairs speak against now: nodes, pairs, what a domain shares, what lies"
+            " between two.",
+            ("what",),
         )
         self.invasive_tests = counter(
             "invasive_tests_total", "Invasive tests by Jobs: what came of them.", ("outcome",)
@@ -167,6 +182,12 @@ class Metrics:
         )
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
+        )
+        self.autopilot = counter(
+            "autopilot_requests_total",
+            "Questions on the port for users of Autopilot.",
+            ("path", "outcome"),
+            self.own,
         )
         self.policy_loads = counter(
             "policy_loads_total",
@@ -195,6 +216,7 @@ class Metrics:
             self.attestations.labels(answer)
         for outcome in ("accepted", "refused", "failed"):
             self.agent_requests.labels("run", outcome)
+            self.agent_requests.labels("pair", outcome)
         for outcome in (*OUTCOMES, ERROR):
             self.invasive_tests.labels(outcome)
         for status in (ProbeStatus.PASS, ProbeStatus.FAIL, ProbeStatus.SKIP, ProbeStatus.ERROR):
@@ -203,6 +225,12 @@ class Metrics:
             self.invasive_nodes.labels(stage.value)
         for outcome in ("ok", "failed"):
             self.agent_requests.labels("settings", outcome)
+        for test in PairKind:
+            self.pair_rounds.labels(test.value)
+            for result in PairOutcome:
+                self.pair_tests.labels(test.value, result.label)
+        for blamed in Blamed:
+            self.pair_suspects.labels(blamed.value)
         for peer in ("node", "unknown"):
             self.accusations.labels(peer)
         for kind in Kind:

@@ -274,6 +274,7 @@ class Observer:
         due = {fault.node for fault in found.faults if self._keep(fault, nodes[fault.node])}
         due |= {name for name, seen in found.repairs if self._repairs.note(name, seen, now_ns)}
         due |= found.answered & self._pending.keys()
+        due |= found.unlabelled
         return due | {name for name in found.measured if self._ledger(nodes[name]).records}
 
     def _is_pending(self, fault: Fault) -> bool:

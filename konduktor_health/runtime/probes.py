@@ -7,7 +7,7 @@ Invariants:
   probes is not cleared without them because somebody has just been started.
 - What cannot be measured on many nodes at once is no news of any of them: it writes no Node.
 
-The adapter tells from its threads; all else is called on the loop's thread.
+Adapter and rounds tell from their threads; all else is called on the loop's thread.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from konduktor_health.core.observation import may_be_shown
 from konduktor_health.model import Fault, Policy, ProbeResult
 from konduktor_health.ports import Probes
 from konduktor_health.treatment import UNRESPONSIVE
+
+ResultsOf = Callable[[Iterable[str]], Mapping[str, tuple[ProbeResult, ...]]]
 
 CENSUS_S = 15.0  # a count over all nodes costs 20 ms where there are 10,000
 
@@ -48,7 +50,12 @@ class ProbeWatch:
         self._known = False
         self._mass = False
         self._counted: tuple[float, AgentCensus] = (-math.inf, AgentCensus())
-        probes.on_news(self._tell)
+        self._more: ResultsOf = lambda _names: {}
+        probes.on_news(self.tell)
+
+    def add(self, more: ResultsOf) -> None:
+        """Take this for results too (before ``start``): what nodes have measured of each other."""
+        self._more = more
 
     def start(self, stop: threading.Event) -> None:
         """Let the adapter begin to ask."""
@@ -69,7 +76,15 @@ class ProbeWatch:
 
     def results(self, names: Iterable[str]) -> Mapping[str, tuple[ProbeResult, ...]]:
         """What is known of these nodes."""
-        return self._probes.results(names)
+        names = list(names)
+        found, more = self._probes.results(names), self._more(names)
+        if not more:
+            return found
+        both = {name: (*found.get(name, ()), *more.get(name, ())) for name in {*found, *more}}
+        return {
+            name: tuple(sorted(results, key=lambda each: each.time_ns))
+            for name, results in both.items()
+        }
 
     def agents(self, names: Collection[str]) -> frozenset[str]:
         """Those of these nodes that have an agent, as far as is known."""
@@ -105,7 +120,8 @@ class ProbeWatch:
         self._mass = mass
         return mass
 
-    def _tell(self, names: Collection[str]) -> None:
+    def tell(self, names: Collection[str]) -> None:
+        """There is something new of these nodes. Any thread."""
         with self._lock:
             self._told.update(names)
         self._wake()

@@ -57,10 +57,12 @@ class Verifying:
         believed: Callable[[str], bool],
         interval_s: float = INTERVAL_S,
         per_minute: int = PER_MINUTE,
+        elsewhere: Callable[[str, str], bool] = lambda _node, _probe: False,
         left_to_jobs: frozenset[str] = frozenset(),
     ) -> None:
-        """``believed``: the agent of this node is (``Collector.believed``). ``left_to_jobs``:
-        checks that it is not asked for (``core.wanted``)."""
+        """``believed``: the agent of this node is (``Collector.believed``). ``elsewhere``: takes a
+        probe that no agent has by itself (``Rounds.want``). ``left_to_jobs``: checks that it is not
+        asked for (``core.wanted``)."""
         self._orders = orders
         self._nodes = nodes
         self._policy = policy
@@ -68,6 +70,7 @@ class Verifying:
         self._believed = believed
         self._interval_s = interval_s
         self._per_minute = per_minute
+        self._elsewhere = elsewhere
         self._left_to_jobs = left_to_jobs
         self._lock = threading.Lock()
         self._wanted: dict[str, frozenset[str]] = {}
@@ -103,7 +106,11 @@ class Verifying:
         with self._lock:
             due = [(name, probe) for name, wanted in self._wanted.items() for probe in wanted]
         for name, probe in due:
-            if self._is_due(name, probe) and self._believed(name):
+            if not self._is_due(name, probe):
+                continue
+            if self._elsewhere(name, probe):
+                self._note(name, probe)
+            elif self._believed(name):
                 if not self._has_room():
                     break
                 self._ask(name, probe)
@@ -138,9 +145,12 @@ class Verifying:
         self._minute = (begun_s, many + 1)
         return True
 
-    def _ask(self, name: str, probe: str) -> None:
+    def _note(self, name: str, probe: str) -> None:
         with self._lock:
             self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
+
+    def _ask(self, name: str, probe: str) -> None:
+        self._note(name, probe)
         try:
             if probe in TIERS:
                 self._orders.run(name, tier=probe)

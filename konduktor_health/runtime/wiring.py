@@ -34,10 +34,12 @@ from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
 from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.autopilot_http import autopilot_server
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
@@ -50,11 +52,13 @@ from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
+from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.verifying import Verifying
+from konduktor_health.runtime.wired_rounds import build_rounds
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -131,7 +135,8 @@ def build(
         )
         probes = agents.collector
     attesting = _attesting(agents, clock, wake)
-    verifying = _verifying(agents, feed, policy, clock, settings)
+    rounds = build_rounds(settings, agents, feed, policy, clock)
+    verifying = _verifying(agents, feed, policy, clock, rounds, settings)
     if verifying is not None:
         feed.on_change(verifying.changed)
     allocatable = AllocatableGpus(clock=clock, keys=keys)
@@ -139,6 +144,13 @@ def build(
     probe_watch = (
         None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
     )
+    diagnoses = (
+        DiagnosisWatch(agents.collector, policy, wake=wake.set) if agents is not None else None
+    )
+    if rounds is not None and probe_watch is not None:
+        rounds.findings.on_news(probe_watch.tell)
+        probe_watch.add(rounds.findings.results)
+    pairs = None if rounds is None else rounds.findings
     observer = Observer(
         feed,
         clock=clock,
@@ -151,7 +163,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        beside=Beside(probe_watch, attesting, allocatable),
+        beside=Beside(probe_watch, attesting, allocatable, diagnoses, pairs),
     )
     applier, teller = None, None
     if lease is not None:
@@ -184,12 +196,16 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if rounds is not None:
+        checkpoint.attach("rounds", rounds)
     if probes is not None:
         checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
     told = agents.teller.counted if agents and agents.teller else dict
-    agent_report = AgentReport(metrics, probe_watch, attesting, verifying, told, tests)
+    agent_report = AgentReport(
+        metrics, probe_watch, attesting, verifying, told, rounds=rounds, tests=tests
+    )
     report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
@@ -216,6 +232,8 @@ def build(
             tombstones,
             probe_watch,
             attesting=attesting,
+            diagnoses=diagnoses,
+            pairs=pairs,
         ),
         fleet=fleet,
         observer=observer,
@@ -226,7 +244,9 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
-        followers=tuple(part for part in (probe_watch, verifying, tests) if part is not None),
+        followers=tuple(
+            part for part in (probe_watch, verifying, diagnoses, rounds, tests) if part is not None
+        ),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -258,6 +278,7 @@ def build(
                 agents.signing if agents else None,
                 attesting,
                 verifying,
+                rounds,
                 tests,
                 build_volume_check(settings, http, cluster, clock, lease, metrics),
             )
@@ -272,6 +293,8 @@ def build(
             host=settings.http.host,
             port=settings.http.port,
         )
+    if serve and settings.autopilot.enabled:
+        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
     return controller
 
 
@@ -284,7 +307,12 @@ def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> At
 
 
 def _verifying(
-    agents: Agents | None, feed: NodeFeed, policy: Policy, clock: Clock, settings: Settings
+    agents: Agents | None,
+    feed: NodeFeed,
+    policy: Policy,
+    clock: Clock,
+    rounds: Rounds | None,
+    settings: Settings,
 ) -> Verifying | None:
     """Who asks agents to measure what a decision waits for."""
     if agents is None or agents.orders is None:
@@ -296,6 +324,7 @@ def _verifying(
         policy,
         clock=clock,
         believed=agents.collector.believed,
+        elsewhere=rounds.want if rounds is not None else lambda _node, _probe: False,
         left_to_jobs=INVASIVE_CHECKS.union(jobs.own_checks) if jobs.enabled else frozenset(),
     )
 

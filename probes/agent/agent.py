@@ -23,9 +23,18 @@ class Agent:
     """All of its parts (``build`` puts them together)."""
 
     def __init__(
-        self, worker: Worker, chores: Chores, server: Server, state: StateDir, log: Log
+        self,
+        worker: Worker,
+        chores: Chores,
+        server: Server,
+        state: StateDir,
+        log: Log,
+        *,
+        others: tuple[Server, ...] = (),
     ) -> None:
+        """``others``: servers beside the agent's own."""
         self._worker, self._chores, self._server = worker, chores, server
+        self._servers = (server, *others)
         self._state, self._log = state, log
         self._stopping = threading.Event()
         self._threads = (
@@ -38,15 +47,23 @@ class Agent:
         """On which it answers."""
         return self._server.port
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All of its servers', its own first."""
+        return tuple(server.port for server in self._servers)
+
     def run(self) -> bool:
         """Work until ``stop``. False: a part has ended by itself, or did not end."""
-        self._server.start()
+        for server in self._servers:
+            server.start()
         for thread in self._threads:
             thread.start()
         self._log.info("agent works", port=self.port)
         whole = True
         while whole and not self._stopping.wait(_WATCH_S):
-            whole = self._server.alive() and all(thread.is_alive() for thread in self._threads)
+            whole = all(part.alive() for part in self._servers) and all(
+                thread.is_alive() for thread in self._threads
+            )
         if not whole:
             self._log.failed("a part of the agent has ended by itself")
         return self._end() and whole
@@ -58,7 +75,8 @@ class Agent:
     def _end(self) -> bool:
         self._worker.stop()
         self._chores.stop()
-        self._server.stop()
+        for server in self._servers:
+            server.stop()
         for thread in self._threads:
             thread.join(_JOIN_S)
         left = [thread.name for thread in self._threads if thread.is_alive()]

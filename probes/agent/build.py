@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from probes.agent.board import Board, Identity
 from probes.agent.boots import boot_id
 from probes.agent.chores import Chores
 from probes.agent.clocks import Clock
+from probes.agent.connections import PatientConnection
 from probes.agent.delivered import Deliveries
 from probes.agent.files import StateDir
 from probes.agent.history import History
@@ -26,7 +28,7 @@ from probes.agent.limits import RateLimits
 from probes.agent.listing import Listing
 from probes.agent.log import Log
 from probes.agent.memory import Memory
-from probes.agent.metrics import Metrics
+from probes.agent.metrics import CONTENT_TYPE, Metrics
 from probes.agent.nonces import Nonces
 from probes.agent.options import Options
 from probes.agent.orders import Orders
@@ -37,6 +39,8 @@ from probes.agent.server import Server, listen
 from probes.agent.signatures import CLOCK_SKEW_NS, Signatures
 from probes.agent.troubles import Health
 from probes.agent.worker import Plan, Worker
+from probes.autopilot import http as autopilot_http
+from probes.autopilot.asking import Asking
 from probes.check import CheckSpec
 from probes.kmsg.ring import KmsgDevice, Ring, RingCursor, RingError
 from probes.report import Run, settings_digest
@@ -125,6 +129,25 @@ class Made:
             owner=options.delivered_by,
         )
         self.chores = Chores(deliveries, intake, attestor if options.kmsg else None, log)
+        self.autopilot: FastAPI | None = None
+        if options.autopilot_port is not None:
+            asking = Asking(
+                specs,
+                options.intervals,
+                board,
+                requests,
+                clock,
+                wake=worker.wake,
+                starts=options.autopilot_starts,
+            )
+            counted.append(asking.take)
+            self.autopilot = autopilot_http.create(
+                options.node,
+                asking,
+                RateLimits(clock.monotonic, autopilot_http.RATES),
+                log,
+                metrics=lambda: (metrics.render(), CONTENT_TYPE),
+            )
         keys = PublicKeys(options.keys, log, clock.monotonic)
         _watch(metrics, requests, attestor, history, keys)
         nonces = Nonces(state, clock, grace_ns=CLOCK_SKEW_NS)
@@ -148,14 +171,23 @@ class Made:
 
 def build(options: Options, specs: tuple[CheckSpec, ...], around: Surroundings) -> Agent:
     """An agent that has not begun. Raises StateError, BootIdError, ListenError."""
-    bound = listen(options.host, options.port)
-    try:
+    with contextlib.ExitStack() as undo:
+        bound = undo.enter_context(contextlib.closing(listen(options.host, options.port)))
+        beside = None
+        if options.autopilot_port is not None:
+            option = "--compat-autopilot-listen"
+            beside = listen(options.autopilot_host, options.autopilot_port, option)
+            undo.enter_context(contextlib.closing(beside))
         made = Made(options, specs, around)
-    except BaseException:
-        bound.close()
-        raise
-    server = Server(made.app, bound, around.log)
-    return Agent(made.worker, made.chores, server, made.state, around.log)
+        undo.pop_all()
+    log = around.log
+    others: tuple[Server, ...] = ()
+    if beside is not None and made.autopilot is not None:
+        others = (
+            Server(made.autopilot, beside, log, connection=PatientConnection, name="autopilot"),
+        )
+    server = Server(made.app, bound, log)
+    return Agent(made.worker, made.chores, server, made.state, log, others=others)
 
 
 def _memory(state: StateDir, log: Log, checks: Collection[str], board: Board, node: str) -> Memory:

@@ -70,5 +70,16 @@ class BoundedConnection(H11Protocol):
         return self.cycle is not None and self.cycle.response_complete
 
 
+class PatientConnection(BoundedConnection):
+    """One on which an answer may take long: a check runs meanwhile. What the client does may not:
+    a request has to be there, and its answer to be taken, as on any other."""
+
+    def _cut(self) -> None:
+        if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_started):
+            self._begin()
+        else:
+            super()._cut()
+
+
 def _client(connection: Any) -> str:
     return connection.client[0] if connection.client else ""

@@ -107,7 +107,9 @@ HISTORY: dict[str, Any] = {
 RUN: dict[str, Any] = {
     "operation_id": "run",
     "status_code": 202,
-    "responses": _refusals(*_SIGNED, "unknown_check", "known_run", "gpus_busy", "queue_full"),
+    "responses": _refusals(
+        *_SIGNED, "unknown_check", "not_for_requests", "known_run", "gpus_busy", "queue_full"
+    ),
     "openapi_extra": _body_of(RunRequest),
 }
 SETTINGS: dict[str, Any] = {

@@ -32,5 +32,8 @@ class Options:
     check_options: Mapping[str, str] = field(default_factory=dict)  # "ping.count": "3"
     history_bytes: int = MOST_BYTES
     history_age_s: float = MOST_AGE_S
-    compat_autopilot: bool = False
+    compat_autopilot: bool = False  # the gauge
+    autopilot_host: str = ""
+    autopilot_port: int | None = None  # None: Autopilot's paths are not served
+    autopilot_starts: bool = False  # who asks there may have light checks run
     version: str = "unknown"

@@ -42,9 +42,11 @@ class Orders:
         return check in self._specs
 
     def checked(self, request: RunRequest) -> Request:
-        """What is to be run. Raises Refusal: unknown_check, invalid, gpus_busy."""
+        """What is to be run. Raises Refusal: unknown_check, invalid, not_for_requests,
+        gpus_busy."""
         checks = self._chosen(request)
         self._refuse_foreign_options(request, checks)
+        self._refuse_options_of_the_agent(request)
         specs = [self._specs[name] for name in checks]
         busy = tuple(self._busy())
         if busy and any(spec.needs_idle_gpus or spec.tier is Tier.INVASIVE for spec in specs):
@@ -111,5 +113,18 @@ class Orders:
                 raise Refusal(
                     "invalid",
                     f"option {option!r} is of no check that is asked for",
-                    'an option is named "<check>.<option>", e.g. "iperf3.server"',
+                    'an option is named "<check>.<option>", e.g. "ping.peer"',
+                )
+
+    def _refuse_options_of_the_agent(self, request: RunRequest) -> None:
+        """A key that is stolen must not become a way to run any program on each node."""
+        for option in request.options:
+            check, _, name = option.partition(".")
+            allowed = self._specs[check].request_options
+            if name not in allowed:
+                may = f"a request may set {', '.join(sorted(allowed))}" if allowed else ""
+                raise Refusal(
+                    "not_for_requests",
+                    f"option {option!r} is not taken from a request",
+                    may or f"no option of {check} is; the agent's --option sets it on the node",
                 )

@@ -30,6 +30,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "too_large": (413, "the body is larger than is read"),
     "invalid": (422, "the body or a parameter is not what the endpoint takes"),
     "unknown_check": (422, "this node has no such check"),
+    "not_for_requests": (422, "an option that only the agent's own configuration sets"),
     "rate_limited": (429, "asked too often; `Retry-After` says when to come again"),
     "internal": (500, "a fault of the agent; its log says more"),
     "no_keys": (503, "no public key is held, so nothing signed can be taken"),

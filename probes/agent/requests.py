@@ -21,7 +21,7 @@ class Request:
 
     run_id: str
     checks: tuple[str, ...]
-    options: Mapping[str, str] = field(default_factory=dict)  # "iperf3.server": "10.0.0.7"
+    options: Mapping[str, str] = field(default_factory=dict)  # "ping.peer": "node-b"
 
 
 class QueueFullError(Exception):
@@ -57,6 +57,11 @@ class Requests:
         """The one that waits longest."""
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
+
+    def knows(self, run_id: str) -> bool:
+        """Whether a run of this id was asked for, not too long ago."""
+        with self._lock:
+            return run_id in self._ids
 
     def __len__(self) -> int:
         return len(self._waiting)

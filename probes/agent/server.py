@@ -23,8 +23,9 @@ class ListenError(ProbeError):
     """The address cannot be listened on."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; host "" is every address, of IPv4 and IPv6. Raises ListenError."""
+def listen(host: str, port: int, option: str = "--listen") -> socket.socket:
+    """A bound socket; host "" is every address, of IPv4 and IPv6. ``option``: what chooses it.
+    Raises ListenError."""
     try:
         if host == "" and socket.has_dualstack_ipv6():
             return socket.create_server(
@@ -36,14 +37,22 @@ def listen(host: str, port: int) -> socket.socket:
         number = error.errno or 0  # negative where a name is unknown
         why = os.strerror(number) if number > 0 else error.strerror
         raise ListenError(
-            f"cannot listen on {host or '*'}:{port}: {why} (choose another with --listen)"
+            f"cannot listen on {host or '*'}:{port}: {why} (choose another with {option})"
         ) from error
 
 
 class Server:
     """Answers from ``start`` to ``stop``."""
 
-    def __init__(self, app: FastAPI, bound: socket.socket, log: Log) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        bound: socket.socket,
+        log: Log,
+        *,
+        connection: type[BoundedConnection] = BoundedConnection,
+        name: str = "http",
+    ) -> None:
         self._socket = bound
         self.port = int(bound.getsockname()[1])
         for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -54,7 +63,7 @@ class Server:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=BoundedConnection,
+                http=connection,
                 ws="none",
                 loop="asyncio",
                 lifespan="on",
@@ -67,7 +76,7 @@ class Server:
                 h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             )
         )
-        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to answer."""

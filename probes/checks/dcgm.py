@@ -103,8 +103,20 @@ class DcgmDiag:
             severity=verdict.severity,
             remedy=verdict.remedy,
             under_load=self.level > 1,
-            detail={"level": str(self.level), **({"dcgm": diag.version} if diag.version else {})},
+            detail={"level": str(self.level), **_told(results, diag)},
         )
+
+
+def _told(results: Sequence[DiagResult], diag: Diag) -> dict[str, str]:
+    """What else is known: DCGM's version, its own ids of these GPUs, which tests failed."""
+    failed = tests_that(Outcome.FAIL, results)
+    ids = sorted({result.gpu for result in results if result.gpu is not None})
+    told = {
+        "dcgm": diag.version,
+        "dcgm_gpus": ",".join(map(str, ids)),
+        "failed": ",".join(failed),
+    }
+    return {name: text for name, text in told.items() if text}
 
 
 def _devices(context: Context) -> tuple[dict[int, str], str]:

@@ -75,7 +75,7 @@ def _answer(context: Context, gpu: Gpu) -> Finding:
         return of(gpu, Outcome.FAIL, str(error), severity="fatal", remedy=remedy)
     except BackendError as error:
         return of(gpu, Outcome.ERROR, str(error))
-    return of(gpu, Outcome.PASS, f"{gpu.name} answers")
+    return of(gpu, Outcome.PASS, f"{gpu.name} answers", detail={"model": gpu.name})
 
 
 def _whole(context: Context, have: int, named: int, seen: int) -> Finding:

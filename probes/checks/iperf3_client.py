@@ -32,6 +32,11 @@ PORT = 5201  # iperf3's own
 _AGAIN_S = 0.5  # between two attempts to reach a server that does not listen yet
 _CONNECT_MS = 3000
 _GIGA = 1e9
+#: The address is that of the other node's agent, and nothing is sent there but a test's bytes.
+_FROM_REQUESTS = frozenset(
+    {"address", "port", "bind", "seconds", "parallel", "direction", "wait", "bandwidth"}
+    | {"peer", "interface"}
+)
 _WAYS = {"both": ("--bidir",), "send": (), "receive": ("-R",)}
 
 
@@ -51,6 +56,7 @@ class Iperf3Client:
             Tier.LIGHT,
             Cadence.NEVER,
             deadline_s=120.0,
+            request_options=_FROM_REQUESTS,
         )
 
     @property

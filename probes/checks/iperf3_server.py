@@ -27,6 +27,7 @@ class Iperf3Server:
             Tier.LIGHT,
             Cadence.NEVER,
             deadline_s=180.0,
+            request_options=frozenset({"address", "port", "wait", "seconds"}),
         )
 
     @property

@@ -1,8 +1,9 @@
 """Does an all-reduce over this node and a partner give right sums, fast enough?
 
 The controller asks for it, with the partner. ``mpirun`` starts ``all_reduce_perf`` on both; it
-needs a way to start programs on the partner (ssh, or ``rsh-agent``). A pair accuses no node by
-itself: the controller does, when a node fails with two different partners.
+needs a way to start programs on the partner (ssh, or ``rsh-agent``, which only the agent's own
+configuration names). A pair accuses no node by itself: the controller does, when a node fails with
+two different partners.
 """
 
 from __future__ import annotations
@@ -78,5 +79,6 @@ CHECK = NcclPair(
         cadence=Cadence.NEVER,
         deadline_s=600.0,
         needs_idle_gpus=True,
+        request_options=frozenset({"peer", "peer-gpus"}),
     )
 )

@@ -87,6 +87,7 @@ class Ping:
             Tier.LIGHT,
             Cadence.HOURLY,
             deadline_s=90.0,
+            request_options=frozenset({"peer", "addresses", "count", "interval", "loss"}),
         )
 
     @property

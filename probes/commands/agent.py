@@ -122,6 +122,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also serve the gauge autopilot_health_checks, for dashboards of IBM Autopilot",
     )
+    _add(
+        served,
+        "--compat-autopilot-listen",
+        "HOST:PORT",
+        "",
+        "also serve Autopilot's paths (/status, /pciebw ...) here, e.g. :3333, to whoever asks: "
+        "what checks found last; left out: not at all",
+    )
+    served.add_argument(
+        "--compat-autopilot-start",
+        action="store_true",
+        help="let whoever asks there have light checks run, each at most every 30 s (hourly ones "
+        "every 5 minutes)",
+    )
     _add(served, "--log-level", "LEVEL", "info", "debug, info, warning or error (%(default)s)")
 
 
@@ -199,16 +213,20 @@ def _options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     node = arguments.node or node_name()
     if not _NODE.fullmatch(node):
         parser.error("the node name may hold letters, digits, '.', '_' and '-' only")
-    match = _LISTEN.fullmatch(arguments.listen)
-    if match is None or int(match[3]) > 65535:
-        parser.error(f"--listen {arguments.listen[:80]!r}: HOST:PORT is expected, e.g. :{PORT}")
+    host, port = _address(parser, "--listen", arguments.listen, PORT)
+    beside = arguments.compat_autopilot_listen
+    their_host, their_port = (
+        _address(parser, "--compat-autopilot-listen", beside, 3333) if beside else ("", None)
+    )
+    if arguments.compat_autopilot_start and not beside:
+        parser.error("--compat-autopilot-start: asks for --compat-autopilot-listen, e.g. :3333")
     if not os.path.isdir(arguments.root):
         parser.error(f"--root {arguments.root[:80]!r}: no such directory")
     number = _Numbers(parser, arguments)
     return Options(
         node=node,
-        host=match[1] or match[2] or "",
-        port=int(match[3]),
+        host=host,
+        port=port,
         state=arguments.state,
         delivered=arguments.delivered or os.path.join(arguments.state, "delivered"),
         keys=arguments.keys,
@@ -224,8 +242,20 @@ def _options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         history_bytes=int(number.between("history_mib", 1, 4096) * _MIB),
         history_age_s=number.between("history_days", 0.01, 3650) * _DAY_S,
         compat_autopilot=arguments.compat_autopilot,
+        autopilot_host=their_host,
+        autopilot_port=their_port,
+        autopilot_starts=arguments.compat_autopilot_start,
         version=_version(),
     )
+
+
+def _address(
+    parser: argparse.ArgumentParser, option: str, text: str, usual: int
+) -> tuple[str, int]:
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        parser.error(f"{option} {text[:80]!r}: HOST:PORT is expected, e.g. :{usual}")
+    return match[1] or match[2] or "", int(match[3])
 
 
 class _Numbers:

@@ -48,7 +48,7 @@ class Order:
     cadence: str = "requested"  # boot, light, hourly, invasive, or requested
     reason: str = ""
     node: NodeFacts = field(default_factory=NodeFacts)
-    options: Mapping[str, str] = field(default_factory=dict)  # "iperf3.server": "10.0.0.7"
+    options: Mapping[str, str] = field(default_factory=dict)  # "ping.peer": "node-b"
     before: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # by check
 
 

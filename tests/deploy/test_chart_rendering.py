@@ -369,6 +369,33 @@ def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
     assert silent - told == {("create", "events", "default"), ("list", "pods", NAME)}
 
 
+def test_rights_for_agents_go_with_the_setting_that_uses_them(helm: Helm) -> None:
+    def rights_of(found: list[Object]) -> set[str]:
+        return {str(g) for g in rights.grants(found, rights.Account(NAME, NAME))}
+
+    asked = rights_of(helm.template())
+    none = rights_of(helm.template({"settings": {"probes": {"enabled": False}}}))
+    assert asked - none == {
+        "get daemonsets konduktor-health-probe",
+        "watch pods",
+        "create secrets",
+        "get secrets konduktor-health-signing",
+        "update secrets konduktor-health-signing",
+        "get configmaps konduktor-health-probe-keys",
+        "update configmaps konduktor-health-probe-keys",
+    }
+
+
+def test_agents_are_those_of_the_release_whatever_it_is_called(helm: Helm) -> None:
+    found = helm.template({"fullnameOverride": "other", "settings": {"probes": {"workers": 4}}})
+    text = one(found, "ConfigMap", "other-settings")["data"]["settings.yaml"]
+    probes = yaml.safe_load(text)["probes"]
+    assert (probes["daemonset"], probes["workers"]) == ("other-probe", 4)
+    assert one(found, "DaemonSet", "other-probe")
+    grants = {str(g) for g in rights.grants(found, rights.Account(NAME, "other"))}
+    assert "get daemonsets other-probe" in grants
+
+
 def test_rights_follow_the_shard(helm: Helm) -> None:
     shard = {"label": "example.com/shard", "value": "a"}
     found = helm.template(

@@ -78,7 +78,12 @@ def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeClust
 def build_belongings(settings: Settings, http: KubeHttp) -> KubeBelongings:
     """What of ours lies beside the Nodes."""
     return KubeBelongings(
-        http, namespace(settings), settings.lease.name, shard(settings), settings.keys()
+        http,
+        namespace(settings),
+        settings.lease.name,
+        shard(settings),
+        settings.keys(),
+        agents=settings.probes.namespace,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from konduktor_health.clock import parse_rfc3339
+from konduktor_health.core.labels import DCGM_OUTPUT, is_diagnosis
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import Condition, Keys, NodeView, Taint
 
@@ -106,6 +107,7 @@ class NodeDecoder:
             maintenance=_text_or_none(annotations.get(self._keys.maintenance)),
             testing=_text_or_none(annotations.get(self._keys.testing)),
             ready=_ready(status.get("conditions")),
+            diagnosed=_diagnosed(annotations),
         )
 
     def _labels(self, labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -235,6 +237,17 @@ def _aliases(name: str, addresses: object, provider_id: object) -> tuple[str, ..
     ]
     found.append(_word(provider_id).rsplit("/", 1)[-1])
     return tuple(dict.fromkeys(a for a in found if a and a != name))[:_MAX_ALIASES]
+
+
+def _diagnosed(annotations: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What stands beside Autopilot's labels of DCGM's levels."""
+    return tuple(
+        sorted(
+            (key, value[:_MAX_TEXT])
+            for key, value in annotations.items()
+            if key.endswith(DCGM_OUTPUT) and is_diagnosis(key) and isinstance(value, str)
+        )
+    )
 
 
 def _ready(conditions: object) -> bool:

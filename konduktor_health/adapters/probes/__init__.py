@@ -3,23 +3,32 @@
 ``pods`` and ``pod_watch`` say which nodes have an agent, ``client`` moves bytes, ``reading`` says
 what a report says and whether it is believed, ``memory`` keeps what is known of each node,
 ``schedule`` and ``crew`` say who is asked when, ``collector`` is ``ports.Probes``. ``orders`` is
-what agents are asked to do, ``telling`` what they are told of their node, ``keys`` who signs it.
+what agents are asked to do, ``asked`` what came of it, ``telling`` what they are told of their
+node, ``keys`` who signs it. ``pair_measuring`` has two of them measure what lies between them, with
+``pair_runs`` for many at once; ``pair_hearsay`` is what they say of each other by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from konduktor_health.adapters.kube import KubeHttp
 from konduktor_health.adapters.kube.config import namespace_of_pod
+from konduktor_health.adapters.probes.asked import AskedRuns
 from konduktor_health.adapters.probes.client import AgentHttp
-from konduktor_health.adapters.probes.collector import Collector, Pace
+from konduktor_health.adapters.probes.collector import Collector
 from konduktor_health.adapters.probes.orders import AgentOrders
+from konduktor_health.adapters.probes.pair_hearsay import suspected
+from konduktor_health.adapters.probes.pair_measuring import Bandwidth, PairMeasuring
+from konduktor_health.adapters.probes.pair_runs import PairRuns
 from konduktor_health.adapters.probes.pod_watch import AgentPods
+from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.adapters.probes.telling import Teller
 from konduktor_health.adapters.signing import Signing
 from konduktor_health.clock import Clock
+from konduktor_health.core.pair_tests import PairKey
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import Keys, NodeView
 from konduktor_health.ports import NodeFeed
@@ -32,6 +41,7 @@ __all__ = [
     "Agents",
     "Collector",
     "Pace",
+    "Pairs",
     "Signing",
     "Teller",
     "build_agents",
@@ -42,13 +52,25 @@ _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """What tests in pairs are made with."""
+
+    measuring: PairMeasuring
+    agent_of: Callable[[str], AgentPod | None]
+    #: Have this told of pairs (client, server, interface) that agents speak against by themselves.
+    on_suspicion: Callable[[Callable[[Iterable[PairKey]], None]], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Agents:
     """All that has to do with the agents on the nodes."""
 
     collector: Collector
+    pods: AgentPods
     orders: AgentOrders | None = None  # None: agents are asked for what they have, and no more
     signing: Signing | None = None
     teller: Teller | None = None
+    pairs: Pairs | None = None
 
 
 def namespace(settings: Settings) -> str:
@@ -96,7 +118,7 @@ def build_agents(
         accept_fake=accept_fake,
     )
     if assert_leader is None:
-        return Agents(collector)
+        return Agents(collector, pods)
     signing = Signing(
         http,
         clock,
@@ -123,7 +145,46 @@ def build_agents(
         peers=wanted.peers,
     )
     collector.on_answer(teller.answered)
-    return Agents(collector, orders, signing, teller)
+    pairs = _pairs(settings, orders, pods, agents, feed, collector, clock, accept_fake=accept_fake)
+    return Agents(collector, pods, orders, signing, teller, pairs)
+
+
+def _pairs(
+    settings: Settings,
+    orders: AgentOrders,
+    pods: AgentPods,
+    http: AgentHttp,
+    feed: NodeFeed,
+    collector: Collector,
+    clock: Clock,
+    *,
+    accept_fake: bool,
+) -> Pairs:
+    wanted = settings.probes
+    asked = AskedRuns(
+        pods.of, http, feed.nodes, clock, timeout_s=wanted.timeout_s, accept_fake=accept_fake
+    )
+
+    def gpus(name: str) -> int:
+        view = feed.nodes().get(name)
+        return view.gpu_capacity if view is not None else 0
+
+    def on_suspicion(tell: Callable[[Iterable[PairKey]], None]) -> None:
+        collector.on_runs(
+            lambda name, runs: tell(
+                list(suspected(name, runs, pods.of, clock.now_ns(), accept_fake=accept_fake))
+            )
+        )
+
+    rounds = wanted.rounds
+    measuring = PairMeasuring(
+        PairRuns(orders, asked, clock, workers=wanted.workers),
+        asked,
+        pods.of,
+        gpus,
+        Bandwidth(rounds.bandwidth_seconds, rounds.bandwidth_streams, rounds.bandwidth_gbps),
+    )
+    return Pairs(measuring, pods.of, on_suspicion)
 
 
 def is_unwell(view: NodeView, keys: Keys) -> bool:

@@ -23,9 +23,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from konduktor_health import __version__
+from konduktor_health.adapters.probes.refusal import error_of
 from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable, excerpt
 from probes.report import MOST_BODY_BYTES
@@ -57,6 +58,29 @@ def is_pod_address(text: str) -> bool:
         or address.is_unspecified
         or address.is_reserved
     )
+
+
+class SpeaksToAgents(Protocol):
+    """How requests get to agents: ``AgentHttp``, or by way of the API server (``operators``)."""
+
+    def get(
+        self, address: str, port: int, path: str, *, timeout_s: float, etag: str = "", keep: bool
+    ) -> Answer:
+        """GET. Raises HealthError."""
+        ...
+
+    def post(
+        self,
+        address: str,
+        port: int,
+        path: str,
+        body: bytes,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """POST JSON, once. Raises HealthError."""
+        ...
 
 
 class AgentHttp:
@@ -296,7 +320,4 @@ def _read(response: http.client.HTTPResponse) -> Answer:
         return Answer(status, response.read(), etag)
     if 300 <= status < 400:
         raise AgentRefused(f"it redirects ({status}): this is not an agent", status=status)
-    said = excerpt(response.read(_SAID))
-    if status >= 500 or status in (408, 429):
-        raise AgentUnavailable(f"the agent answered {status}: {said}")
-    raise AgentRefused(f"the agent refused ({status}): {said}", status=status)
+    raise error_of(status, response.read(_SAID))

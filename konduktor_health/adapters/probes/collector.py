@@ -16,8 +16,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from loguru import logger
@@ -25,33 +24,23 @@ from loguru import logger
 from konduktor_health.adapters.probes import reading
 from konduktor_health.adapters.probes.client import AgentHttp, Answer
 from konduktor_health.adapters.probes.crew import Crew
+from konduktor_health.adapters.probes.diagnoses import diagnoses_of
 from konduktor_health.adapters.probes.memory import Known, Results, take_up
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.reading import NotBelieved
-from konduktor_health.adapters.probes.schedule import Schedule
+from konduktor_health.adapters.probes.schedule import Pace, Schedule
 from konduktor_health.agents import AgentCensus, AgentStanding, AgentState
 from konduktor_health.clock import Clock
 from konduktor_health.errors import AgentRefused, AgentUnavailable
-from konduktor_health.model import Fault, NodeView, ProbeResult
+from konduktor_health.model import Diagnosis, Fault, NodeView, ProbeResult
 from konduktor_health.ports import NodeFeed
-from probes.report import Report
+from probes.report import Report, Run
 
 GONE_S = 600.0  # an agent whose pod is away for longer is one no more
 AFTER_BOOT_S = 1800.0  # so long after a boot a node is watched closely
 MOST_FAULTS = 20_000  # that wait for the loop
 STALE_AFTER = 3  # intervals without a new run
 _ALERTING = frozenset({AgentState.WRONG_NODE, AgentState.FAKE, AgentState.GARBLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how patiently agents are asked. Seconds."""
-
-    close_s: float = 30.0  # nodes with open records, or that have just booted
-    wide_s: float = 300.0  # all others
-    timeout_s: float = 5.0  # of one request, all of it
-    light_s: float = 60.0  # how often agents run the light tier; 0: they do not
-    workers: int = 16
 
 
 class KnowsAgents(Protocol):
@@ -109,6 +98,8 @@ class Collector:
         self._outcomes: Counter[str] = Counter()
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
         self._answered: Callable[[str, NodeView, str], None] = lambda *_: None
+        self._diagnosed: Callable[[str], None] = lambda _name: None
+        self._heard: Callable[[str, Sequence[Run]], None] = lambda *_: None
         self._crew = Crew(
             clock,
             workers=pace.workers,
@@ -179,6 +170,22 @@ class Collector:
         """Register callback(node, view, digest): its agent answers and is believed, and has the
         settings of this digest. Called on a worker, which may be used for a request to it."""
         self._answered = callback
+
+    def on_diagnosis(self, callback: Callable[[str], None]) -> None:
+        """Register callback(node): DCGM came to something else there, or is heard of for the
+        first time."""
+        self._diagnosed = callback
+
+    def diagnoses(self, names: Iterable[str]) -> Mapping[str, tuple[Diagnosis, ...]]:
+        """What DCGM's levels came to on these nodes, as far as is known."""
+        with self._lock:
+            known = {name: self._known[name].diagnoses for name in names if name in self._known}
+        return {name: found for name, found in known.items() if found}
+
+    def on_runs(self, callback: Callable[[str, Sequence[Run]], None]) -> None:
+        """Register callback(node, runs): runs of a believed report that were not known. Called on a
+        worker."""
+        self._heard = callback
 
     def hasten(self, name: str) -> None:
         """Ask this node's agent now."""
@@ -309,7 +316,8 @@ class Collector:
             said = reading.read(answer.body, view, now_ns, accept_fake=self._accept_fake)
         elif not known.etag:
             said = NotBelieved(AgentState.GARBLED, "unchanged (304), and nothing was known")
-        news = False
+        news = other = False
+        runs: tuple[Run, ...] = ()
         with self._lock:
             known.failures = 0
             if said is None:
@@ -324,11 +332,19 @@ class Collector:
                 self._becomes(name, known, AgentState.OK, "")
                 known.etag, known.settings = answer.etag, said.settings
                 counts, fake = self._outcomes, self._accept_fake
+                fresh = [run for run in said.runs if run.run_id not in known.runs]
+                found = diagnoses_of(fresh, known.diagnoses, accept_fake=fake)
+                other, known.diagnoses = found != known.diagnoses, found
                 taken = take_up(known, name, said, (now_s, now_ns), counts, accept_fake=fake)
                 self._faults.extend(taken.faults)
+                runs = taken.runs
                 news = self._keep(name, said, closely=self._closely(view)) or bool(taken.faults)
         if news:
             self._tell([name])
+        if other:
+            self._diagnosed(name)
+        if runs:
+            self._heard(name, runs)
         if known.state is AgentState.OK:
             self._answered(name, view, known.settings)
         self._over(name)

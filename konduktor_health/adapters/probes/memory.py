@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from konduktor_health.adapters.probes import reading
 from konduktor_health.agents import AgentStanding, AgentState
-from konduktor_health.model import Fault, ProbeResult, Remedy, Severity
+from konduktor_health.model import Diagnosis, Fault, ProbeResult, Remedy, Severity
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.treatment import UNRESPONSIVE
 from parsers.fault import Trust
@@ -48,6 +48,7 @@ class Known:
     ran_ns: int = 0  # by both clocks
     unmeasured: dict[str, int] = field(default_factory=dict)  # check -> runs in a row
     settings: str = ""  # digest of the settings that it has
+    diagnoses: tuple[Diagnosis, ...] = ()  # what DCGM's levels came to
 
     def standing(self) -> AgentStanding:
         """As the port tells it."""
@@ -69,6 +70,7 @@ class Taken:
 
     news: bool  # results that were not known
     faults: tuple[Fault, ...] = ()
+    runs: tuple[Run, ...] = ()  # that were not known
 
 
 class Results:
@@ -139,7 +141,7 @@ def take_up(
             counts[each.outcome] += 1
         if not first:
             faults += _unresponsive(known, name, run, report.boot_id)
-    return Taken(news=True, faults=tuple(faults))
+    return Taken(news=True, faults=tuple(faults), runs=tuple(fresh))
 
 
 def _once(runs: Sequence[Run]) -> list[Run]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from konduktor_health.adapters.probes.client import AgentHttp
+from konduktor_health.adapters.probes.client import SpeaksToAgents
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.reading import WHOLE_TIER
 from konduktor_health.clock import Clock
@@ -44,7 +44,7 @@ class AgentOrders:
     def __init__(
         self,
         agent_of: Callable[[str], AgentPod | None],
-        http: AgentHttp,
+        http: SpeaksToAgents,
         sign: Callable[[str, bytes], str],
         clock: Clock,
         *,

@@ -73,6 +73,14 @@ class AgentPods:
         for name, run in (("agent-pods", self._run), ("agent-pods-stop", self._abort_on)):
             threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
 
+    def look(self) -> None:
+        """List them once, without a watch: for a command. Raises HealthError."""
+        owner = self._owner()
+        if owner is None:
+            self._take({}, whole=True)
+        else:
+            self._list(owner)
+
     def names(self) -> frozenset[str] | None:
         """The nodes that have an agent's pod; None: not known yet."""
         with self._lock:

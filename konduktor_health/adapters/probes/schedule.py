@@ -11,8 +11,20 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 _MOST_STALE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how patiently agents are asked. Seconds."""
+
+    close_s: float = 30.0  # nodes with open records, or that have just booted
+    wide_s: float = 300.0  # all others
+    timeout_s: float = 5.0  # of one request, all of it
+    light_s: float = 60.0  # how often agents run the light tier; 0: they do not
+    workers: int = 16
 
 
 class Schedule:

@@ -96,7 +96,7 @@ RESOURCES: tuple[Resource, ...] = (
         "Pod",
         True,
         ("po",),
-        ("status", "eviction", "log"),
+        ("status", "eviction", "log", "proxy"),
         ("all",),
         fields=_POD_FIELDS,
         counts_generation=True,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from probes.agent import connections
 from probes.agent.build import Surroundings, build
+from probes.registry import CHECKS
 from probes.report import (
     LONGEST_VALIDITY_S,
     MOST_BODY_BYTES,
@@ -288,6 +289,37 @@ def test_a_wrong_request_says_what_is_wrong_and_may_be_sent_again(
     assert (answer.status, answer.code) == (status, code)
     assert client.signed("/v1/run", request_id="r1", checks=["gpu-health"]).status == 202
     assert len(world.runner.orders) == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["dcgm-1.program", "dcgm-1.host", "nccl-pair.rsh-agent", "nccl-pair.mpirun",
+     "nccl-pair.program", "disk.paths", "ping.unheard-of"],
+)  # fmt: skip
+def test_what_a_check_runs_and_whom_it_trusts_is_not_taken_from_a_request(
+    world: AgentWorld, option: str
+) -> None:
+    world.specs = tuple(check.spec for check in CHECKS)
+    with world.serving() as client:
+        checks = [option.partition(".")[0]]
+        asked = {"checks": checks, "options": {option: "/tmp/evil", "ping.peer": "b"}}
+        answer = client.signed("/v1/run", request_id="r1", **asked | {"checks": [*checks, "ping"]})
+        assert (answer.status, answer.code) == (422, "not_for_requests")
+        assert option in answer.json()["error"]["message"]
+        assert world.runner.orders == []
+        fits = {
+            "checks": ["ping"],
+            "options": {"ping.peer": "b", "ping.addresses": "eth0=10.0.0.7"},
+        }
+        assert client.signed("/v1/run", request_id="r1", **fits).status == 202
+
+
+def test_a_request_can_set_no_option_that_names_a_program_or_a_service() -> None:
+    taken = {check.spec.name: check.spec.request_options for check in CHECKS}
+    assert {name for name, options in taken.items() if options} == {
+        "ping", "iperf3-client", "iperf3-server", "nccl-pair",
+    }  # fmt: skip
+    assert not set().union(*taken.values()) & {"program", "mpirun", "rsh-agent", "host", "paths"}
 
 
 def test_invasive_work_is_refused_while_a_gpu_is_busy(world: AgentWorld, client: Client) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from konduktor_health.adapters.probes.client import Answer
-from konduktor_health.adapters.probes.collector import GONE_S, Collector, Pace
+from konduktor_health.adapters.probes.collector import GONE_S, Collector
 from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.agents import AgentState
 from konduktor_health.errors import AgentRefused, AgentUnavailable
 from konduktor_health.model import Fault, NodeView, ProbeStatus, Remedy, Severity, Trust
@@ -437,3 +438,35 @@ def test_managed_nodes_without_an_agent_are_counted() -> None:
     scene.pods.put("gpu-2", None)
     scene.hear(run("r1", result()))
     assert scene.collector.census().states == {AgentState.OK: 1, AgentState.MISSING: 1}
+
+
+# ---------------------------------------------------------------- DCGM
+
+
+def diagnosed(outcome: str, run_id: str, **fields: Any) -> Run:
+    return run(run_id, result("dcgm-1", outcome), cadence="hourly", **fields)
+
+
+def test_what_dcgm_came_to_is_known_of_healthy_nodes_and_told_when_it_changes() -> None:
+    scene = Scene()
+    told: list[str] = []
+    scene.collector.on_diagnosis(told.append)
+    scene.hear(run("l1", result("gpu-count", "pass")))
+    assert scene.collector.diagnoses(["gpu-1"]) == {}
+    scene.hear(diagnosed("pass", "h1"))
+    [known] = scene.collector.diagnoses(["gpu-1", "gpu-9"])["gpu-1"]
+    assert (known.level, known.passed) == (1, True)
+    scene.hear(diagnosed("pass", "h1"), run("l2", result("gpu-count", "pass")))
+    assert told == ["gpu-1"]
+    scene.hear(diagnosed("fail", "h2"))
+    assert told == ["gpu-1", "gpu-1"]
+    assert not scene.collector.diagnoses(["gpu-1"])["gpu-1"][0].passed
+    scene.pods.put("gpu-1", None)
+    assert scene.collector.diagnoses(["gpu-1"]) == {}
+
+
+def test_what_a_node_says_of_dcgm_that_is_not_believed_is_not_known() -> None:
+    scene = Scene()
+    scene.hear(diagnosed("pass", "h1"), fake=True, backend="fake")
+    scene.hear(diagnosed("pass", "h1"), boot_id=OTHER_BOOT)
+    assert scene.collector.diagnoses(["gpu-1"]) == {}

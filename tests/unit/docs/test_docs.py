@@ -325,6 +325,9 @@ def test_make_targets_that_pages_show_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
+        if block.startswith("apiVersion:"):  # objects for the cluster
+            assert all(each["kind"] and each["metadata"] for each in yaml.safe_load_all(block))
+            continue
         content = yaml.safe_load(block)
         assert content
         if block.startswith("# rules.yaml"):  # of a site

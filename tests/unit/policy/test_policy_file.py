@@ -414,3 +414,29 @@ def test_no_check_has_found_a_line_of_the_log(match: str) -> None:
         f"version: 1\nrules:\n  - {{name: o, match: {match}, mode: observe, verify: [found-by]}}\n"
     )
     assert "rules[0].verify[0]" in only(text)[0]
+
+
+READERS = {
+    "rules[0].match.nodes": (
+        "rules: [{name: r, mode: act, match: {nodes: autopilot.ibm.com/gpuhealth=WARN}}]"
+    ),
+    "rules[0].match.when": (
+        "rules: [{name: r, mode: act, match: {when: '\"autopilot.ibm.com/gpuhealth\" in labels'}}]"
+    ),
+    "pools[0].label": "pools: [{name: p, label: autopilot.ibm.com/gpuhealth}]",
+    "domains[0]": "domains: [autopilot.ibm.com/gpuhealth]",
+    "pauses.driver_upgrade_label": "pauses: {driver_upgrade_label: autopilot.ibm.com/gpuhealth}",
+    "pauses.windows[0].nodes": (
+        "pauses: {windows: [{name: w, start: 2027-01-31T22:00:00Z, end: 2027-02-01T02:00:00Z,"
+        " nodes: autopilot.ibm.com/gpuhealth=WARN}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("where", READERS)
+def test_labels_that_we_write_are_not_read(where: str) -> None:
+    said, hint = only(f"version: 1\nautopilot_labels: true\n{READERS[where]}\n")
+    assert where in said
+    assert "which autopilot_labels has us write" in said
+    assert "autopilot_labels" in hint
+    right(f"version: 1\n{READERS[where]}\n")  # Autopilot itself writes them

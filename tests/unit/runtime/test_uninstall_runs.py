@@ -42,6 +42,9 @@ class MemoryBelongings:
     def lease(self) -> OwnObject | None:
         return self.look()
 
+    def signing(self) -> tuple[OwnObject, ...]:
+        return tuple(each for each in self.there if each.kind == "Secret")
+
     def delete(self, found: OwnObject) -> None:
         if found not in self.there:
             raise Conflict(found.name)

@@ -67,6 +67,20 @@ def test_defaults_are_those_of_a_pod(given: Any, tmp_path: Path) -> None:
     assert (options.history_bytes, options.history_age_s) == (32 * 2**20, 7 * 86400)
 
 
+def test_autopilots_port_is_off_and_is_chosen(
+    given: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (given().autopilot_port, given().autopilot_starts) == (None, False)
+    options = given("--compat-autopilot-listen=127.0.0.1:3333", "--compat-autopilot-start")
+    assert (options.autopilot_host, options.autopilot_port) == ("127.0.0.1", 3333)
+    assert options.autopilot_starts
+    said = refusal(capsys, "--compat-autopilot-listen=here")
+    assert "--compat-autopilot-listen 'here': HOST:PORT is expected, e.g. :3333" in said
+    assert "asks for --compat-autopilot-listen" in refusal(capsys, "--compat-autopilot-start")
+    monkeypatch.setenv("KONDUKTOR_PROBE_COMPAT_AUTOPILOT_LISTEN", ":3334")
+    assert given().autopilot_port == 3334
+
+
 def test_options_come_from_the_command_line_then_from_the_environment(
     given: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

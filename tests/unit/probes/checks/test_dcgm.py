@@ -87,6 +87,18 @@ def test_each_failing_gpu_is_named_with_what_it_failed(node: FakeNode) -> None:
     assert "a mismatch was found" in only(findings, node.device(3)).message
 
 
+def test_the_tests_that_failed_are_told_with_dcgms_own_ids(node: FakeNode) -> None:
+    tool = answering(node, output("dcgmi/v4-level3-failures.json", 226))
+    findings = run(dcgm.LEVEL_3, node.context(tool))
+
+    told = {f.device: (f.detail.get("failed"), f.detail["dcgm_gpus"]) for f in findings}
+    assert told[node.device(0)] == (None, "0")
+    failed, gpus = told[node.device(3)]
+    assert gpus == "3"
+    assert failed
+    assert set(failed.split(",")) <= {"memory", "pcie", "diagnostic", "nvlink", "software"}
+
+
 def test_a_failure_in_a_later_result_of_dcgm_3_is_found(node: FakeNode) -> None:
     tool = answering(node, output("dcgmi/v3-level3-pcie-fails.json", 226))
     found = outcomes(run(dcgm.LEVEL_3, node.context(tool)))
