@@ -152,6 +152,27 @@ def test_a_directory_that_cannot_take_the_run_is_told_before_it_begins(
     assert not (tmp_path / "began").exists()
 
 
+@pytest.mark.parametrize("name", ["fail", "skip", "error"])
+def test_a_job_has_done_its_work_once_the_run_is_delivered(
+    checks: Site, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "delivered"
+    folder.mkdir()
+    words = ["run", f"site-{name}", "--deliver", str(folder), "--run-id", "job-7"]
+    assert main(words) != 0
+    assert main([*words, "--ok-when-delivered"]) == 0
+    run = Run.model_validate_json((folder / "job-7.json").read_bytes())
+    assert [result.outcome for result in run.results] == [name]
+    assert main([*words[:3], str(tmp_path / "none"), "--ok-when-delivered"]) == 1
+
+
+def test_what_is_not_delivered_cannot_be_well_when_delivered(
+    checks: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = usage(capsys, "run", "site-pass", "--ok-when-delivered")
+    assert "--ok-when-delivered needs --deliver DIR" in told
+
+
 def test_options_and_settings_reach_the_check(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
