@@ -49,6 +49,7 @@ from tests.support.builders import BOOT, node
 from tests.support.network_checks import said
 from tests.support.pair_world import LEAF, PairWorld
 
+INTERFACES = {"eth0": True, "net1": True}
 _PINGED = """PING {0} ({0}) 56(84) bytes of data.
 
 --- {0} ping statistics ---
