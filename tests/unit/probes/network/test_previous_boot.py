@@ -53,7 +53,7 @@ def test_a_dump_of_an_orderly_end_is_no_crash() -> None:
     [
         ("BUG: unable to handle page fault for address: ffffae2b19088fa8", "oops"),
         ("traps: PANIC: double fault, error_code: 0x0", "double fault"),
-        ("mce: [Hardware Error]: Machine check events logged", "hardware error"),
+        ("mce: [Hardware Error]: CPU 2: Machine Check Exception: 5 Bank 4: b2", "hardware error"),
         ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 3", "hard lockup"),
         ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [nv:1]", "soft lockup"),
     ],
