@@ -40,6 +40,8 @@ from probes.report import signed_bytes
 
 SECRET, CONFIG_MAP = SIGNING_SECRET, SIGNING_CONFIG_MAP
 LOOK_S = 60.0
+WANTED_S = 1.0  # as long as there is no key: is one wanted now?
+FAILED_S = 6.0  # the same, after an error
 READ_AGAIN_S = 600.0
 _KEPT_META = ("name", "namespace", "resourceVersion", "labels", "annotations", "ownerReferences")
 
@@ -55,8 +57,10 @@ class Signing:
         namespace: str,
         rotate_s: float,
         assert_leader: Callable[[], None] = lambda: None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``rotate_s``: how long a key signs; 0: for ever."""
+        """``rotate_s``: how long a key signs; 0: for ever. ``wanted``: there is somebody who takes
+        signed requests; without, nothing is made or written in the cluster."""
         self._http = http
         self._clock = clock
         where = quote(namespace, safe="")
@@ -65,6 +69,7 @@ class Signing:
         self._config_maps = f"/api/v1/namespaces/{where}/configmaps"
         self._rotate_s = rotate_s
         self._assert_leader = assert_leader
+        self._wanted = wanted
         self._lock = threading.Lock()
         self._keys: tuple[Key, ...] = ()
         self._read_s = -READ_AGAIN_S
@@ -88,6 +93,8 @@ class Signing:
 
     def keep(self) -> None:
         """Read, make, replace and publish the keys, as far as that is due. Raises HealthError."""
+        if not self._wanted():
+            return
         now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
         known = self._keys
         wanted = rotated(known, now_ns, rotate_s=self._rotate_s) if known else ()
@@ -113,7 +120,8 @@ class Signing:
                 self._said = str(error)
             except Exception as error:  # a bug must not end the thread unseen
                 logger.opt(exception=error).error(f"bug: signing keys are not kept: {error!r}")
-            self._clock.wait(stop, LOOK_S if self._keys else LOOK_S / 10)
+            soon_s = FAILED_S if self._said else WANTED_S
+            self._clock.wait(stop, LOOK_S if self._keys else soon_s)
 
     def _kept(self, now_ns: int) -> tuple[Key, ...]:
         """The keys in the Secret, once they are as they should be now. Conflict: another replica

@@ -5,8 +5,8 @@ the policy (``core.wanted``). Each probe of a node is asked for at most once per
 all together at most ``per_minute``: a mass event must not make all nodes measure at once.
 
 Invariants: only agents that are believed are asked; what an agent refuses (GPUs busy, queue full)
-is asked for again after the interval and no sooner; memory is bounded by the nodes that want
-anything.
+is asked for again after the interval, one that was not reached sooner; memory is bounded by the
+nodes that want anything.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from konduktor_health.model import NodeView, Policy
 from konduktor_health.treatment import TIERS
 
 INTERVAL_S = 600.0
+FAILED_S = 60.0  # an agent that was not reached is asked again after so long
 PER_MINUTE = 120
 _LOOK_S = 5.0
 
@@ -146,14 +147,18 @@ class Verifying:
         self._minute = (begun_s, many + 1)
         return True
 
-    def _note(self, name: str, probe: str) -> None:
+    def _note(self, name: str, probe: str) -> bool:
+        """It is asked for now. False: meanwhile its records are gone, or the node is, and nothing
+        of it stays here."""
         with self._lock:
             if name not in self._wanted:
-                return  # meanwhile its records are gone, or the node is: nothing of it stays here
+                return False
             self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
+            return True
 
     def _ask(self, name: str, probe: str) -> None:
-        self._note(name, probe)
+        if not self._note(name, probe):
+            return
         try:
             if probe in TIERS:
                 self._orders.run(name, tier=probe)
@@ -163,11 +168,21 @@ class Verifying:
             raise
         except HealthError as error:
             outcome = "refused" if isinstance(error, AgentRefused) else "failed"
+            if outcome == "failed":
+                self._again(name, probe)
             logger.bind(node=name, probe=probe, hint=error.hint).info(f"not measured: {error}")
         else:
             outcome = "accepted"
         with self._lock:
             self._counts[outcome] += 1
+
+    def _again(self, name: str, probe: str) -> None:
+        """It was not heard: ask again soon."""
+        early_s = self._interval_s - min(FAILED_S, self._interval_s)
+        with self._lock:
+            asked_s = self._asked_s.get(name, {})
+            if probe in asked_s:
+                asked_s[probe] -= early_s
 
     def _run(self, stop: threading.Event) -> None:
         while not self._clock.wait(stop, _LOOK_S):

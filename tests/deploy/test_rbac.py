@@ -160,10 +160,10 @@ MISSED = {
     # without them logs still count, and what asks for probes waits
     "get daemonsets konduktor-health-probe": Missed(tainted=True),
     "watch pods": Missed(tainted=True, left="agents"),
-    "get secrets konduktor-health-signing": Missed(tainted=True),
-    "create secrets": Missed(tainted=True),
+    "get secrets konduktor-health-signing": Missed(tainted=True, left="agents"),
+    "create secrets": Missed(tainted=True, left="agents"),
     "update secrets konduktor-health-signing": Missed(tainted=True, left="keys"),
-    "get configmaps konduktor-health-probe-keys": Missed(tainted=True),
+    "get configmaps konduktor-health-probe-keys": Missed(tainted=True, left="agents"),
     "update configmaps konduktor-health-probe-keys": Missed(tainted=True, left="keys"),
 }
 

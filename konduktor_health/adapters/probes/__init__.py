@@ -125,6 +125,7 @@ def build_agents(
         namespace=namespace(settings),
         rotate_s=wanted.key_days * _DAY_S,
         assert_leader=assert_leader,
+        wanted=pods.present,
     )
     orders = AgentOrders(
         pods.of,

@@ -88,6 +88,10 @@ class AgentPods:
                 self._names = frozenset(self._by_node)
             return self._names
 
+    def present(self) -> bool:
+        """The DaemonSet was there when it was looked for last."""
+        return bool(self._owned_by.uid)
+
     def of(self, node: str) -> AgentPod | None:
         """The agent of a node: the newest pod that is ready, else the newest."""
         with self._lock:
@@ -121,10 +125,10 @@ class AgentPods:
         """List if that is due, and watch until the stream ends; returns how long to wait then."""
         if not self._position:
             owner = self._owner()
+            self._owned_by = owner or Owner("", "")
             if owner is None:
                 self._take({}, whole=True)
                 return LOOK_AGAIN_S
-            self._owned_by = owner
             foreign = self._list(owner)
             if foreign:
                 logger.bind(pods=foreign).warning(

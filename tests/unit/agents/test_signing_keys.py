@@ -213,3 +213,14 @@ def test_a_quiet_controller_reads_its_keys_every_ten_minutes(tmp_path: Any) -> N
         api.stop()  # the next read would fail
         clock.advance(599)
         own.keep()
+
+
+def test_where_there_are_no_agents_no_key_is_made(tmp_path: Any) -> None:
+    agents: list[str] = []
+    with cluster(tmp_path) as (_, http, clock):
+        own = signing(http, clock, wanted=lambda: bool(agents))
+        own.keep()
+        assert http.get(f"/api/v1/namespaces/{NAMESPACE}/secrets")["items"] == []
+        agents.append("gpu-1")
+        own.keep()
+        assert len(held(http)) == 1

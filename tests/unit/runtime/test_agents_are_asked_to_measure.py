@@ -127,17 +127,26 @@ def test_a_storm_makes_no_more_than_so_many_measure_in_a_minute() -> None:
     assert len(scene.turn()) == 20
 
 
-def test_what_is_refused_or_not_reached_is_asked_for_again_after_the_interval() -> None:
+def test_what_is_refused_is_asked_for_again_after_the_interval() -> None:
     scene = Scene(sick(app()))
     scene.orders.error = AgentRefused("gpus_busy", status=409)
     assert (scene.turn(), scene.turn()) == (["light"], [])
-    scene.clock.advance(600)
-    scene.orders.error = AgentUnavailable("no answer")
+    scene.clock.advance(599)
+    assert scene.turn() == []
+    scene.clock.advance(1)
     assert scene.turn() == ["light"]
-    scene.clock.advance(600)
+
+
+def test_an_agent_that_was_not_reached_is_asked_again_after_a_minute() -> None:
+    scene = Scene(sick(app()))
+    scene.orders.error = AgentUnavailable("there is no signing key yet")
+    assert (scene.turn(), scene.turn()) == (["light"], [])
+    scene.clock.advance(60)
     scene.orders.error = None
-    scene.turn()
-    assert scene.verifying.drain_counts() == {"refused": 1, "failed": 1, "accepted": 1}
+    assert scene.turn() == ["light"]
+    scene.clock.advance(60)
+    assert scene.turn() == []
+    assert scene.verifying.drain_counts() == {"failed": 1, "accepted": 1}
 
 
 def test_nothing_is_wanted_of_a_node_once_its_records_are_gone() -> None:
