@@ -58,7 +58,9 @@ def rows_of(
             found.append(_row(visit.node, each, (age(each.ended_ns),) if age else ()))
         passed = len(visit.results) - len(shown)
         if passed:
-            found.append((visit.node, "", "", "pass", *aged, f"{passed} {_plural(passed, 'result')}"))
+            found.append(
+                (visit.node, "", "", "pass", *aged, f"{passed} {_plural(passed, 'result')}")
+            )
         if not visit.results:
             found.append((visit.node, "", "", "error", *aged, "there are no results"))
     return found
@@ -79,7 +81,10 @@ def sums(visits: Sequence[Visit]) -> str:
     """One line."""
     states = Counter(visit.state.value for visit in visits)
     outcomes = Counter(result.outcome for visit in visits for result in visit.results)
-    told = [f"{len(visits)} {_plural(len(visits), 'node')}: " + ", ".join(f"{n} {name}" for name, n in states.items())]
+    told = [
+        f"{len(visits)} {_plural(len(visits), 'node')}: "
+        + ", ".join(f"{n} {name}" for name, n in states.items())
+    ]
     told += [", ".join(f"{outcomes[name]} {name}" for name in ORDER if outcomes[name])]
     return "; ".join(filter(None, told))
 
