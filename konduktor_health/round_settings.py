@@ -23,6 +23,15 @@ class RoundSettings(BaseModel):
             " followed up at once. 0: no pings in pairs."
         ),
     )
+    confirm_s: float = Field(
+        90.0,
+        ge=0,
+        le=1200,
+        description=(
+            "A node is accused once it fails again so long after it was first suspected, seconds:"
+            " by then one that reboots is NotReady."
+        ),
+    )
     at_once: int = Field(64, ge=1, le=1024, description="Pairs that ping each other at once.")
     shape: Literal["random", "ring"] = Field(
         "random",

@@ -88,6 +88,8 @@ def repairs_for(asked: Asked, remedy: Remedy) -> frozenset[Repair] | None:
     return _BY_REMEDY[remedy]
 
 
+#: Names of tiers: in a clear rule, in ``verify`` and in a request.
+TIERS = frozenset({"boot", "light", "invasive"})
 #: Name of a probe in a clear rule: the check that found the fault (``probe/<check>``).
 FOUND_BY = "found-by"
 #: Faults that a check has found begin so.

@@ -24,18 +24,23 @@ from konduktor_health.timestamps import NS
 from konduktor_health.treatment import (
     FOUND_BY,
     PROBE_FAULT,
+    TIERS,
     Asked,
     ProbeNeed,
     Repair,
     Treatment,
     repairs_for,
 )
+from parsers.device import normalise
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
 SHOWN_DECAY_S = 7 * 86_400.0
 LOAD = "+load"
 
+#: Faults whose device is called as a GPU is, by its PCI address, and is none: of NVLink switches
+#: and of network adapters.
+_OF_NO_GPU = ("sxid/", "kernel/mlx5-")
 _MEASURED = frozenset({ProbeStatus.PASS, ProbeStatus.WARN})
 _STEPS = (Remedy.RESET_GPU, Remedy.REBOOT, Remedy.POWER_CYCLE, Remedy.INSPECT)
 _FIRST_STEP = {Remedy.DRAIN_RESET: Remedy.RESET_GPU, Remedy.DRAIN_INSPECT: Remedy.INSPECT}
@@ -254,9 +259,23 @@ def _is_of_this_boot(result: ProbeResult, watch: Watch) -> bool:
     return not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
 
 
-def _concerns(result: ProbeResult, record: Record) -> bool:
-    """A record of the node itself is about all of it: each device has to be well."""
-    return not record.device or result.device in ("", record.device)
+def _is_measured_whole(record: Record, checks: Iterable[ProbeResult], need: ProbeNeed) -> bool:
+    """Whether a run has to find all of the node well: for a record of the node itself, and in a
+    run of a tier for a device that is no GPU and that no check of it looks at (a DIMM, a disk, an
+    NVLink switch, an adapter by its PCI address)."""
+    if not record.device:
+        return True
+    looked_at = any(each.device == record.device for each in checks)
+    return need.name in TIERS and not looked_at and not _may_be_a_gpu(record)
+
+
+def _may_be_a_gpu(record: Record) -> bool:
+    return _is_address(record.device) and not record.fault_id.startswith(_OF_NO_GPU)
+
+
+def _is_address(device: str) -> bool:
+    """As agents and kernel lines call a GPU: the others have other names, or are named alike."""
+    return normalise(device) is not None
 
 
 def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
@@ -274,7 +293,8 @@ def _runs(
     """The runs of the probe that say something of this record, oldest first."""
     runs: dict[str, list[ProbeResult]] = {}
     for each in results:
-        if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
+        name = each.tier if need.name in TIERS else each.check
+        if name == need.name and (each.under_load or not need.under_load):
             runs.setdefault(each.run_id or f"{each.check}@{each.time_ns}", []).append(each)
     found = [_run(checks, need, record, watch) for checks in runs.values()]
     known = [run for run in found if run is not None]
@@ -285,30 +305,40 @@ def _run(checks: list[ProbeResult], need: ProbeNeed, record: Record, watch: Watc
     """What a run says of the record: it failed with one check that did, after the fault and all
     that was repaired since; it passed when all of it was after that, and it proves something.
     None: neither."""
-    here = [each for each in checks if _concerns(each, record)]
+    whole = _is_measured_whole(record, checks, need)
+    here = [each for each in checks if whole or each.device in ("", record.device)]
     ran = [each for each in here if each.status is not ProbeStatus.SKIP]
     after = [each for each in ran if _is_after(each, record, watch)]
     failed = [each.time_ns for each in after if each.status is ProbeStatus.FAIL]
     if failed:
         return _Run(max(failed), min(failed), passed=False)
-    if len(after) < len(ran) or not _proves(ran, checks, need, record):
+    if len(after) < len(ran) or not _proves(ran, checks, need, record.device, whole=whole):
         return None
     times = [each.time_ns for each in ran]
     return _Run(max(times), min(times), passed=True)
 
 
 def _proves(
-    ran: list[ProbeResult], checks: list[ProbeResult], need: ProbeNeed, record: Record
+    ran: list[ProbeResult],
+    checks: list[ProbeResult],
+    need: ProbeNeed,
+    device: str,
+    *,
+    whole: bool,
 ) -> bool:
     """Of a run without a failure: whether it passed. Something has to have passed, and nothing to
     have been left unmeasured by an error or a time-out, which may hide the failure. A warning is
     measured: of a tier it is no reason against the passes beside it, of the very check it is no
-    pass. Where devices were measured, a device's record needs a pass on that one: the passes of the
-    others, and of the node's disk, say nothing of a GPU that is busy or gone."""
+    pass. A run of a tier in which no GPU passed (no driver, all gone) proves nothing of anything,
+    and a device's record needs a pass on that one: the passes of the others, and of the node's
+    disk, say nothing of a GPU that is busy or gone. A check that looks at no device speaks for
+    each."""
+    a_tier = need.name in TIERS
     statuses = {each.status for each in ran}
-    allowed = {ProbeStatus.PASS} if need.name in {each.check for each in ran} else _MEASURED
+    allowed = _MEASURED if a_tier else {ProbeStatus.PASS}
     if ProbeStatus.PASS not in statuses or not statuses <= allowed:
         return False
-    if not record.device or not any(each.device for each in checks):
-        return True
-    return any(each.device == record.device and each.status is ProbeStatus.PASS for each in ran)
+    passed = {each.device for each in ran if each.status is ProbeStatus.PASS}
+    if whole:
+        return not a_tier or any(map(_is_address, passed))
+    return device in passed or not (a_tier or any(each.device for each in checks))

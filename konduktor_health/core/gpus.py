@@ -2,8 +2,9 @@
 
 Expected is what an operator says (label ``<prefix>/expected-gpus``), else the most that the Node
 itself tells: its capacity and, where a GPU is one resource (no MIG, no sharing), what GPU feature
-discovery has counted. The device plugin takes a GPU that it holds to be ill out of what is
-allocatable, and leaves it in the capacity.
+discovery has counted, unless the GPU operator's labels say that no device plugin offers them there
+(GPUs lent to virtual machines, the plugin switched off). The device plugin takes a GPU that it
+holds to be ill out of what is allocatable, and leaves it in the capacity.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from konduktor_health.model import Keys, NodeView
 _COUNT = "nvidia.com/gpu.count"
 _REPLICAS = "nvidia.com/gpu.replicas"
 _MIG = "nvidia.com/mig.strategy"
+_PLUGIN = "nvidia.com/gpu.deploy.device-plugin"
+_WORKLOAD = "nvidia.com/gpu.workload.config"
 _MOST = 1024
 
 
@@ -28,7 +31,8 @@ def expected_gpus(view: NodeView, keys: Keys) -> int:
         return told
     shared = (_number(view.label(_REPLICAS)) or 1) > 1
     divided = (view.label(_MIG) or "none") != "none"
-    counted = 0 if shared or divided else _number(view.label(_COUNT)) or 0
+    lent = (view.label(_WORKLOAD) or "container") != "container" or view.label(_PLUGIN) == "false"
+    counted = 0 if shared or divided or lent else _number(view.label(_COUNT)) or 0
     return max(view.gpu_capacity, counted)
 
 

@@ -14,8 +14,6 @@ from konduktor_health.core.wording import PROBE
 from konduktor_health.model import NodeView, Policy
 from konduktor_health.treatment import FOUND_BY, PROBE_FAULT, choose
 
-#: Tiers, as a request names them; any other name is a check's.
-TIERS = frozenset({"boot", "light", "invasive"})
 _BY_ITSELF = frozenset({"light", "invasive"})
 
 

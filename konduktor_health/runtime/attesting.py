@@ -11,7 +11,9 @@ Invariants:
   more.
 - Of several lines of one fault the best answer counts, for as long as it is remembered: one that a
   forger repeats outweighs no line that the kernel has.
-- Memory is bounded; what finds no room is not asked.
+- Memory is bounded. Where there are more lines than can be asked about at once, each fault keeps
+  one of its own: many lines of one fault, forged or not, leave no other unasked. Where there are
+  more faults than are remembered, the newest count.
 
 ``ask``, ``of`` and ``take`` are called on the loop's thread.
 """
@@ -76,6 +78,24 @@ class _Node:
     used_s: float = 0.0  # monotonic
     asking: bool = False
 
+    def remember(self, key: _Key, pending: Attestation) -> None:
+        """This fault was heard of just now: what is known of it stays, or ``pending``. The one that
+        was heard of longest ago is forgotten where there is no room."""
+        self.told[key] = self.told.pop(key, pending)
+        if len(self.told) > MOST_KEYS:
+            del self.told[next(iter(self.told))]
+
+    def queue(self, line: _Line) -> None:
+        """Have it asked about. Where there is no room, a fault without a line takes the place of
+        one of the fault that has most."""
+        if len(self.waiting) >= MOST_QUESTIONS:
+            lines = Counter(each.key for each in self.waiting)
+            crowded, many = lines.most_common(1)[0]
+            if line.key in lines or many == 1:
+                return
+            del self.waiting[[each.key for each in self.waiting].index(crowded)]
+        self.waiting.append(line)
+
 
 class Attesting:
     """Questions to the agents about kernel lines."""
@@ -123,15 +143,10 @@ class Attesting:
         )
         with self._lock:
             node = self._node(name, boot_id, now_s)
-            full = len(node.waiting) >= MOST_QUESTIONS or len(node.told) >= MOST_KEYS
-            if full and key not in node.told:
-                return
-            if key not in node.told:
-                until_ns = now_ns + int(self._wait_s * NS)
-                node.told[key] = Attestation(Attested.PENDING, until_ns=until_ns)
-            if not full:
-                node.waiting.append(_Line(key, fault, question))
-            if node.asking or not node.waiting:
+            until_ns = now_ns + int(self._wait_s * NS)
+            node.remember(key, Attestation(Attested.PENDING, until_ns=until_ns))
+            node.queue(_Line(key, fault, question))
+            if node.asking:
                 return
             node.asking = True
         self._tasks.put(name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from konduktor_health.clock import Clock
+from konduktor_health.core.invasive_note import is_testing
 from konduktor_health.core.pair_tests import Kind, Member
 from konduktor_health.core.pauses import pause_of
 from konduktor_health.model import NodeView, Policy
@@ -76,6 +77,8 @@ class Takers:
         now_ns, policy = self._clock.now_ns(), self._policy
         for name, view in self._nodes().items():
             pod = self._agent_of(name)
+            if kind is not Kind.PING and is_testing(view.testing):
+                continue  # what loads the network or the GPUs would disturb it
             if pod is None or not view.ready or pause_of(view, policy, now_ns) is not None:
                 continue
             labels = dict(view.labels)

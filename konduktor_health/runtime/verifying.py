@@ -21,9 +21,10 @@ from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.wanted import TIERS, wanted_probes
+from konduktor_health.core.wanted import wanted_probes
 from konduktor_health.errors import AgentRefused, HealthError, LeadershipLost
 from konduktor_health.model import NodeView, Policy
+from konduktor_health.treatment import TIERS
 
 INTERVAL_S = 600.0
 PER_MINUTE = 120
@@ -147,6 +148,8 @@ class Verifying:
 
     def _note(self, name: str, probe: str) -> None:
         with self._lock:
+            if name not in self._wanted:
+                return  # meanwhile its records are gone, or the node is: nothing of it stays here
             self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
 
     def _ask(self, name: str, probe: str) -> None:

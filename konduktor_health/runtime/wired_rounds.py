@@ -35,7 +35,13 @@ def build_rounds(
         (Kind.NCCL, wanted.nccl_interval_s, wanted.nccl_at_once),
     )
     courses = [
-        Course(kind, _options(wanted, interval_s), clock, at_once=at_once)
+        Course(
+            kind,
+            _options(wanted, interval_s),
+            clock,
+            at_once=at_once,
+            confirm_s=wanted.confirm_s,
+        )
         for kind, interval_s, at_once in kinds
         if interval_s
     ]

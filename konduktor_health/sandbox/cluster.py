@@ -168,6 +168,7 @@ class Sandbox:
                 "close_interval_s": 1.0,
                 "light_interval_s": max(each.light for each in self.measured.values()),
                 "peers": 0,  # simulated nodes have no network between them
+                "rounds": {"interval_s": 0},
             }
         return settings.load(flags=flags, environ={})
 

@@ -70,6 +70,8 @@ class Deliveries:
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        continue  # it cannot be read nor unlinked, and would be met each time
                     age = entry.stat(follow_symlinks=False).st_mtime_ns
                     if entry.name.endswith(".json") and not entry.name.startswith("."):
                         found.append((age, entry.path))

@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+#: Kernel modules that hold a GPU for a virtual machine; the last is that of Grace superchips
+#: (drivers/vfio/pci/nvgrace-gpu of Linux).
+_LENT = frozenset({"vfio-pci", "pci-stub", "nvgrace-gpu-vfio-pci"})
+
 
 @dataclass(frozen=True, slots=True)
 class PciDevice:
@@ -21,6 +25,11 @@ class PciDevice:
     pci_id: str  # "10de:2330", lower case
     driver: str = ""  # kernel module that holds it: "nvidia", "vfio-pci"; "" is none
     numa_node: int | None = None
+
+    @property
+    def lent(self) -> bool:
+        """Whether it is given to a virtual machine: then it is not this node's."""
+        return self.driver in _LENT
 
 
 @dataclass(frozen=True, slots=True)

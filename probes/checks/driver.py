@@ -20,8 +20,6 @@ from probes.errors import (
     Skipped,
 )
 
-_LENT = ("vfio-pci", "pci-stub")
-
 
 class DriverWorks:
     """Check ``driver``."""
@@ -33,7 +31,7 @@ class DriverWorks:
 
     def run(self, context: Context) -> Iterator[Finding]:
         """One finding, of the node."""
-        on_bus = [each for each in context.backend.pci_gpus() if each.driver not in _LENT]
+        on_bus = [each for each in context.backend.pci_gpus() if not each.lent]
         try:
             driver = context.backend.driver()
             count = len(context.backend.gpus())

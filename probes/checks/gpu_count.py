@@ -6,8 +6,8 @@ controller says, else the GPUs that were seen since this boot.
 
 A GPU on the bus that the driver does not have, or that was there in this boot and is gone, is named
 and fails: fatal, as Xid 79 (fallen off the bus) is, by reboot. One that waits for its reset fails
-with that remedy. 7 of 8 GPUs is a failure, not a smaller node: jobs fail there in ways that nobody
-can read (NVIDIA/aicr#1858).
+with that remedy. One that is given to a virtual machine is neither lost nor missing. 7 of 8 GPUs is
+a failure, not a smaller node: jobs fail there in ways that nobody can read (NVIDIA/aicr#1858).
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from probes.each_gpu import equal, of, option_number
 from probes.errors import BackendError, BackendMissing, GpuLost, Skipped
 
 _KEY = "seen"
-#: Kernel modules that hold a GPU for a virtual machine: it is not this node's.
-_LENT = ("vfio-pci", "pci-stub")
 #: NVML: the GPU needs a reset before it answers.
 _RESET_REQUIRED = 16
 
@@ -36,7 +34,9 @@ class GpuCount:
 
     def run(self, context: Context) -> Iterator[Finding]:
         """A finding for each GPU that is known of, and one for the node."""
-        on_bus = {each.device for each in context.backend.pci_gpus() if each.driver not in _LENT}
+        there = context.backend.pci_gpus()
+        on_bus = {each.device for each in there if not each.lent}
+        lent = {each.device for each in there if each.lent}
         try:
             gpus = context.backend.gpus()
             reasons = [f"GPU {each.index}: {each.reason}" for each in context.backend.unopened()]
@@ -44,13 +44,10 @@ class GpuCount:
             if on_bus or not _expected(context):
                 raise Skipped(f"no driver to ask ({error}); driver tells of it") from error
             gpus, reasons = (), []
-        answering = set()
         for gpu in gpus:
-            finding = _answer(context, gpu)
-            answering |= {gpu.device} if finding.outcome is Outcome.PASS else set()
-            yield finding
+            yield _answer(context, gpu)
         opened = {gpu.device for gpu in gpus}
-        seen = _seen(context) | on_bus | opened
+        seen = (_seen(context) | on_bus | opened) - lent
         context.keep[_KEY] = {"boot": context.boot_id, "devices": sorted(seen)}
         missing = sorted(seen - opened)
         for device in missing:
@@ -64,7 +61,7 @@ class GpuCount:
                 Outcome.FAIL, f"GPU {device} is {where}{why}", device,
                 severity="fatal", remedy="reboot",
             )  # fmt: skip
-        yield _whole(context, len(gpus), len(missing), len(seen))
+        yield _whole(context, len(gpus), len(missing) + len(lent), len(seen))
 
 
 def _answer(context: Context, gpu: Gpu) -> Finding:
@@ -79,7 +76,7 @@ def _answer(context: Context, gpu: Gpu) -> Finding:
 
 
 def _whole(context: Context, have: int, named: int, seen: int) -> Finding:
-    """Of the node: only GPUs that no finding names are missing here."""
+    """Of the node: only GPUs that no finding names, and no virtual machine has, are missing."""
     expected = _expected(context)
     source = "expected" if expected is not None else "seen since boot"
     wanted = seen if expected is None else expected
@@ -96,7 +93,9 @@ def _whole(context: Context, have: int, named: int, seen: int) -> Finding:
     if have > wanted:
         return Finding(Outcome.WARN, f"{message}: more than there should be", "", (count,))
     if have < wanted:
-        return Finding(Outcome.SKIP, f"{message}: told by the missing ones", "", (count,))
+        return Finding(
+            Outcome.SKIP, f"{message}: told by the missing ones, or lent to a machine", "", (count,)
+        )
     return Finding(Outcome.PASS, message, "", (count,))
 
 

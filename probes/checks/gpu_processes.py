@@ -13,7 +13,7 @@ from probes.backends.base import Gpu
 from probes.backends.readings import GpuProcess
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
 from probes.counters import boot_clock
-from probes.each_gpu import at_most, each_gpu, of, option_number
+from probes.each_gpu import at_most, each_gpu, of, option_number, settled
 
 _KEY = "stuck"
 #: So long may a process be stuck, in seconds. Option ``stuck_s``.
@@ -27,7 +27,7 @@ class GpuProcesses:
 
     spec = CheckSpec(
         "gpu-processes", "Does a dead or stuck process hold a GPU?",
-        Tier.LIGHT, Cadence.LIGHT, deadline_s=30,
+        Tier.LIGHT, Cadence.LIGHT, deadline_s=60,
     )  # fmt: skip
 
     def __init__(self, clock: Callable[[], float] = boot_clock) -> None:
@@ -40,7 +40,7 @@ class GpuProcesses:
 
 
 def _look(context: Context, gpu: Gpu, now_s: float) -> Finding:
-    processes = context.backend.processes(gpu)
+    processes = settled(context, lambda: context.backend.processes(gpu), _any_stuck)
     if processes and not any(each.state for each in processes):
         message = f"{len(processes)} processes, whose state cannot be seen from here"
         return of(gpu, Outcome.SKIP, message)
@@ -55,6 +55,11 @@ def _look(context: Context, gpu: Gpu, now_s: float) -> Finding:
     words = f"process {process.pid} is {_STUCK_STATES[process.state]} for {longest:.0f} s"
     outcome = Outcome.FAIL if longest > limit else Outcome.WARN
     return of(gpu, outcome, words, values, remedy="reboot", detail={"pid": str(process.pid)})
+
+
+def _any_stuck(processes: tuple[GpuProcess, ...]) -> bool:
+    """A process that reads and writes sleeps so for moments, too."""
+    return any(each.state in _STUCK_STATES for each in processes)
 
 
 def _since(context: Context, process: GpuProcess, now_s: float) -> float:

@@ -33,6 +33,8 @@ _NEAR_C = 5.0
 _FAIL_C, _WARN_C = 95.0, 85.0
 _MEMORY_FAIL_C, _MEMORY_WARN_C = 105.0, 95.0
 _COLDEST_C, _HOTTEST_C = -40.0, 150.0
+#: Where a device's own limit can be, and how far from it one can be told.
+_LEAST_LIMIT_C, _MOST_MARGIN_C = 50.0, 190.0
 
 
 class GpuTemperature:
@@ -77,12 +79,15 @@ def _judge(context: Context, read: Temperatures) -> tuple[list[Measurement], lis
         if override is not None:
             values.append(Measurement("gpu", read.gpu_c, "°C", override))
         elif read.margin_c is not None and read.slowdown_margin_c is not None:
+            for margin in (read.margin_c, read.slowdown_margin_c):
+                plausible(margin, -_MOST_MARGIN_C, _MOST_MARGIN_C, "distance to the limit")
             limit = read.gpu_c + read.margin_c - read.slowdown_margin_c - 1
             values.append(at_most("gpu", read.gpu_c, "°C", limit, "slow-down of the device"))
             values += told("margin", read.margin_c, "°C")
             if read.margin_c <= read.slowdown_margin_c + _NEAR_C:
                 warnings.append(f"{read.margin_c:g} °C from its limit")
         elif read.slowdown_c is not None:
+            plausible(read.slowdown_c, _LEAST_LIMIT_C, _HOTTEST_C, "slow-down temperature")
             limit = read.slowdown_c - 1
             values.append(at_most("gpu", read.gpu_c, "°C", limit, "slow-down of the device"))
             steady = min(read.gpu_max_c or read.slowdown_c, read.slowdown_c - _NEAR_C)
@@ -104,6 +109,7 @@ def _memory(context: Context, read: Temperatures, warnings: list[str]) -> Measur
     if override is not None:
         return Measurement("memory", here, "°C", override)
     if read.memory_max_c is not None:
+        plausible(read.memory_max_c, _LEAST_LIMIT_C, _HOTTEST_C, "highest memory temperature")
         if here > read.memory_max_c - _NEAR_C:
             warnings.append(f"memory near its {read.memory_max_c:g} °C")
         return at_most("memory", here, "°C", read.memory_max_c, "highest of the device")

@@ -1,9 +1,11 @@
 """Did a GPU's PCIe link come up with all lanes, at its full generation?
 
 The width has to be the highest that GPU and slot allow, at all times. The generation is told while
-the GPU is idle and judged while it is busy: links idle down to save power. A generation that was
-once seen too low on a busy GPU is not forgotten while it idles: then it is a skip, no pass, until
-the full one is seen.
+the GPU is idle and judged while it works: links idle down to save power
+(NVIDIA/open-gpu-kernel-modules#731). A GPU that a process holds without using it idles too, where
+the driver lets it (CUDA_DISABLE_PERF_BOOST): the clocks event reason "idle" tells. A generation
+that was once seen too low on a working GPU is not forgotten while it idles: then it is a skip, no
+pass, until the full one is seen.
 
 A link that is too narrow or too slow is degraded; a reboot trains it anew (the card may need to be
 seated again: the ladder ends with a person).
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from probes.backends.base import Gpu
-from probes.backends.readings import PcieLink
+from probes.backends.readings import ClockReason, PcieLink
 from probes.check import Cadence, CheckSpec, Context, Finding, Measurement, Outcome, Tier
 from probes.each_gpu import at_least, each_gpu, not_supported, of, plausible, settled, told
 from probes.errors import BackendError
@@ -53,18 +55,23 @@ def _look(context: Context, gpu: Gpu) -> Finding:
     full = plausible(link.max_generation, 1, _MOST_GENERATION, "highest PCIe generation")
     words = f"PCIe {here:.0f} x{width:.0f} of {full:.0f} x{most:.0f}"
     busy = _busy(context, gpu)
+    works = _works(context, gpu, busy)
+    if works and here < full:  # it may have begun to work just now
+        here = float(settled(context, lambda: _generation(context, gpu), lambda g: g < full))
+        works = _works(context, gpu, busy)
+        words = f"PCIe {here:.0f} x{width:.0f} of {full:.0f} x{most:.0f}"
     slow = _slow_before(context)
     if here >= full:
         slow -= {gpu.device}
-    elif busy:
+    elif works:
         slow |= {gpu.device}
     _remember(context, gpu, slow)
-    judged = here >= full or busy is True
+    judged = here >= full or works
     told_generation = told("generation", here, "")
     values += [at_least("generation", here, "", full, _SOURCE)] if judged else told_generation
     if width < most:
         return _found(gpu, Outcome.FAIL, f"{words}: lanes are missing", values, busy)
-    if here < full and busy:
+    if here < full and works:
         return _found(gpu, Outcome.FAIL, f"{words}, though the GPU is busy", values, busy)
     if here < full and gpu.device in slow:
         return _found(gpu, Outcome.SKIP, f"{words}, idle; it was too slow before", values, busy)
@@ -88,6 +95,22 @@ def _busy(context: Context, gpu: Gpu) -> bool | None:
         return context.backend.busy(gpu)
     except BackendError:
         return None
+
+
+def _works(context: Context, gpu: Gpu, busy: bool | None) -> bool:
+    """Whether a GPU that is in use is not idle either, as far as the driver tells."""
+    if not busy:
+        return False
+    try:
+        reasons = context.backend.clocks(gpu).reasons
+    except BackendError:
+        return True
+    return ClockReason.IDLE not in (reasons or ())
+
+
+def _generation(context: Context, gpu: Gpu) -> float:
+    generation = context.backend.pcie_link(gpu).generation
+    return plausible(generation or 0, 1, _MOST_GENERATION, "PCIe generation")
 
 
 def _slow_before(context: Context) -> set[str]:

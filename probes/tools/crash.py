@@ -21,7 +21,15 @@ from probes.errors import CheckError
 #: Words of a kernel that is dying, the worst first: (pattern, what it is).
 _SIGNS = (
     (re.compile(r"Kernel panic - not syncing"), "panic"),
-    (re.compile(r"(?:mce: \[Hardware Error\]|\[Hardware Error\]:? .*[Ff]atal)"), "hardware error"),
+    # "Machine check events logged" and "Machine Check: 0 Bank 7" are of corrected errors; an
+    # exception is none (arch/x86/kernel/cpu/mce/core.c of Linux).
+    (
+        re.compile(
+            r"mce: \[Hardware Error\]: (?:CPU [0-9]+: Machine Check Exception|Machine check: )"
+            r"|\[Hardware Error\]:? .*(?<![Nn]on-)[Ff]atal"
+        ),
+        "hardware error",
+    ),
     (re.compile(r"NMI watchdog: Watchdog detected hard LOCKUP|hard LOCKUP on cpu"), "hard lockup"),
     (re.compile(r"PANIC: double fault|double fault: [0-9a-f]{4} \[#"), "double fault"),
     (

@@ -7,6 +7,8 @@ Retired Pages, Remapped Rows), so a value is known by its path.
 Invariants:
 - The GPUs that the text announces ("Attached GPUs") are all read, or the text is refused.
 - A text in which nvidia-smi says that it failed is never a list of GPUs.
+- Names of processes are their owners' words: nothing below "Processes" is a value of a GPU, and
+  what nvidia-smi says itself stands at the beginning of a line.
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ from probes.tools.reading import ending, excerpt
 BROKEN = ("err!", "unknown error", "gpu is lost", "gpu requires reset")
 
 _GPU = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$")
+_LAST = "Processes"
 _MOST_LINES = 200_000
 _MOST_DEPTH = 12
 
 # What nvidia-smi prints instead of a list; the same words since at least 2015.
 _LOST = re.compile(
-    r"Unable to determine the device handle for (?:gpu|GPU)\s?(?:([0-9]{1,3}):\s)?"
-    r"([0-9A-Fa-f]{1,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])?:?\s?(.{1,120})"
+    r"^Unable to determine the device handle for (?:gpu|GPU)\s?(?:([0-9]{1,3}):\s)?"
+    r"([0-9A-Fa-f]{1,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])?:?\s?(.{1,120})",
+    re.MULTILINE,
 )
 _MISSING = (
     "couldn't communicate with the NVIDIA driver",
@@ -51,7 +55,7 @@ class SmiGpu:
     @property
     def whole(self) -> bool:
         """Whether its first and its last part were told; a text that is cut off lacks the last."""
-        return ("GPU UUID",) in self.values and any(p[0] == "Processes" for p in self.values)
+        return ("GPU UUID",) in self.values and (_LAST,) in self.values
 
     def broken(self) -> list[str]:
         """Names of the values that cannot be read because the GPU is not well."""
@@ -94,6 +98,11 @@ def parse_query(output: ToolOutput) -> SmiQuery:
         raise CheckError(
             f"nvidia-smi: {attached or 'no number of'} GPUs announced, {len(gpus)} read"
         )
+    devices = [gpu.device for gpu in gpus]
+    if len(gpus) > int(attached[:4]) or len(set(devices)) < len(devices):
+        raise CheckError(f"nvidia-smi: {attached} GPUs announced, {len(gpus)} read, or one twice")
+    if both := {device for device, _ in lost} & set(devices):
+        raise CheckError(f"nvidia-smi: {min(both)} is told as lost, and with its values too")
     return SmiQuery(head.get(("Driver Version",), ""), gpus, lost)
 
 
@@ -109,6 +118,7 @@ def _tree(text: str) -> tuple[dict[tuple[str, ...], str], tuple[SmiGpu, ...]]:
     gpus: list[tuple[str, dict[tuple[str, ...], str]]] = []
     values = head
     above: list[tuple[int, str]] = []  # headings that the next line may stand under
+    ended = False  # below "Processes", the last part of a GPU that is read
     for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
         content = line.strip()
         if not content or content.startswith("="):
@@ -118,7 +128,9 @@ def _tree(text: str) -> tuple[dict[tuple[str, ...], str], tuple[SmiGpu, ...]]:
             values = {}
             address = normalise(found[1])
             gpus.append((address.device if address else "", values))
-            above = []
+            above, ended = [], False
+            continue
+        if ended:
             continue
         indent = len(line) - len(line.lstrip())
         while above and above[-1][0] >= indent:
@@ -126,7 +138,9 @@ def _tree(text: str) -> tuple[dict[tuple[str, ...], str], tuple[SmiGpu, ...]]:
         name, colon, value = content.partition(" : ")
         name = printable(name, 64)
         path = (*(heading for _, heading in above), name)
-        if colon:
+        if path == (_LAST,):
+            values[path], ended = "", True
+        elif colon:
             values.setdefault(path, printable(value, 128))
         elif len(above) < _MOST_DEPTH:
             above.append((indent, name))

@@ -27,6 +27,11 @@ DEFAULT_DEADLINE_S = 30.0
 
 _MOST_BYTES = 1024 * 1024
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # as ``probes.report.Name``
+#: What the controller means by these is no check: tiers and ``found-by`` in its rules, and its own
+#: faults ``probe/unresponsive`` and ``probe/allocatable-gpus``.
+RESERVED = frozenset(
+    ("boot", "light", "hourly", "invasive", "found-by", "unresponsive", "allocatable-gpus")
+)
 _MEMBERS = frozenset(
     ("name", "title", "program", "arguments", "tier", "cadence", "deadline_s", "needs_idle_gpus")
 )
@@ -67,6 +72,8 @@ def load(path: str, taken: Collection[str]) -> tuple[UserCheck, ...]:
     for file in files:
         for where, entry in _entries(file):
             check = _check(file, where, entry)
+            if check.name in RESERVED:
+                _refuse(file, f"{where}.name", check.name, "a rule means something else by it")
             if check.name in taken:
                 _refuse(file, f"{where}.name", check.name, "a shipped check has this name")
             if check.name in found:

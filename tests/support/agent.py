@@ -37,7 +37,14 @@ GPU = "0000:3b:00"
 START_NS = 1_800_000_000_000_000_000
 SPECS = (
     CheckSpec("driver", "Is the driver loaded?", Tier.BOOT, Cadence.BOOT, 10.0),
-    CheckSpec("gpu-health", "Are the GPUs well?", Tier.LIGHT, Cadence.LIGHT, 10.0),
+    CheckSpec(
+        "gpu-health",
+        "Are the GPUs well?",
+        Tier.LIGHT,
+        Cadence.LIGHT,
+        10.0,
+        request_options=frozenset({"b"}),
+    ),
     CheckSpec("pcie-bandwidth", "Is PCIe fast?", Tier.LIGHT, Cadence.HOURLY, 60.0),
     CheckSpec(
         "dcgm-3", "Do they stand stress?", Tier.INVASIVE, Cadence.INVASIVE, 600.0,

@@ -49,6 +49,7 @@ from tests.support.builders import BOOT, node
 from tests.support.network_checks import said
 from tests.support.pair_world import LEAF, PairWorld
 
+INTERFACES = {"eth0": True, "net1": True}
 _PINGED = """PING {0} ({0}) 56(84) bytes of data.
 
 --- {0} ping statistics ---
@@ -99,11 +100,15 @@ class NetTool:
 class CheckRunner:
     """Runs the checks in this process. ``gate``: a run ends once it is set."""
 
-    def __init__(self, tool: NetTool) -> None:
-        self._tool = tool
+    def __init__(self, tool: NetTool, boot_id: str = BOOT) -> None:
+        self._tool, self._boot_id = tool, boot_id
         self._checks: dict[str, Check] = {
             check.spec.name: check
-            for check in (Ping(lambda: {"eth0": True}), Iperf3Server(), Iperf3Client())
+            for check in (
+                Ping(lambda: {"eth0": True, "net1": True}),
+                Iperf3Server(),
+                Iperf3Client(),
+            )
         }
         self.specs = tuple(check.spec for check in self._checks.values())
         self.orders: list[Order] = []
@@ -116,7 +121,7 @@ class CheckRunner:
         began_ns = time.time_ns()
         results = [result for check in order.checks for result in self._results(check, order)]
         run = Run(
-            run_id=order.run_id, cadence=order.cadence, reason=order.reason, boot_id=BOOT,
+            run_id=order.run_id, cadence=order.cadence, reason=order.reason, boot_id=self._boot_id,
             began_ns=began_ns, ended_ns=time.time_ns(), results=tuple(results),
         )  # fmt: skip
         return Ran(run, {})
@@ -143,12 +148,22 @@ class PairAgent:
     """The agent of one node. ``silent``: nobody listens at its address."""
 
     def __init__(
-        self, stack: ExitStack, folder: Path, name: str, tool: NetTool, keys: Path, *, silent: bool
+        self,
+        stack: ExitStack,
+        folder: Path,
+        name: str,
+        tool: NetTool,
+        keys: Path,
+        *,
+        silent: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        boot_id: str = BOOT,
     ) -> None:
-        self.runner = CheckRunner(tool)
+        self.runner = CheckRunner(tool, boot_id)
         root = folder / "root"
         (root / "proc/sys/kernel/random").mkdir(parents=True)
-        (root / "proc/sys/kernel/random/boot_id").write_text(BOOT)
+        (root / "proc/sys/kernel/random/boot_id").write_text(boot_id)
         options = Options(
             node=name, host="127.0.0.1", port=0, state=str(folder / "state"),
             delivered=str(folder / "delivered"), keys=str(keys), root=str(root), kmsg="",
@@ -157,7 +172,7 @@ class PairAgent:
         clock = HastyClock()
         log = JsonLog(io.StringIO(), clock)
         self.made = Made(options, self.runner.specs, Surroundings(self.runner, clock, log))
-        bound = listen("127.0.0.1", 0)
+        bound = listen(host, port)
         self.port = int(bound.getsockname()[1])
         if silent:
             bound.close()

@@ -60,7 +60,7 @@ class ToldRunner:
 def finding(check: str, outcome: str, **more: Any) -> Result:
     """One result."""
     values = {"tier": "light", "message": f"{check} of the test", "ended_ns": 1} | more
-    return Result(check=check, outcome=outcome, **values)  # type: ignore[arg-type]
+    return Result(check=check, outcome=outcome, **values)
 
 
 class AgentsOfPods:

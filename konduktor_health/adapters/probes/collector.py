@@ -295,7 +295,7 @@ class Collector:
         except AgentRefused as error:
             self._not_reached(name, known, AgentState.REFUSING, str(error))
             return
-        self._take_up(name, known, agent, answer)
+        self._take_up(name, known, agent, answer, etag)
 
     def _not_reached(self, name: str, known: Known, state: AgentState, message: str) -> None:
         with self._lock:
@@ -304,8 +304,9 @@ class Collector:
             self._becomes(name, known, state, message)
         self._over(name, known.failures)
 
-    def _take_up(self, name: str, known: Known, agent: AgentPod, answer: Answer) -> None:
-        """Judge and take up an answer. The Node may have changed while the agent was asked."""
+    def _take_up(self, name: str, known: Known, agent: AgentPod, answer: Answer, etag: str) -> None:
+        """Judge and take up an answer. The Node may have changed while the agent was asked with
+        ``etag``: what is to be read again then has another one meanwhile, or none."""
         now_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
         view = self._feed.nodes().get(name)
         if view is None or self._pods.of(name) != agent:
@@ -314,7 +315,7 @@ class Collector:
         said: Report | NotBelieved | None = None
         if answer.status != 304:
             said = reading.read(answer.body, view, now_ns, accept_fake=self._accept_fake)
-        elif not known.etag:
+        elif not etag:
             said = NotBelieved(AgentState.GARBLED, "unchanged (304), and nothing was known")
         news = other = False
         runs: tuple[Run, ...] = ()

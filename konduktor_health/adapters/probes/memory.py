@@ -29,6 +29,7 @@ from probes.report import Report, Run
 UNMEASURED = 5
 #: and again each time that it has gone on for so many runs: hourly where it runs each minute.
 UNMEASURED_AGAIN = 60
+MOST_FAULTS = 256  # of one report, the newest: one agent must not crowd out what others have found
 MOST_KEPT = 200_000  # results over all nodes, about 40 MB
 _MOST_CHECKS = 256  # of one node whose failures to measure are counted
 
@@ -141,7 +142,7 @@ def take_up(
             counts[each.outcome] += 1
         if not first:
             faults += _unresponsive(known, name, run, report.boot_id)
-    return Taken(news=True, faults=tuple(faults), runs=tuple(fresh))
+    return Taken(news=True, faults=tuple(faults[-MOST_FAULTS:]), runs=tuple(fresh))
 
 
 def _once(runs: Sequence[Run]) -> list[Run]:

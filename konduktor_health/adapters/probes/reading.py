@@ -29,7 +29,7 @@ from probes.report import Limit, Measured, Report, Result, Run
 
 #: Name of the source in faults, metrics and evidence.
 SOURCE = "probes"
-#: A run that ends later than this is of a clock that cannot be compared with anything.
+#: A run or a result that ends later than this is of a clock that cannot be compared with anything.
 AHEAD_NS = 600 * NS
 #: A requested run whose id begins so, and goes on with a tier, is of all checks of that tier.
 WHOLE_TIER = "tier-"
@@ -69,10 +69,15 @@ def read(body: bytes, view: NodeView, now_ns: int, *, accept_fake: bool) -> Repo
         return NotBelieved(AgentState.WRONG_BOOT, what)
     if not accept_fake and (report.fake or report.backend == "fake"):
         return NotBelieved(AgentState.FAKE, "its backend is fake: nothing was measured")
-    if any(run.ended_ns > now_ns + AHEAD_NS for run in report.runs):
+    newest_ns = max((_newest_ns(run) for run in report.runs), default=0)
+    if newest_ns > now_ns + AHEAD_NS:
         what = "a run ends in the future: the node's clock is more than 10 minutes ahead"
         return NotBelieved(AgentState.GARBLED, what)
     return report
+
+
+def _newest_ns(run: Run) -> int:
+    return max([run.ended_ns, *(each.ended_ns for each in run.results)])
 
 
 def results_of(run: Run, boot_id: str, *, accept_fake: bool) -> tuple[ProbeResult, ...]:

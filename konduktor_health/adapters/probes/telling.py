@@ -97,7 +97,9 @@ class Teller:
     def answered(self, name: str, view: NodeView, digest: str) -> None:
         """The agent of a node has these settings in force."""
         wanted = self.settings_of(view)
-        if wanted is None or settings_digest(wanted) == digest:
+        if wanted is None:
+            return
+        if settings_digest(wanted) == digest:
             with self._lock:
                 self._sent_s.pop(name, None)
                 self._said.pop(name, None)

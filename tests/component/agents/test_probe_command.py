@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 
+from konduktor_health import settings
+from konduktor_health.adapters.kube import build_cluster
+from konduktor_health.adapters.probes.client import AgentHttp
+from konduktor_health.adapters.probes.operators import find_agents, reach
+from konduktor_health.clock import SystemClock
 from tests.support.agent import GPU
 from tests.support.controller import NAMESPACE, cli, eventually
 from tests.support.probe_fleet import ProbeFleet, finding
@@ -267,6 +272,24 @@ def test_an_api_server_that_is_not_there_is_1_since_3_says_what_failed(fleet: Pr
     done = probe(fleet, "results")
     assert done.returncode == 1
     assert "hint: " in done.stderr
+
+
+def test_from_a_pod_agents_are_asked_past_the_api_server(fleet: ProbeFleet) -> None:
+    """In this process: a controller refuses to ask loopback addresses, which no pod has."""
+    clock = SystemClock()
+    flags = {"cluster": {"kubeconfig": fleet.kubeconfig}, "probes": {"port": fleet.port}}
+    wanted = settings.load(fleet.config, flags, environ={})
+    http, cluster = build_cluster(wanted, clock)
+    pods = find_agents(wanted, http, clock)
+    views = {view.name: view for view in cluster.list_nodes()}
+    asking = AgentHttp(clock, may_ask=lambda _address: True)
+    found = reach(wanted, http, pods, views, clock, direct=True, agents=asking)
+    fleet.api.requests.clear()
+    accepted = found.orders.run("gpu-a", checks=("gpu-health",))
+    eventually(lambda: found.asked.look("gpu-a", accepted.run_id).results, "the run")
+    paths = [request.path for request in fleet.api.requests.all()]
+    assert [path.rpartition("/")[2] for path in paths] == ["konduktor-health-signing"]
+    http.close()
 
 
 # ---------------------------------------------------------------- list and results

@@ -10,6 +10,7 @@ import pytest
 
 from konduktor_health.adapters.probes.client import Answer
 from konduktor_health.adapters.probes.collector import GONE_S, Collector
+from konduktor_health.adapters.probes.memory import MOST_FAULTS
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.schedule import Pace
 from konduktor_health.agents import AgentState
@@ -470,3 +471,40 @@ def test_what_a_node_says_of_dcgm_that_is_not_believed_is_not_known() -> None:
     scene.hear(diagnosed("pass", "h1"), fake=True, backend="fake")
     scene.hear(diagnosed("pass", "h1"), boot_id=OTHER_BOOT)
     assert scene.collector.diagnoses(["gpu-1"]) == {}
+
+
+def test_a_node_that_becomes_ill_while_its_agent_says_unchanged_is_read_again() -> None:
+    scene = Scene()
+    scene.says(report("gpu-1", run("r1", result())), etag='"7"')
+    scene.collector.ask("gpu-1")
+    says = scene.http.says["10.0.0.7"]
+
+    def meanwhile(etag: str) -> Answer:
+        scene.change(health_label="faulty")
+        return says(etag)
+
+    scene.http.says["10.0.0.7"] = meanwhile
+    scene.collector.ask("gpu-1")
+    assert scene.state() is AgentState.OK
+    scene.http.says["10.0.0.7"] = says
+    scene.collector.ask("gpu-1")
+    assert scene.http.asked[-1] == ("10.0.0.7", "")
+    assert len(scene.collector.results(["gpu-1"])["gpu-1"]) == 1
+
+
+def test_a_result_of_the_future_is_no_report() -> None:
+    scene = Scene()
+    ahead = Run(
+        run_id="r1", cadence="light", began_ns=NOW, ended_ns=NOW,
+        results=(result(outcome="fail", ended_ns=NOW + 3600 * 10**9),),
+    )  # fmt: skip
+    assert scene.hear(ahead) == ()
+    assert scene.state() is AgentState.GARBLED
+
+
+def test_one_agent_cannot_crowd_out_what_others_have_found() -> None:
+    scene = Scene()
+    many = [result(f"check-{n}", "fail") for n in range(MOST_FAULTS + 50)]
+    found = scene.hear(run("r1", *many))
+    assert len(found) == MOST_FAULTS
+    assert found[-1].fault_id == f"probe/{many[-1].check}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loguru import logger
 
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.telling import Peers, Teller, thresholds_of
@@ -142,3 +143,15 @@ def test_an_agent_that_goes_changes_the_peers_of_a_few() -> None:
     assert all("node-7" in before[name] for name in changed)
     assert 0 < len(changed) < 40
     assert {peer for found in before.values() for peer in found} == names, "all are measured"
+
+
+def test_settings_that_cannot_be_told_are_logged_once() -> None:
+    said: list[str] = []
+    sink = logger.add(lambda message: said.append(str(message)), level="WARNING")
+    key = "x" * 129
+    scene, view = Scene(labels=(key,)), node("gpu-1", labels=((key, "1"),))
+    for _ in range(3):
+        scene.answers(view)
+    logger.remove(sink)
+    assert scene.sent == []
+    assert len([each for each in said if "cannot be told" in each]) == 1

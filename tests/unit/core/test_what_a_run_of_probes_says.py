@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,8 +93,62 @@ def test_passes_of_other_gpus_and_of_the_disk_prove_nothing_of_a_gpu_that_is_bus
     assert count(others + light(1, PASS, check="pcie-bandwidth")) == 1
 
 
-def test_a_check_of_the_whole_node_proves_each_device_where_no_device_was_measured() -> None:
-    assert count(light(1, PASS, device="")) == 1
+@pytest.mark.parametrize("device", [GPU, ""])
+def test_a_tier_in_which_no_gpu_was_measured_proves_nothing(device: str) -> None:
+    """No driver, or no GPU that it knows: what is left are the disk and the network."""
+    skipped = light(1, SKIP, device="", check="gpu-ecc")
+    rest = [
+        *light(1, PASS, device="", check="clock"),
+        *light(1, PASS, device="/", check="disk"),
+        *light(1, PASS, device="mlx5_0/1", check="infiniband"),
+    ]
+    assert count(skipped + rest, device=device) == 0
+    assert count(light(1, PASS, device="", check="clock"), device=device) == 0
+    assert count(skipped + rest + light(1, PASS), device=device) == 1
+
+
+def test_a_check_that_looks_at_no_device_speaks_for_each() -> None:
+    own = light(1, PASS, device="", check="fabric-manager")
+    assert count(own, ProbeNeed("fabric-manager", 9)) == 1
+    assert count(own, ProbeNeed("fabric-manager", 9), device="") == 1
+
+
+NO_GPUS = [
+    ("kernel/edac-uncorrected", "CPU_SrcID#0_Ha#0_Chan#2_DIMM#0"),
+    ("kernel/mlx5-health-lost", "0000:d2:00"),
+    ("kernel/disk-io-error", "sda"),
+    ("sxid/12028", "0000:c3:00"),
+]
+
+
+@pytest.mark.parametrize(("fault_id", "device"), NO_GPUS)
+def test_what_no_check_looks_at_is_proven_by_a_tier_that_finds_all_of_the_node_well(
+    fault_id: str, device: str
+) -> None:
+    of = {"fault_id": fault_id, "device": device}
+    well = light(1, PASS) + light(1, PASS, device="mlx5_0/1", check="infiniband")
+    assert count(well, **of) == 1
+    assert count(well + light(1, FAIL, device="mlx5_1/1", check="other"), **of) == 0
+    assert count(well + light(1, ERROR, device=OTHER_GPU, check="other"), **of) == 0
+    assert count(light(1, PASS, device="mlx5_0/1", check="infiniband"), **of) == 0
+
+
+@pytest.mark.parametrize("fault_id", ["xid/79", "kernel/gpu-init-failed", "kernel/pcie-contained"])
+def test_a_gpu_that_is_gone_is_proven_by_no_other(fault_id: str) -> None:
+    assert count(light(1, PASS, device=OTHER_GPU), fault_id=fault_id) == 0
+
+
+def test_a_port_is_proven_by_its_own_pass() -> None:
+    port = {"fault_id": "probe/infiniband", "device": "mlx5_0/1"}
+    own, need = light(1, PASS, device="mlx5_0/1", check="infiniband"), ProbeNeed(FOUND_BY, 9)
+    assert count(own, need, **port) == 1
+    assert count(light(1, PASS, device="mlx5_1/1", check="infiniband"), need, **port) == 0
+    assert count(light(1, PASS) + light(1, SKIP, device="mlx5_0/1", check="x"), **port) == 0
+
+
+def test_a_check_that_is_called_like_a_tier_is_no_pass_of_the_tier() -> None:
+    named = [replace(each, tier="boot") for each in light(1, PASS, check="light")]
+    assert count(named) == 0
 
 
 def test_another_gpu_that_fails_is_no_failure_of_this_one() -> None:

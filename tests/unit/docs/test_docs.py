@@ -35,6 +35,7 @@ from parsers.fault import Remedy, Severity, Trust
 from parsers.record import unwrap
 from probes.cli import COMMANDS as PROBE_COMMANDS
 from probes.cli import main as probe
+from tests.support.probe_on_servers import RULES
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -335,6 +336,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
             continue
         if block.startswith("# policy.yaml"):  # tests/unit/docs/test_policy_guide.py plays it
             assert Reader().judge(block.encode()).problems == ()
+            continue
+        if content.get("kind") == "Role":  # tests/e2e/test_probe_command.py runs with these
+            assert content["rules"] == RULES
             continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()

@@ -89,6 +89,8 @@ def test_a_folder_is_all_its_json_files_in_order(tmp_path: Path, program: Path) 
         ({"name": "Site"}, 'checks[0].name: "Site". Hint: lower-case'),
         ({"name": None}, "checks[0].name: null. Hint: lower-case"),
         ({"name": "gpu-count"}, 'checks[0].name: "gpu-count". Hint: a shipped check'),
+        ({"name": "light"}, 'checks[0].name: "light". Hint: a rule means something else'),
+        ({"name": "unresponsive"}, 'checks[0].name: "unresponsive". Hint: a rule means'),
         ({"title": "two\nlines"}, "checks[0].title"),
         ({"tittle": "x"}, 'checks[0].tittle: "x". Hint: known are arguments, cadence'),
         ({"program": ""}, "checks[0].program"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from konduktor_health.core.record import Missing, Record
@@ -152,3 +153,17 @@ def test_another_policy_wants_other_probes() -> None:
     own = Rule("own", Match(), Treatment(Mode.OBSERVE, verify=("ping",)))
     scene.verifying.use(policy(rules=(own,)))
     assert scene.turn() == ["ping"]
+
+
+def test_a_node_that_is_gone_when_its_turn_comes_is_not_asked() -> None:
+    other = replace(sick(app()), name="gpu-2")
+    scene = Scene(sick(app()), other)
+    ask = scene.orders.run
+
+    def gone(node: str, **how: Any) -> None:
+        scene.verifying.changed(other, None)
+        ask(node, **how)
+
+    scene.orders.run = gone  # type: ignore[method-assign]
+    scene.turn()
+    assert [node for node, _ in scene.orders.asked] == ["gpu-1"]

@@ -11,7 +11,7 @@ from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
 from konduktor_health.errors import AgentUnavailable
 from konduktor_health.model import Corroborate, InjectionMode, Trust
-from konduktor_health.runtime.attesting import MOST_QUESTIONS, WAIT_S
+from konduktor_health.runtime.attesting import MOST_KEYS, MOST_QUESTIONS, WAIT_S
 from probes.report import KmsgAnswer, KmsgAnswers, KmsgQuestion
 from tests.support.builders import BOOT, OTHER_BOOT
 from tests.support.world import LOST, World
@@ -232,3 +232,35 @@ def test_a_line_that_was_counted_is_not_asked_about_again() -> None:
     world.hear(again)
     answered(world)
     assert len(kernel.asked) == 1
+
+
+OTHER = "NVRM: Xid (PCI:0000:86:00): 79, pid=9, name=x, GPU has fallen off the bus."
+
+
+def test_a_storm_of_one_forged_line_leaves_no_other_unasked() -> None:
+    """Else whoever forges enough of one makes the next one act for want of an answer."""
+    kernel = Kernel()
+    world = World(kernel=kernel)
+    storm = [world.line("gpu-1", ago_s=n / 1000) for n in range(MOST_QUESTIONS + 9, 0, -1)]
+    world.hear(*storm, world.line("gpu-1", OTHER))
+    answered(world)
+    assert OTHER in {each.text for each in kernel.asked[0][1]}
+    world.turn(WAIT_S + 1)
+    assert world.tainted() == []
+
+
+def test_denied_faults_fill_no_memory_that_the_next_one_would_need() -> None:
+    kernel = Kernel()
+    world = World(kernel=kernel)
+    assert world.attesting is not None
+    for bus in range(MOST_KEYS):
+        text = OTHER.replace("0000:86", f"{bus // 256 + 1:04x}:{bus % 256:02x}")
+        world.hear(world.line("gpu-1", text))
+    answered(world)
+    world.clock.advance(5)
+    world.hear(world.line("gpu-1", OTHER))
+    answered(world)
+    assert OTHER in {each.text for each in kernel.asked[-1][1]}
+    world.turn(WAIT_S + 1)
+    assert world.tainted() == []
+    assert len(world.attesting.of(["gpu-1"])["gpu-1"]) <= MOST_KEYS

@@ -9,11 +9,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from konduktor_health.core.invasive_note import Note, Stage, render_note
 from konduktor_health.core.pair_tests import Kind, PairOutcome
 from konduktor_health.errors import LeadershipLost
 from konduktor_health.model import ProbeStatus, Remedy, Severity, Trust
 from konduktor_health.runtime.verifying import Verifying
-from tests.support.builders import BOOT, OTHER_BOOT
+from tests.support.builders import BOOT, NOW, OTHER_BOOT
 from tests.support.pair_world import PairWorld
 from tests.support.rounds import HOUR_S, RoundScene, pod_of, policy_with_leaves
 
@@ -195,6 +196,19 @@ def test_nodes_in_maintenance_or_without_an_agent_are_left_alone() -> None:
     met = {name for test in scene.measures.pairs for name in (test.client, test.server)}
     assert met.isdisjoint({"n01", "n02"})
     assert len(met) >= 14
+
+
+def test_what_loads_a_node_waits_while_its_gpus_are_tested() -> None:
+    note = Note(Stage.TESTING, since_ns=NOW, run_id="job-1")
+    scene = RoundScene(PairWorld(fleet()), Kind.PING, Kind.BANDWIDTH)
+    scene.change("n00", testing=render_note(note))
+    scene.settle()
+    met = {
+        kind: {name for test in tests for name in (test.client, test.server)}
+        for kind, tests in scene.measures.asked
+    }
+    assert "n00" in met[Kind.PING]
+    assert "n00" not in met[Kind.BANDWIDTH]
 
 
 def test_a_controller_that_leads_no_more_measures_nothing_more() -> None:

@@ -232,10 +232,12 @@ def test_an_operators_word_of_how_many_there_should_be_counts() -> None:
     assert scene.record().text == "pods can have 8 of 16 GPUs"
 
 
-def test_gpus_that_are_shared_or_divided_are_not_counted_by_their_number() -> None:
+def test_gpus_that_are_shared_divided_or_lent_are_not_counted_by_their_number() -> None:
     for labels in (
         (("nvidia.com/gpu.count", "9"), ("nvidia.com/mig.strategy", "single")),
         (("nvidia.com/gpu.count", "9"), ("nvidia.com/gpu.replicas", "4")),
+        (("nvidia.com/gpu.count", "9"), ("nvidia.com/gpu.workload.config", "vm-passthrough")),
+        (("nvidia.com/gpu.count", "9"), ("nvidia.com/gpu.deploy.device-plugin", "false")),
     ):
         scene = offering(8, labels=labels)
         scene.quiet(900)

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -16,7 +17,7 @@ from konduktor_health.model import Fault, ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.wiring import build
-from konduktor_health.sandbox.probes import SMALL, SimulatedAgents
+from konduktor_health.sandbox.probes import GPUS, SMALL, SimulatedAgents
 from konduktor_health.settings import ProbeSettings
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import ClearRule, ProbeNeed, Rule, Treatment
@@ -24,6 +25,7 @@ from tests.support.builders import NOW, OTHER_BOOT
 from tests.support.memory_loki import FakeClock
 from tests.support.world import World
 
+GPU = "0000:86:00"
 ECC = "NVRM: Xid (PCI:0000:86:00): 48, pid=1, name=x, An uncorrectable double bit error (DBE)."
 LOADED = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build"
 
@@ -77,8 +79,9 @@ class MemoryProbes:
             self._runs += 1
             boot_id = world.cluster.nodes[name].boot_id
             time_ns = world.clock.now_ns()
+            run_id = f"run-{self._runs}"
             run = ProbeResult(
-                f"{tier}-check", tier, status, time_ns, boot_id=boot_id, run_id=f"run-{self._runs}"
+                f"{tier}-check", tier, status, time_ns, GPU, boot_id=boot_id, run_id=run_id
             )
             self.kept[name] = (*self.kept.get(name, ()), run)
         self._tell([name])
@@ -245,7 +248,9 @@ def test_simulated_agents_pass_where_the_node_is_well(broken: bool) -> None:
         agents.mends("a")
     agents.round()
     results = agents.results(["a", "b"])
-    assert [each.tier for each in results["a"]] == ["boot", "light", "invasive"]
+    tiers = ("boot", "light", "invasive")
+    assert [(each.tier, each.device) for each in results["a"]] == list(product(tiers, GPUS))
+    assert len({each.run_id for each in results["a"]}) == len(tiers)
     status = ProbeStatus.FAIL if broken else ProbeStatus.PASS
     assert {each.status for each in results["a"]} == {status}
     assert {each.status for each in results["b"]} == {ProbeStatus.PASS}

@@ -169,7 +169,7 @@ def test_recovery_is_matched_after_the_gpu_was_swapped() -> None:
     world.reboot("gpu-1")  # with another GPU in the same slot
     for tier in ("boot", "light", "light", "light", "invasive"):
         world.live(60)
-        world.probe("gpu-1", tier, device=GPU if tier == "invasive" else "")
+        world.probe("gpu-1", tier, device=GPU)
         world.turn()
     world.live(700)
     assert world.tainted() == []

@@ -66,6 +66,18 @@ def test_a_run_of_another_boot_is_dropped_and_told(inbox: Inbox) -> None:
     assert inbox.log.warnings() == ["a delivered run is of another boot"]
 
 
+def test_folders_in_it_keep_no_file_from_being_taken_and_hold_nothing_open(inbox: Inbox) -> None:
+    for number in range(70):
+        (inbox.folder / f"{number:02}.json").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    inbox.put(run_of(run_id="job-1"))
+
+    assert inbox.taken() == ["job-1"]
+    assert inbox.taken() == []
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert inbox.log.warnings() == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"run_id": "a"}', b"\xff" * 10, b"9" * 99])
 def test_what_is_no_run_is_set_aside(inbox: Inbox, content: bytes) -> None:
     (inbox.folder / "x.json").write_bytes(content)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,51 @@ def test_what_is_cut_off_is_an_error(node: FakeNode) -> None:
         tool = ScriptedTool({"nvidia-smi": [ToolOutput(0, whole[:end], "")]})
         with pytest.raises(CheckError):
             run(CHECK, node.context(tool))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/tmp/gpu requires reset",
+        "ERR! unknown error, GPU is lost",
+        "Unable to determine the device handle for GPU 0000:2A:00.0: GPU is lost.",
+        "x\n    Board : ERR!",
+    ],
+)
+def test_the_name_of_a_process_accuses_no_gpu(node: FakeNode, name: str) -> None:
+    listed = f"""Processes
+        GPU instance ID                   : N/A
+        Process ID                        : 4242
+            Type                          : C
+            Name                          : {name}
+            Used GPU Memory               : 500 MiB
+"""
+    whole = text("nvidia-smi/query-h100.txt")
+    renamed = re.sub(r"Processes +: None\n", lambda _: listed, whole)
+    assert renamed.count(name) == 2
+    renamed = renamed.replace(":19:00.0", ":18:00.0").replace(":3B:00.0", ":2A:00.0")
+    tool = ScriptedTool({"nvidia-smi": [ToolOutput(0, renamed, "")]})
+
+    assert set(outcomes(run(CHECK, node.context(tool))).values()) == {Outcome.PASS}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x\nUnable to determine the device handle for GPU 0000:2A:00.0: GPU is lost.",
+        "x\nGPU 00000000:2A:00.0\n    Fan Speed : ERR!",
+    ],
+)
+def test_a_name_with_lines_of_its_own_makes_an_error_and_no_lost_gpu(
+    node: FakeNode, name: str
+) -> None:
+    whole = text("nvidia-smi/query-h100.txt")
+    renamed = whole.rstrip("\n") + f"\n            Name : {name}\n"
+    renamed = renamed.replace(":19:00.0", ":18:00.0").replace(":3B:00.0", ":2A:00.0")
+    tool = ScriptedTool({"nvidia-smi": [ToolOutput(0, renamed, "")]})
+
+    with pytest.raises(CheckError):
+        run(CHECK, node.context(tool))
 
 
 def test_a_node_without_it_is_skipped(node: FakeNode) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from probes.backends.base import Gpu
+from probes.backends.fake import FakeBackend
+from probes.backends.fake_state import FakeState
+from probes.backends.readings import GpuProcess, Temperatures
 from probes.check import Check, Finding, NodeFacts, Outcome
 from probes.checks.gpu_clocks import GpuClocks
 from probes.checks.gpu_ecc import GpuEcc
@@ -196,6 +200,27 @@ def test_a_slow_down_of_a_moment_warns_and_in_6_of_10_runs_fails(
     assert later[-1] is PASS, "it is forgotten after ten runs"
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        Temperatures(34, margin_c=51, slowdown_margin_c=4294967294),
+        Temperatures(34, margin_c=-2147483648, slowdown_margin_c=-2),
+        Temperatures(34, slowdown_c=3),
+        Temperatures(34, 60, slowdown_c=90, memory_max_c=1),
+    ],
+)
+def test_a_limit_that_no_gpu_has_is_an_error_and_accuses_nobody(
+    node: Node, garbage: Temperatures
+) -> None:
+    class Garbled(FakeBackend):
+        def temperatures(self, gpu: Gpu) -> Temperatures:
+            return garbage
+
+    backend = Garbled("H100", 1, state=FakeState(node.state), clock=node.clock)
+
+    assert [each.outcome for each in node.run(GpuTemperature(), backend)] == [ERROR]
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -211,6 +236,22 @@ def test_a_stuck_process_warns_first_and_fails_after_300_s(node: Node) -> None:
     finding = node.of(check, 3)
     assert (finding.outcome, finding.remedy) == (FAIL, "reboot")
     assert finding.detail["pid"] == "4711"
+
+
+def test_a_process_that_waits_for_its_disk_at_each_first_look_is_not_stuck(node: Node) -> None:
+    class Reading(FakeBackend):
+        looks = 0
+
+        def processes(self, gpu: Gpu) -> tuple[GpuProcess, ...]:
+            self.looks += 1
+            return (GpuProcess(4711, "D" if self.looks % 2 else "S", 5),)
+
+    clock = Clock()
+    check = GpuProcesses(clock)
+    for _ in range(3):
+        backend = Reading("H100", 1, state=FakeState(node.state), clock=node.clock)
+        assert [each.outcome for each in node.run(check, backend)] == [PASS]
+        clock.now_s += 301
 
 
 def test_another_process_with_the_same_pid_is_another_one(node: Node) -> None:

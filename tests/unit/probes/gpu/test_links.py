@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from probes.backends.base import Gpu
+from probes.backends.fake import FakeBackend
+from probes.backends.fake_state import FakeState
+from probes.backends.readings import ClockReason, PcieLink
 from probes.check import Outcome
 from probes.checks.fabric_manager import FabricManager
 from probes.checks.nvlink_errors import NvLinkErrors
@@ -57,6 +62,32 @@ def test_a_busy_link_at_gen1_fails_and_idling_does_not_heal_it(node: Node) -> No
     assert node.of(LINK, 3).outcome is PASS
     node.inject(3, pcie_generation=1)
     assert node.of(LINK, 3).outcome is PASS, "it was seen at full speed, and idles now"
+
+
+def test_a_gpu_that_is_held_and_idles_is_not_accused_of_its_idle_link(node: Node) -> None:
+    node.inject(3, pcie_generation=1, busy=True, clock_reasons=[ClockReason.IDLE.value])
+
+    finding = node.of(LINK, 3)
+
+    assert (finding.outcome, finding.busy) == (PASS, True)
+    assert "not judged" in finding.message
+    node.inject(3, clock_reasons=[])
+    assert node.of(LINK, 3).outcome is FAIL
+
+
+def test_a_link_that_wakes_up_while_it_is_looked_at_passes(node: Node) -> None:
+    class Waking(FakeBackend):
+        looks = 0
+
+        def pcie_link(self, gpu: Gpu) -> PcieLink:
+            self.looks += 1
+            generation = 1 if self.looks == 1 else 5
+            return replace(super().pcie_link(gpu), generation=generation)
+
+    node.inject("*", busy=True)
+    backend = Waking("H100", 1, state=FakeState(node.state), clock=node.clock)
+
+    assert [each.outcome for each in node.run(LINK, backend)] == [PASS]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from probes.backends.base import Gpu
+from probes.backends.fake import FakeBackend
+from probes.backends.fake_state import FakeState
+from probes.backends.readings import PciDevice
 from probes.check import NodeFacts, Outcome
 from probes.checks.driver import DriverWorks
 from probes.checks.gpu_count import GpuCount
@@ -50,6 +55,27 @@ def test_a_gpu_that_left_the_bus_since_boot_is_named(node: Node) -> None:
 
     assert failed(node) == {node.devices[3]: ("fatal", "reboot")}
     assert failed(node) == {node.devices[3]: ("fatal", "reboot")}, "it is not forgotten"
+
+
+@pytest.mark.parametrize("driver", ["vfio-pci", "nvgrace-gpu-vfio-pci"])
+def test_a_gpu_that_is_given_to_a_virtual_machine_after_it_was_seen_is_not_lost(
+    node: Node, driver: str
+) -> None:
+    class Lending(FakeBackend):
+        def gpus(self) -> tuple[Gpu, ...]:
+            return super().gpus()[:7]
+
+        def pci_gpus(self) -> tuple[PciDevice, ...]:
+            *others, last = super().pci_gpus()
+            return (*others, replace(last, driver=driver))
+
+    node.facts = NodeFacts(expected_gpus=8)
+    node.run(COUNT)
+    backend = Lending("H100", 8, state=FakeState(node.state), clock=node.clock)
+
+    found = outcomes(node.run(COUNT, backend))
+
+    assert found == {**dict.fromkeys(node.devices[:7], Outcome.PASS), "": Outcome.SKIP}
 
 
 def test_after_a_boot_the_gpus_of_before_are_not_expected(node: Node) -> None:

@@ -53,7 +53,7 @@ def test_a_dump_of_an_orderly_end_is_no_crash() -> None:
     [
         ("BUG: unable to handle page fault for address: ffffae2b19088fa8", "oops"),
         ("traps: PANIC: double fault, error_code: 0x0", "double fault"),
-        ("mce: [Hardware Error]: Machine check events logged", "hardware error"),
+        ("mce: [Hardware Error]: CPU 2: Machine Check Exception: 5 Bank 4: b2", "hardware error"),
         ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 3", "hard lockup"),
         ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [nv:1]", "soft lockup"),
     ],
@@ -135,3 +135,21 @@ def test_words_of_a_dump_are_bounded_and_printable() -> None:
 
 def test_bytes_and_boots_of_a_journal() -> None:
     assert journal_lines(journal("a", [98, 255], 7, None).stdout) == (["a", "b\ufffd"], EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("mce: [Hardware Error]: Machine check events logged", ""),
+        ("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: 8c00004000010091", ""),
+        ("[Hardware Error]: Corrected error, no action required.", ""),
+        ("{1}[Hardware Error]:   Error 0, type: non-fatal", ""),
+        ("mce: [Hardware Error]: CPU 2: Machine Check Exception: 5 Bank 4: b2", "hardware error"),
+        ("mce: [Hardware Error]: Machine check: Processor context corrupt", "hardware error"),
+        ("{1}[Hardware Error]:   Error 0, type: fatal", "hardware error"),
+    ],
+)
+def test_a_corrected_hardware_error_is_no_crash(line: str, kind: str) -> None:
+    crash = of_lines(["eth0: up", line])
+
+    assert (crash.kind if crash else "") == kind
