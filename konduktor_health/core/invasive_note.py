@@ -12,6 +12,7 @@ it waits, so that waiting writes nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -23,7 +24,8 @@ from parsers.printable import printable
 WHY_LIMIT = 200
 MOST_PODS = 3  # that are named
 _MOST_PROBES = 16
-_MOST_NAME = 64
+_PROBE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_RUN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})?")
 
 
 class Stage(Enum):
@@ -87,7 +89,7 @@ def parse_note(text: str | None) -> Note | None:
             since_ns=parse_rfc3339(data["since"]),
             probes=tuple(sorted(map(_name, data["probes"])))[:_MOST_PROBES],
             purpose=Purpose(data["for"]),
-            run_id=_name(data.get("run", "")),
+            run_id=_name(data.get("run", ""), _RUN),
             tries=min(max(int(data.get("tries", 0)), 0), 1000),
             until_ns=0 if until is None else parse_rfc3339(until),
             why=printable(str(data.get("why", "")), WHY_LIMIT),
@@ -128,7 +130,8 @@ def is_testing(text: str | None) -> bool:
     return note is not None and note.stage is Stage.TESTING
 
 
-def _name(value: object) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_NAME or not value.isprintable():
+def _name(value: object, form: re.Pattern[str] = _PROBE) -> str:
+    """Names end up in the command of a Job: whoever may write the Node could write options."""
+    if not isinstance(value, str) or not form.fullmatch(value):
         raise ValueError("not a name")
     return value

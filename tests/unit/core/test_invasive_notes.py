@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -35,7 +36,7 @@ from tests.support.job_world import proving
 from tests.support.ledgers import record
 
 TIMES = st.integers(1, 4_000_000_000).map(lambda seconds: seconds * NS)
-NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=64)
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 NOTES = st.builds(
     Note,
     st.sampled_from(Stage),
@@ -65,6 +66,22 @@ def test_words_of_others_are_bounded_and_printable(why: str) -> None:
     assert note is not None
     assert len(note.why) <= WHY_LIMIT
     assert in_words(note).isprintable()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"probes": ["--root=/x"]},
+        {"probes": ["a b"]},
+        {"probes": "invasive x"},
+        {"run": "--deliver"},
+    ],
+    ids=str,
+)
+def test_what_could_be_an_option_of_a_command_is_no_name(fields: dict[str, object]) -> None:
+    whole = {"state": "testing", "since": "2027-01-15T08:00:00Z", "for": "proof", "probes": []}
+    assert parse_note(json.dumps(whole)) is not None
+    assert parse_note(json.dumps(whole | fields)) is None
 
 
 def test_pods_that_hold_gpus_are_named_in_one_order_and_not_all_of_them() -> None:
