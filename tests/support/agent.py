@@ -43,7 +43,7 @@ SPECS = (
         Tier.LIGHT,
         Cadence.LIGHT,
         10.0,
-        request_options=frozenset({"b"}),
+        request_options=frozenset({"a", "b"}),
     ),
     CheckSpec("pcie-bandwidth", "Is PCIe fast?", Tier.LIGHT, Cadence.HOURLY, 60.0),
     CheckSpec(

@@ -138,7 +138,6 @@ def test_nodes_are_as_before_the_controller_ever_ran(cluster: Cluster) -> None:
         ("get", "configmaps"),
         ("delete", "configmaps"),
         ("get", "secrets"),
-        ("delete", "secrets"),
     }
     again = cluster.uninstall(controller, "--yes")
     assert again.returncode == 0

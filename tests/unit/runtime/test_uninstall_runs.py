@@ -158,6 +158,14 @@ def test_a_writer_in_between_is_read_again_and_keeps_what_it_wrote() -> None:
     assert (after.unschedulable, after.taints) == (True, (FOREIGN_TAINT,))
 
 
+def test_signing_keys_go_too() -> None:
+    world = World("a")
+    world.belongings.there.append(OwnObject("Secret", "ns", "konduktor-health-signing", "u-k", "3"))
+    outcome = world.run()
+    assert {each.kind for each in outcome.deleted} == {"Secret", "ConfigMap", "Lease"}
+    assert world.left() == set()
+
+
 def test_a_node_that_never_stands_still_fails_alone() -> None:
     world = World("a", "b", "c")
 
