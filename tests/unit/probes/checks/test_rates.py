@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,54 @@ def test_a_slow_gpu_is_degraded_and_nobody_else(
     assert (finding.severity, finding.remedy) == ("degraded", "inspect")
     assert words in finding.message
     assert "below" in finding.message.partition(";")[0], "what is bad comes first"
+
+
+def by_own_kernel(_arguments: tuple[str, ...], output: ToolOutput, _call: int) -> ToolOutput:
+    """There is no cuBLAS on the node: the own kernel reaches half of it."""
+
+    def edit(document: dict[str, Any]) -> None:
+        for gpu in document["gpus"]:
+            for result in gpu["results"]:
+                if result["name"] == "dgemm":
+                    result["kernel"] = "own"
+                    for name in ("value", "min", "max", "median"):
+                        if name in result:
+                            result[name] /= 2
+                    result["samples"] = [each / 2 for each in result["samples"]]
+
+    return edited(output, edit, output.returncode)
+
+
+def test_limits_of_cublas_are_not_those_of_the_own_kernel(tmp_path: Path) -> None:
+    """9 TFLOPS are what it reaches on an A100; 16 are asked of cuBLAS."""
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    for _ in range(2):
+        findings = run(gpu_arithmetic.CHECK, node.context(Recorder(node.tool, by_own_kernel)))
+        assert set(outcomes(findings).values()) == {Outcome.PASS}
+        names = [each.name for each in findings[0].measurements]
+        assert "dgemm_own" in names
+        assert "dgemm" not in names
+        (own,) = [each for each in findings[0].measurements if each.name == "dgemm_own"]
+        assert own.threshold is None or own.threshold.source.startswith("baseline")
+
+
+def test_an_own_kernel_that_is_slow_among_its_siblings_is_found_all_the_same(
+    tmp_path: Path,
+) -> None:
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    slow = node.inject(3, compute_factor=0.4)
+    findings = run(gpu_arithmetic.CHECK, node.context(Recorder(node.tool, by_own_kernel)))
+    assert only(findings, slow).outcome is Outcome.FAIL
+    assert "dgemm_own" in only(findings, slow).message
+
+
+def test_slow_cublas_still_fails_by_its_published_limit(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    for gpu in range(8):
+        node.inject(gpu, compute_factor=0.4)
+    findings = run(gpu_arithmetic.CHECK, node.context())
+    assert set(outcomes(findings).values()) == {Outcome.FAIL}
+    assert "Autopilot gpucheck.cu (A100, cuBLAS)" in findings[0].message
 
 
 def test_a_wrong_result_is_fatal_whatever_the_speed(node: FakeNode) -> None:
