@@ -18,7 +18,7 @@ from probes.check import Context
 
 _KEY = "counters"
 _RUNS_KEY = "runs"
-_LASTS_KEY = "lasts"
+LASTS_KEY = "lasts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ def recent(context: Context, name: str, bad: bool, most: int) -> tuple[int, int]
 def lasts(context: Context, name: str, now_s: float) -> float:
     """For how many seconds of this boot something has been so in each run, up to this one. Called
     in each run in which it is so, and in no other. ``now_s`` is since boot."""
-    last = _mapping(_mapping(context.before.get(_LASTS_KEY)).get(name))
+    last = _mapping(_mapping(context.before.get(LASTS_KEY)).get(name))
     at_s = last.get("at_s")
     known = last.get("boot") == context.boot_id and isinstance(at_s, int | float)
     since = min(float(at_s), now_s) if known else now_s  # type: ignore[arg-type]
-    kept = context.keep.setdefault(_LASTS_KEY, {})
+    kept = context.keep.setdefault(LASTS_KEY, {})
     if isinstance(kept, dict):
         kept[name] = {"boot": context.boot_id, "at_s": since}
     return now_s - since

@@ -20,6 +20,7 @@ from konduktor_health.sandbox.agents import NODE, Cadences
 GPUS = tuple(f"0000:{bus}:00" for bus in ("18", "2a", "3a", "5d", "9a", "ab", "ba", "db"))
 #: The story waits for states that last minutes on a real node; here they count at once.
 OPTIONS = (
+    "--option=driver.start_s=0",
     "--option=nvlink-fabric.join_s=0",
     "--option=fabric-manager.start_s=0",
     "--option=gpu-processes.stuck_s=0",

@@ -50,7 +50,11 @@ class FabricManager:
         context.keep[_KEY] = {"boot": context.boot_id, "switches": most}
         if not most:
             raise Skipped("no NVSwitch on the PCI bus")
-        gpus = all_gpus(context)
+        try:
+            gpus = all_gpus(context)
+        except Skipped as reason:  # told, not raised: then nothing lasts over it
+            yield Finding(Outcome.SKIP, str(reason))
+            return
         model = shipped().model_of(gpus[0].pci_id, gpus[0].name)
         board = model.nvswitches * (len(gpus) // _BOARD) if model is not None else 0
         wanted, source = most, "seen since boot"

@@ -5,7 +5,7 @@ brake (asserted by the power supply) halve the clocks or worse: three looks in a
 last 10 runs, fail (gpud: 0.6 events a minute over 10 minutes). Idle, the software power cap, sync
 boost and set clocks are normal. Software thermal slow-down warns: the driver keeps the GPU below
 its limit. NVML says that hardware slow-down may also be reported during a change of state, so a
-single look proves nothing.
+single look proves nothing, and none does on a GPU that idles: its clocks are low anyhow.
 """
 
 from __future__ import annotations
@@ -64,4 +64,7 @@ def _look(context: Context, gpu: Gpu) -> Finding:
 
 
 def _held(clocks: Clocks) -> list[str]:
-    return [words for reason, words in _BAD.items() if reason in (clocks.reasons or ())]
+    reasons = clocks.reasons or frozenset()
+    if ClockReason.IDLE in reasons:
+        return []
+    return [words for reason, words in _BAD.items() if reason in reasons]

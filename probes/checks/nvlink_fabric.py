@@ -22,6 +22,7 @@ from probes.backends.readings import FabricState
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
 from probes.counters import boot_clock
 from probes.each_gpu import each_gpu, equal, not_supported, of, option_number
+from probes.errors import Skipped
 from probes.measuring.board import is_whole
 from probes.thresholds.hardware import shipped
 
@@ -48,7 +49,12 @@ class NvLinkFabric:
 
     def run(self, context: Context) -> Iterator[Finding]:
         """One finding for each GPU."""
-        return each_gpu(context, lambda gpu: [_look(context, gpu, self._clock())])
+        context.keep[_KEY] = {}
+        context.keep[_JOINED_KEY] = _known(context)
+        try:
+            yield from each_gpu(context, lambda gpu: [_look(context, gpu, self._clock())])
+        except Skipped as reason:  # told, not raised: a wait does not go on over it
+            yield Finding(Outcome.SKIP, str(reason))
 
 
 def _look(context: Context, gpu: Gpu, now_s: float) -> Finding:
@@ -89,12 +95,17 @@ def _has_to_join(context: Context, gpu: Gpu) -> bool:
 
 def _joined(context: Context, gpu: Gpu, now: bool) -> bool:
     """Whether it has ever joined on this node: of all boots."""
-    before = context.before.get(_JOINED_KEY)
-    known = [each for each in before if isinstance(each, str)] if isinstance(before, list) else []
-    kept = context.keep.setdefault(_JOINED_KEY, known[-_MOST_KEPT:])
+    known = _known(context)
+    kept = context.keep.setdefault(_JOINED_KEY, known)
     if now and isinstance(kept, list) and gpu.uuid not in kept:
         kept.append(gpu.uuid)
     return now or gpu.uuid in known
+
+
+def _known(context: Context) -> list[str]:
+    before = context.before.get(_JOINED_KEY)
+    known = [each for each in before if isinstance(each, str)] if isinstance(before, list) else []
+    return known[-_MOST_KEPT:]
 
 
 def _since(context: Context, gpu: Gpu, now_s: float) -> float:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from probes.check import Outcome
 from probes.tools.mounts import Mount
-from probes.tools.node_files import count, line, read
+from probes.tools.node_files import boot_time, count, line, read
 
 #: Marks of one device that are kept: the oldest mounts stay longest.
 _MOST_MARKS = 3
@@ -98,7 +98,7 @@ def _errors_of_this_boot(root: str, mount: Mount) -> int:
         return 0
     folder = Path(root, "sys/fs/ext4", _block_name(root, mount))
     errors, last = count(folder / "errors_count"), count(folder / "last_error_time")
-    booted = _boot_time(root)
+    booted = boot_time(root)
     if not errors or last is None or booted is None or last < booted:
         return 0
     return errors
@@ -114,15 +114,6 @@ def _block_name(root: str, mount: Mount) -> str:
 
 def _block_is_read_only(root: str, mount: Mount) -> bool:
     return line(Path(root, "sys/dev/block", mount.device, "ro")) == "1"
-
-
-def _boot_time(root: str) -> int | None:
-    """Seconds since 1970 at which the kernel began (proc(5)); None where it cannot be read."""
-    for text in (read(Path(root, "proc/stat"), 1024 * 1024) or "").splitlines():
-        name, _, value = text.partition(" ")
-        if name == "btime" and value.isascii() and value.isdigit():
-            return int(value)
-    return None
 
 
 def _is_volume(path: str) -> bool:

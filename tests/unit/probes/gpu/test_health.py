@@ -271,3 +271,10 @@ def test_processes_that_run_pass_and_those_that_cannot_be_seen_are_a_skip(node: 
 
     node.inject(3, processes=[{"pid": 1}])
     assert node.of(GpuProcesses(), 3).outcome is SKIP
+
+
+def test_what_holds_down_the_clocks_of_an_idle_gpu_is_no_matter(node: Node) -> None:
+    node.inject(3, clock_reasons=["idle", "hw_slowdown", "hw_power_brake"])
+
+    for _ in range(12):
+        assert node.of(GpuClocks(), 3).outcome is PASS

@@ -487,6 +487,8 @@ def test_a_library_that_does_not_start_on_a_gpu_node(
 ) -> None:
     SysfsTree(tmp_path).gpu("0000:3b:00.0")
 
+    node.options["start_s"] = "0"
+
     (finding,) = node.run(DriverWorks(), backend(tmp_path, FakeNvml(A, nvmlInit=Fails(code))))
 
     assert finding.outcome is outcome
