@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from probes.backends.base import Gpu
+from probes.backends.fake import FakeBackend
 from probes.check import Check, Outcome, ToolOutput
 from probes.checks import gpu_arithmetic, hbm_bandwidth, p2p_bandwidth, pcie_bandwidth
 from probes.errors import CheckError, Skipped, ToolTimeout
@@ -422,3 +425,20 @@ def test_one_slow_pair_accuses_neither_of_its_ends(node: FakeNode) -> None:
 def test_a_gpu_alone_has_no_pairs(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="fewer than 2"):
         run(p2p_bandwidth.CHECK, FakeNode(tmp_path, count=1).context())
+
+
+@pytest.mark.parametrize("check", [PCIE, gpu_arithmetic.CHECK], ids=lambda c: c.spec.name)
+def test_a_virtual_gpu_is_not_measured(tmp_path: Path, check: Check) -> None:
+    """Who else uses the hardware makes it slow; its own baseline would accuse it."""
+
+    class Virtual(FakeBackend):
+        def gpus(self) -> tuple[Gpu, ...]:
+            return tuple(replace(each, vgpu=True) for each in super().gpus())
+
+    node = FakeNode(tmp_path)
+    node.backend = Virtual("H100", 2)
+
+    findings = run(check, node.context())
+
+    assert set(outcomes(findings).values()) == {Outcome.SKIP}
+    assert "virtual GPU" in findings[0].message
