@@ -345,8 +345,15 @@ class AutopilotSettings(_Group):
     start: bool = Field(
         False,
         description=(
-            "Let whoever asks have light checks run on nodes, and iperf3 between them; else the"
-            " newest results are told."
+            "Let whoever asks have light checks run on nodes, iperf3 and pings between them, and a"
+            " volume claimed (probes.pvc); else the newest results are told."
+        ),
+    )
+    start_invasive: bool = Field(
+        False,
+        description=(
+            "Let whoever asks for /invasive have healthy nodes tested by Jobs that take all GPUs"
+            " once they are idle; needs probes.jobs.enabled."
         ),
     )
     agent_port: int = Field(

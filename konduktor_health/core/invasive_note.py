@@ -42,6 +42,7 @@ class Purpose(Enum):
 
     PROOF = "proof"  # clearing asks for it
     SCHEDULE = "schedule"  # the site tests idle nodes now and then
+    REQUEST = "request"  # somebody has asked for it
 
 
 @dataclass(frozen=True, slots=True)

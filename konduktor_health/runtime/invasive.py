@@ -25,11 +25,12 @@ from konduktor_health.core import invasive
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.invasive_note import Purpose, Stage, parse_note
 from konduktor_health.core.invasive_step import ERROR, Look, Pace, Subject, leftover, next_step
-from konduktor_health.core.invasive_turns import most_at_once
+from konduktor_health.core.invasive_turns import is_well, most_at_once
 from konduktor_health.errors import Conflict, HealthError, LeadershipLost, NotFound
 from konduktor_health.job_ports import InvasiveJobs
 from konduktor_health.jobs import InvasiveJob
 from konduktor_health.model import NodeView, Policy
+from konduktor_health.runtime.invasive_requests import InvasiveRequests
 from konduktor_health.runtime.invasive_rota import Rota
 from konduktor_health.runtime.invasive_work import InvasiveWork
 
@@ -37,6 +38,7 @@ LOOK_S = 5.0
 LIST_AGAIN_S = 600.0  # for Jobs that nobody expects
 LOOKS = 8  # nodes whose pods are listed in one look
 NOT_HEARD = "its agent is not heard, or not believed"
+NOT_WELL = "something is open on the node: konduktor-health explain says what it waits for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Limits:
 
 
 class InvasiveTests:
-    """``changed`` is called by the feed, ``stages`` by the loop, all else by one thread."""
+    """``changed`` is called by the feed, ``stages`` by the loop, ``ask`` by anybody, all else by
+    one thread."""
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class InvasiveTests:
         self._pace = pace
         self._limits = limits
         self._rota = rota
+        self._requests = InvasiveRequests(clock, pause_s=pace.retry_s)
         self.work = work
         self._lock = threading.Lock()
         self._wanting: set[str] = set()  # nodes with a note, or of which a test is wanted
@@ -103,6 +107,19 @@ class InvasiveTests:
             (self._wanting.add if wanting else self._wanting.discard)(view.name)
         if new is None:
             self._seen.pop(view.name, None)
+            self._requests.drop(view.name)
+
+    def ask(self, name: str) -> str:
+        """Have a node that is well tested once its GPUs are idle; why not, or "". Of one with
+        something open clearing decides: a GPU that awaits its repair would only fail again."""
+        view = self._nodes().get(name)
+        if view is None:
+            return "no node of that name is managed"
+        if self._has_something(view):
+            return "it is being tested, or waits for it"
+        if not is_well(view, self._policy.keys):
+            return NOT_WELL
+        return self._alone(view) or self._requests.ask(name)
 
     def stages(self) -> Mapping[str, int]:
         """How many nodes have a note, by what it says."""
@@ -113,9 +130,9 @@ class InvasiveTests:
         """Look once; returns how many changes were made. Raises HealthError where the Jobs cannot
         be listed, LeadershipLost."""
         views, now_s = self._nodes(), self._clock.monotonic()
-        due = self._rota.due(views)
+        due, asked = self._rota.due(views), self._requests.due() & views.keys()
         with self._lock:
-            names = {name for name in self._wanting if name in views} | due
+            names = {name for name in self._wanting if name in views} | due | asked
         quiet = not (names or self._changed)
         if quiet and now_s - self._listed_s < LIST_AGAIN_S:
             self._tell_stages(())
@@ -124,7 +141,10 @@ class InvasiveTests:
         self._listed_s = now_s
         changes = sum(self._leave(job) for job in jobs if job.node not in views)
         ours = _by_node(jobs, views)
-        subjects = [self._subject(views[name], due) for name in names | ours.keys()]
+        subjects = [self._subject(views[name], due, asked) for name in names | ours.keys()]
+        for each in subjects:
+            if each.node in asked and (each.alone or not each.requested):
+                self._requests.put_off(each.node)  # not well by now, or left alone
         self._tell_stages(subjects)
         changes += self._go_through(sorted(subjects, key=_first), views, ours)
         self._changed = changes > 0
@@ -157,25 +177,37 @@ class InvasiveTests:
             taken = self._carefully(subject.node, partial(self.work.take, view, subject, step))
             if isinstance(taken, NodeView):
                 self.changed(view, taken)
-                room -= begins and _is_testing(self._subject(taken, frozenset()))
-            self._note_schedule(step, view, taken)
+                room -= begins and _is_testing(self._subject(taken))
+            self._note_begun(step, view, begun=isinstance(taken, NodeView))
             changes += bool(taken)
         return changes
 
-    def _note_schedule(self, step: object, view: NodeView, taken: NodeView | bool) -> None:
-        if isinstance(step, Look) and step.purpose is Purpose.SCHEDULE:
-            if isinstance(taken, NodeView):
-                self._rota.begun(view)
-            else:
-                self._rota.put_off(view.name)
+    def _note_begun(self, step: object, view: NodeView, *, begun: bool) -> None:
+        """Of what clearing does not ask for nothing stands on the Node until it begins."""
+        if not isinstance(step, Look) or step.purpose is Purpose.PROOF:
+            return
+        if begun:
+            self._requests.begun(view.name)
+            self._rota.begun(view)
+        elif step.purpose is Purpose.REQUEST:
+            self._requests.put_off(view.name)
+        else:
+            self._rota.put_off(view.name)
 
-    def _subject(self, view: NodeView, due: frozenset[str]) -> Subject:
+    def _alone(self, view: NodeView) -> str:
+        """Why no test may begin on the node now; "" when one may."""
+        alone = invasive.why_left_alone(view, self._policy, self._clock.now_ns())
+        return alone or ("" if self._believed(view.name) else NOT_HEARD)
+
+    def _subject(
+        self,
+        view: NodeView,
+        due: frozenset[str] = frozenset(),
+        asked: frozenset[str] = frozenset(),
+    ) -> Subject:
         own = self._limits.own
         ledger, _ = read_ledger(view)
         note = parse_note(view.testing)
-        alone = invasive.why_left_alone(view, self._policy, self._clock.now_ns())
-        if not alone and not self._believed(view.name):
-            alone = NOT_HEARD
         since_ns = note.since_ns if note is not None else 0
         return Subject(
             node=view.name,
@@ -183,9 +215,10 @@ class InvasiveTests:
             note=note,
             wanted=invasive.wanted_tests(ledger, own),
             asks=invasive.still_asks(ledger),
-            alone=alone,
+            alone=self._alone(view),
             passed=note is not None and invasive.has_passed_since(ledger, since_ns, own),
             scheduled=view.name in due,
+            requested=view.name in asked and is_well(view, self._policy.keys),
             untidy=note is None and self._has_something(view),
             since_ns=invasive.since_when(ledger, own),
         )
