@@ -116,8 +116,8 @@ class PingNodes:
         except HealthError as error:  # another replica leads
             return [_Seen(peer, why=str(error)) for peer in peers]
         found = {
-            peer: _Seen(peer, why=its.why) if its.why else _seen(peer, its.results)
-            for (peer, _), its in zip(there, said, strict=True)
+            peer: _Seen(peer, why=its.why) if its.why else _seen(peer, dict(pod.interfaces), its.results)
+            for (peer, pod), its in zip(there, said, strict=True)
         }
         for peer, pod in pods.items():
             if pod is None:
@@ -132,7 +132,7 @@ class PingNodes:
         now_ns, old = self._clock.now_ns(), set[int]()
         for each in seen:
             lines += [
-                f"Node {each.peer} {address} {interface} {int(outcome.bad)}"
+                f"Node {each.peer} {address} {interface or 'default'} {int(outcome.bad)}"
                 for address, interface, outcome in _named(each.rows)
                 if outcome is not PairOutcome.NOT_MEASURED
             ]
@@ -147,21 +147,20 @@ class PingNodes:
         return [*lines, _verdict(seen, own)]
 
 
-def _seen(peer: str, results: Iterable[Result]) -> _Seen:
+def _seen(peer: str, interfaces: Iterable[str], results: Iterable[Result]) -> _Seen:
+    """What a run says of a peer on each of its interfaces; none of them is passed over."""
     rows: list[tuple[str, str, PairOutcome]] = []
     own: list[str] = []
     for each in results:
-        if each.check != "ping":
-            continue
-        if each.outcome == "fail":
-            own.append(each.message)
-        rows += [
-            (address, each.device or "default", outcome)
-            for name, address, outcome in told_peers(each)
-            if name == peer
-        ]
-    if not rows and not own:
-        return _Seen(peer, why="its pings tell nothing")
+        if each.check == "ping":
+            own += [each.message] if each.outcome == "fail" else []
+            rows += [
+                (address, each.device, outcome)
+                for name, address, outcome in told_peers(each)
+                if name == peer
+            ]
+    told = {interface for _, interface, _ in rows}
+    rows += [("", name, PairOutcome.NOT_MEASURED) for name in interfaces if name not in told]
     return _Seen(peer, rows=tuple(rows), own=tuple(own))
 
 

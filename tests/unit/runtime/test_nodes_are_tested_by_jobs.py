@@ -471,6 +471,99 @@ def test_a_scheduled_test_that_does_not_begin_gives_its_place_up() -> None:
     assert scene.tests.work.drain_counts() == {"begun": 1, "waiting": 1}
 
 
+# ---------------------------------------------------------------- by request
+
+
+def test_a_healthy_node_that_somebody_asks_for_is_tested_once() -> None:
+    scene = JobScene(node("gpu-1"), node("gpu-2"))
+    assert scene.turn() == 0
+    assert scene.tests.ask("gpu-1") == ""
+    scene.settle()
+    note = scene.note()
+    assert note is not None
+    assert (note.stage, note.purpose.value, note.probes) == (
+        Stage.TESTING,
+        "request",
+        ("invasive",),
+    )
+    assert (scene.labelled(), [made.node for made in scene.jobs.made]) == (True, ["gpu-1"])
+    assert scene.tests.ask("gpu-1") == "it is being tested, or waits for it"
+    scene.jobs.becomes("gpu-1", JobState.DONE)
+    scene.settle()
+    assert (scene.stage(), scene.labelled()) == ("", False)
+    assert "in the last four hours" in scene.tests.ask("gpu-1")
+    scene.turn(4 * 3600 + 1)
+    assert scene.tests.ask("gpu-1") == ""
+
+
+def test_a_requested_test_waits_for_idle_gpus_and_is_given_up_after_an_hour() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.jobs.held["gpu-1"] = ("train/a-0",)
+    assert scene.tests.ask("gpu-1") == ""
+    for _ in range(100):
+        scene.turn(5)
+    assert (scene.stage(), scene.jobs.made) == ("", [])
+    assert scene.jobs.pod_lists <= 10  # not at each look
+    scene.turn(3600)
+    scene.jobs.held.clear()
+    scene.settle()
+    assert scene.jobs.made == []
+    assert scene.tests.ask("gpu-1") == ""
+    scene.settle()
+    assert len(scene.jobs.made) == 1
+
+
+def test_requests_are_bounded_as_all_tests_are() -> None:
+    names = [f"gpu-{number}" for number in range(30)]
+    scene = JobScene(*map(node, names), limits=Limits(most_percent=100, most=3))
+    assert {scene.tests.ask(name) for name in names} == {""}
+    for _ in range(20):
+        scene.turn(5)
+    assert len(scene.jobs.made) == 3
+
+
+@pytest.mark.parametrize(
+    ("view", "why"),
+    [
+        (None, "no node of that name is managed"),
+        (proving("repair"), "something is open on the node"),
+        (node("gpu-1", health_label="suspect"), "something is open on the node"),
+        (node("gpu-1", unschedulable=True), "somebody has cordoned the node"),
+        (node("gpu-1", ready=False), "the node is not ready"),
+    ],
+)
+def test_a_node_that_may_not_be_tested_now_says_why(view: Any, why: str) -> None:
+    scene = JobScene(*([] if view is None else [view]))
+    assert scene.tests.ask("gpu-1").startswith(why)
+    scene.settle()
+    assert scene.jobs.made == []
+
+
+def test_a_node_whose_agent_is_not_heard_is_not_tested_by_request() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.believed = False
+    assert scene.tests.ask("gpu-1") == "its agent is not heard, or not believed"
+
+
+def test_a_node_that_falls_ill_meanwhile_is_left_to_clearing() -> None:
+    scene = JobScene(node("gpu-1"))
+    assert scene.tests.ask("gpu-1") == ""
+    scene.put(proving("repair"))
+    for _ in range(10):
+        scene.turn(5)
+    assert scene.jobs.made == []
+    assert scene.jobs.lists <= 2
+
+
+def test_a_requested_test_that_fails_says_nothing_of_the_node() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.tests.ask("gpu-1")
+    scene.settle()
+    scene.jobs.becomes("gpu-1", JobState.FAILED, "DeadlineExceeded")
+    scene.settle()
+    assert (scene.stage(), scene.labelled()) == ("", False)
+
+
 # ---------------------------------------------------------------- trouble
 
 
