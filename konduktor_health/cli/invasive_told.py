@@ -10,7 +10,7 @@ from konduktor_health.core.invasive_note import Note, Purpose, Stage, in_words
 _FOR = {
     Purpose.PROOF: "clearing asks for it",
     Purpose.SCHEDULE: "by the schedule of the site",
-    Purpose.REQUEST: "somebody has asked for it",
+    Purpose.REQUEST: "somebody, or a rule, has asked for it",
 }
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.invasive_note import Note, Purpose, Stage
 from konduktor_health.jobs import InvasiveJob, JobState
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import INVASIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Subject:
     alone: str = ""  # why no test may begin now; "" when one may
     passed: bool = False  # an invasive run that ended since the note counts as a pass
     scheduled: bool = False  # a test is due by the site's schedule
-    requested: bool = False  # somebody has asked for one
+    requested: bool = False  # somebody, or a rule that verifies, has asked for one
+    verifies: tuple[str, ...] = ()  # probes that such a rule names; (): all of the tier
     untidy: bool = False  # something of a note is on the Node that is none
     since_ns: int = 0  # when the first of ``wanted`` was missing
 
@@ -142,7 +144,7 @@ def after_look(subject: Subject, look: Look, held: str, pace: Pace, now_ns: int)
     """What was seen: ``held`` says why a Job could not begin now, "" that it can. Of a test that
     clearing does not ask for nothing is written: it is tried again."""
     proof = look.purpose is Purpose.PROOF
-    probes = subject.wanted if proof else ("invasive",)
+    probes = subject.wanted if proof else subject.verifies or (INVASIVE,)
     if not held:
         run_id = _run_id(subject.uid, now_ns)
         note = Note(Stage.TESTING, now_ns, probes, look.purpose, run_id, look.tries)

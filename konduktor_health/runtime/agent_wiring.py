@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import threading
 
+from loguru import logger
+
 from konduktor_health.adapters.probes import Agents
 from konduktor_health.clock import Clock
-from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy
+from konduktor_health.policy import unasked
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.verifying import Verifying
 from konduktor_health.settings import Settings
+from konduktor_health.treatment import INVASIVE_CHECKS
+
+
+def warn_of_unasked(policy: Policy, settings: Settings) -> None:
+    """Say which rules ask for the invasive tier where nobody runs it. Of a policy file the places
+    are told too, by who reads it."""
+    names = [] if settings.probes.run_invasive else unasked.names_of(policy.rules)
+    if settings.probes.enabled and names:
+        logger.bind(hint=unasked.HINT).warning(
+            f"rules {', '.join(names)} ask for it, and {unasked.NOBODY}"
+        )
 
 
 def build_attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:

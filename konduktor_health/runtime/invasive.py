@@ -80,6 +80,7 @@ class InvasiveTests:
         self.work = work
         self._lock = threading.Lock()
         self._wanting: set[str] = set()  # nodes with a note, or of which a test is wanted
+        self._verified: dict[str, tuple[str, ...]] = {}  # node -> probes that rules verify by
         self._stages: Mapping[str, int] = {}
         self._seen: dict[str, str] = {}  # node -> run of the Job that was there last
         self._said: dict[str, str] = {}
@@ -93,18 +94,25 @@ class InvasiveTests:
     def use(self, policy: Policy) -> None:
         """Go by this policy from now on."""
         self._policy = policy
+        for view in self._nodes().values():
+            self.changed(None, view)
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""
         view = new or old
         if view is None:
             return
-        wanting = new is not None and (
-            self._has_something(new)
-            or bool(invasive.wanted_tests(read_ledger(new)[0], self._limits.own))
-        )
+        own, wanting, verified = self._limits.own, False, tuple[str, ...]()
+        if new is not None:
+            ledger = read_ledger(new)[0]
+            wanting = self._has_something(new) or bool(invasive.wanted_tests(ledger, own))
+            verified = invasive.verifying_tests(new, ledger, self._policy, own)
         with self._lock:
             (self._wanting.add if wanting else self._wanting.discard)(view.name)
+            if verified:
+                self._verified[view.name] = verified
+            elif self._verified.pop(view.name, None):
+                self._requests.withdraw(view.name)
         if new is None:
             self._seen.pop(view.name, None)
             self._requests.drop(view.name)
@@ -130,6 +138,10 @@ class InvasiveTests:
         """Look once; returns how many changes were made. Raises HealthError where the Jobs cannot
         be listed, LeadershipLost."""
         views, now_s = self._nodes(), self._clock.monotonic()
+        with self._lock:
+            verified = dict(self._verified)
+        for name in verified:
+            self._requests.ask(name)
         due, asked = self._rota.due(views), self._requests.due() & views.keys()
         with self._lock:
             names = {name for name in self._wanting if name in views} | due | asked
@@ -207,6 +219,8 @@ class InvasiveTests:
     ) -> Subject:
         own = self._limits.own
         ledger, _ = read_ledger(view)
+        with self._lock:
+            verifies = self._verified.get(view.name, ())
         note = parse_note(view.testing)
         since_ns = note.since_ns if note is not None else 0
         return Subject(
@@ -218,7 +232,8 @@ class InvasiveTests:
             alone=self._alone(view),
             passed=note is not None and invasive.has_passed_since(ledger, since_ns, own),
             scheduled=view.name in due,
-            requested=view.name in asked and is_well(view, self._policy.keys),
+            requested=view.name in asked and (bool(verifies) or is_well(view, self._policy.keys)),
+            verifies=verifies,
             untidy=note is None and self._has_something(view),
             since_ns=invasive.since_when(ledger, own),
         )

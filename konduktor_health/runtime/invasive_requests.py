@@ -66,6 +66,11 @@ class InvasiveRequests:
             if self._waiting.pop(node, None) is not None:
                 self._begun_s[node] = self._clock.monotonic()
 
+    def withdraw(self, node: str) -> None:
+        """Nobody asks for it any more."""
+        with self._lock:
+            self._waiting.pop(node, None)
+
     def drop(self, node: str) -> None:
         """The node is gone."""
         with self._lock:

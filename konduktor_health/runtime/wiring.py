@@ -29,7 +29,7 @@ from konduktor_health.model import Policy, PublishEvent
 from konduktor_health.ports import Cluster, Leadership, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.agent_report import AgentReport
-from konduktor_health.runtime.agent_wiring import build_attesting, build_verifying
+from konduktor_health.runtime.agent_wiring import build_attesting, build_verifying, warn_of_unasked
 from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
@@ -96,6 +96,7 @@ def build(
         rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
     read = tables.recorded() if rules is None else rules.tables
     watch, policy = _policy(settings, read, clock, metrics)
+    warn_of_unasked(policy, settings)
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
     fleet = Fleet(keys, clock.now_ns, wake.set, shard(settings), policy=policy)

@@ -116,7 +116,9 @@ class PingNodes:
         except HealthError as error:  # another replica leads
             return [_Seen(peer, why=str(error)) for peer in peers]
         found = {
-            peer: _Seen(peer, why=its.why) if its.why else _seen(peer, dict(pod.interfaces), its.results)
+            peer: _Seen(peer, why=its.why)
+            if its.why
+            else _seen(peer, dict(pod.interfaces), its.results)
             for (peer, pod), its in zip(there, said, strict=True)
         }
         for peer, pod in pods.items():

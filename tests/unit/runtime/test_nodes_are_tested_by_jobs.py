@@ -12,10 +12,13 @@ from konduktor_health.core.invasive_note import Stage
 from konduktor_health.core.invasive_step import Pace
 from konduktor_health.errors import ClusterForbidden, ClusterUnavailable, LeadershipLost
 from konduktor_health.jobs import InvasiveJob, JobState
+from konduktor_health.model import NodeView, Policy, Severity
 from konduktor_health.runtime.invasive import LIST_AGAIN_S, LOOKS, Limits
 from konduktor_health.timestamps import NS
-from tests.support.builders import KEYS, NOW, node
+from konduktor_health.treatment import Match, Mode, Rule, Treatment
+from tests.support.builders import KEYS, NOW, node, policy
 from tests.support.job_world import Crash, JobScene, proving
+from tests.support.ledgers import record, sick
 
 
 def test_the_intent_is_noted_then_one_job_takes_all_gpus_and_its_end_is_noted() -> None:
@@ -562,6 +565,85 @@ def test_a_requested_test_that_fails_says_nothing_of_the_node() -> None:
     scene.jobs.becomes("gpu-1", JobState.FAILED, "DeadlineExceeded")
     scene.settle()
     assert (scene.stage(), scene.labelled()) == ("", False)
+
+
+# ---------------------------------------------------------------- rules that verify
+
+
+def verifying(*names: str, mode: Mode = Mode.OBSERVE) -> Policy:
+    rule = Rule("look", Match(faults=("xid/*",)), Treatment(mode, verify=names))
+    return policy(rules=(rule,))
+
+
+def suspect(**fields: Any) -> NodeView:
+    """A node with a record that does not act."""
+    one = record("xid/48", severity=Severity.DEGRADED)
+    return sick(one, owned=(), taints=(), health_label="suspect", **fields)
+
+
+@pytest.mark.parametrize(
+    ("names", "probes"),
+    [
+        (("invasive",), ("invasive",)),
+        (("light", "gpu-memory", "dcgm-3"), ("dcgm-3", "gpu-memory")),
+    ],
+)
+def test_a_rule_that_verifies_by_it_has_the_node_tested_at_once(
+    names: tuple[str, ...], probes: tuple[str, ...]
+) -> None:
+    scene = JobScene(suspect(), policy=verifying(*names))
+    scene.settle()
+    assert [(made.node, made.probes) for made in scene.jobs.made] == [("gpu-1", probes)]
+    note = scene.note()
+    assert note is not None
+    assert note.purpose.value == "request"
+
+
+def test_while_the_record_stays_open_it_is_tested_again_after_hours_only() -> None:
+    scene = JobScene(suspect(), policy=verifying("invasive"))
+    scene.settle()
+    scene.jobs.becomes("gpu-1", JobState.DONE)
+    for _ in range(200):
+        scene.turn(60)
+    assert len(scene.jobs.made) == 1
+    scene.turn(4 * 3600)
+    scene.settle()
+    assert len(scene.jobs.made) == 2
+
+
+def test_once_the_record_is_gone_nothing_is_tested_any_more() -> None:
+    scene = JobScene(suspect(), policy=verifying("invasive"))
+    scene.jobs.held["gpu-1"] = ("train/a-0",)
+    scene.turn()
+    scene.put(node("gpu-1"))
+    scene.jobs.held.clear()
+    for _ in range(100):
+        scene.turn(60)
+    assert scene.jobs.made == []
+
+
+@pytest.mark.parametrize("names", [(), ("light",), ("boot", "pcie-bandwidth")])
+def test_what_agents_run_themselves_needs_no_job(names: tuple[str, ...]) -> None:
+    scene = JobScene(suspect(), policy=verifying(*names))
+    scene.settle()
+    assert (scene.jobs.made, scene.jobs.lists) == ([], 1)
+
+
+def test_a_policy_that_is_taken_up_is_gone_by() -> None:
+    scene = JobScene(suspect(), policy=verifying("light"))
+    scene.settle()
+    assert scene.jobs.made == []
+    scene.tests.use(verifying("invasive"))
+    scene.settle()
+    assert len(scene.jobs.made) == 1
+
+
+def test_a_node_that_somebody_has_cordoned_is_not_verified() -> None:
+    scene = JobScene(suspect(unschedulable=True), policy=verifying("invasive"))
+    for _ in range(20):
+        scene.turn(5)
+    assert scene.jobs.made == []
+    assert scene.jobs.lists <= 3
 
 
 # ---------------------------------------------------------------- trouble
