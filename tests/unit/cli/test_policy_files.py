@@ -211,11 +211,12 @@ def test_check_warns_of_a_tier_that_nobody_runs(
     lines = [each for each in done.stderr.splitlines() if each.endswith("(warning)")]
     assert bool(lines) is warned
     if warned:
+        implicit = "without clear the rule asks for it, and never clears by itself"
         nobody = "nobody runs the tier invasive: neither Jobs (probes.jobs.enabled) nor the agents"
         assert [each.partition(f": {nobody}")[0] for each in lines] == [
             f"{path}:6:21: rules[0].verify[1]: it is never measured",
             f"{path}:10:44: rules[1].clear.probes[1].name: the rule never clears by itself",
-            f"{path}:11:5: rules[2]: without clear the rule asks for it, and never clears by itself",
+            f"{path}:11:5: rules[2]: {implicit}",
         ]
         assert "hint: switch one of them on, or name checks of it" in done.stderr
     told = json.loads(cli("policy", "check", str(path), *more, "-o", "json").stdout)["files"][0]

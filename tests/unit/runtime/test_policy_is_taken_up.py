@@ -243,7 +243,7 @@ def test_what_will_not_do_what_it_says_is_told_when_it_is_taken_up(
     settings = Settings.model_validate({"probes": {"invasive_interval_s": 0}})
     PolicyWatch(path, reader_for(settings), clock=FakeClock(0), metrics=Metrics())
     [warning] = said
-    assert f"{path}:2:47: rules[0].verify[0]: it is never measured: nobody runs" in warning
+    assert f"{path}:2:46: rules[0].verify[0]: it is never measured: nobody runs" in warning
 
 
 def test_rules_of_the_preset_that_never_clear_are_named(said: list[str]) -> None:
