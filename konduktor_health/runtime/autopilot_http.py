@@ -55,6 +55,7 @@ _FIXED: Mapping[str, tuple[int, str]] = {
 PATHS = ("/status", "/iperf", "/invasive", *_BANNERS, *_FIXED, "/readinessprobe", "/metrics")
 _READY = '{"Name":"readinessProbe","Body":"ready"}\n'
 _MOST_PARAMETERS = 32
+CONNECTIONS = 128  # at once: nobody who asks is known
 _STANDBY = "Another replica leads: ask it, or again. ABORT\n"
 _BUSY = "Too many questions are being answered: ask again. ABORT\n"
 _BUG = "A fault of the controller; its log says more. ABORT\n"
@@ -89,7 +90,7 @@ class AutopilotServer:
         self._fan_out, self._metrics, self._leads = fan_out, metrics, leads
         self._free = threading.BoundedSemaphore(at_once)
         try:
-            self._server = ThreadedServer(host, port, _handler(self))
+            self._server = ThreadedServer(host, port, _handler(self), most=CONNECTIONS)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}",

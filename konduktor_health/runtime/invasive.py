@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class InvasiveTests:
         self._pace = pace
         self._limits = limits
         self._rota = rota
-        self._requests = InvasiveRequests(clock, pause_s=pace.retry_s)
+        self._requests = InvasiveRequests(clock, pause_s=pace.busy_most_s)
         self.work = work
         self._lock = threading.Lock()
         self._wanting: set[str] = set()  # nodes with a note, or of which a test is wanted
@@ -85,6 +86,7 @@ class InvasiveTests:
         self._seen: dict[str, str] = {}  # node -> run of the Job that was there last
         self._said: dict[str, str] = {}
         self._listed_s = -math.inf
+        self._turns = 0
         self._changed = False  # the last look changed something: what follows from it is due
 
     def start(self, stop: threading.Event) -> None:
@@ -115,6 +117,7 @@ class InvasiveTests:
                 self._requests.withdraw(view.name)
         if new is None:
             self._seen.pop(view.name, None)
+            self._said.pop(view.name, None)
             self._requests.drop(view.name)
 
     def ask(self, name: str) -> str:
@@ -158,7 +161,9 @@ class InvasiveTests:
             if each.node in asked and (each.alone or not each.requested):
                 self._requests.put_off(each.node)  # not well by now, or left alone
         self._tell_stages(subjects)
-        changes += self._go_through(sorted(subjects, key=_first), views, ours)
+        self._turns += 1
+        ordered = sorted(subjects, key=partial(_first, self._turns))
+        changes += self._go_through(ordered, views, ours)
         self._changed = changes > 0
         return changes
 
@@ -300,6 +305,14 @@ def _is_testing(subject: Subject) -> bool:
     return subject.note is not None and subject.note.stage is Stage.TESTING
 
 
-def _first(subject: Subject) -> tuple[bool, bool, int, str]:
-    """What has begun, then proof that is missing the longest, then what the schedule asks for."""
-    return (not _is_testing(subject), not subject.wanted, subject.since_ns, subject.node)
+def _first(turn: int, subject: Subject) -> tuple[bool, bool, int, int, str]:
+    """What has begun, then proof that is missing the longest, then what schedule, rules and people
+    ask for: in another order each time, as only a few nodes are looked at in one turn."""
+    shuffled = 0 if subject.wanted else zlib.crc32(f"{turn} {subject.node}".encode())
+    return (
+        not _is_testing(subject),
+        not subject.wanted,
+        subject.since_ns,
+        shuffled,
+        subject.node,
+    )

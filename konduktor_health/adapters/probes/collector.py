@@ -241,12 +241,12 @@ class Collector:
                         kept.pop(old.name, None)
                     self._results.drop(old.name)
                 return
+            booted = old is not None and old.boot_id != new.boot_id
+            if booted:  # its agent's pod may come later
+                self._booted[new.name] = now_s
             if self._pods.of(new.name) is None:
                 return
             was_open = old is not None and self._is_open(old)
-            booted = old is not None and old.boot_id != new.boot_id
-            if booted:
-                self._booted[new.name] = now_s
             self._schedule.add(new.name, now_s, closely=self._closely(new))
             if booted or (self._is_open(new) and not was_open):
                 known = self._known.get(new.name)
