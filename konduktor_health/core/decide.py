@@ -27,7 +27,7 @@ from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger, altered
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
-from konduktor_health.core.weigh import Cycle, weigh
+from konduktor_health.core.weigh import Cycle, Decision, weigh
 from konduktor_health.core.wording import describe
 from konduktor_health.core.writing import Due, edit_of, evidence_of, labels_of, write_due
 from konduktor_health.model import (
@@ -61,6 +61,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
     settled: set[str] = set()
     wakes: dict[str, int] = {}
     waits: dict[str, Turn] = {}
+    at_rest: set[str] = set()
     assessed: list[Assessment] = []
     for view in snapshot.nodes.values():
         if opted_out(view):
@@ -76,16 +77,18 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
         cycle.displacing.planned.add(node.view.name)
-        planned, done = _plan_node(node, cycle)
+        planned, done, rests = _plan_node(node, cycle)
         actions.extend(planned)
         if done and not node.waits:
             settled.add(node.view.name)
+            if rests:
+                at_rest.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))
         if any(isinstance(one, Hold) and one.reason is HoldReason.BUDGET for one in planned):
             waits[node.view.name] = _turn(node, policy)
     in_surge = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), in_surge, wakes, waits)
+    return Plan(tuple(actions), frozenset(settled), in_surge, wakes, waits, frozenset(at_rest))
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
@@ -102,8 +105,9 @@ def _turn(node: Assessment, policy: Policy) -> Turn:
     return Turn(pool_of(node.view, policy).name, _urgency(node), fatal)
 
 
-def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
-    """The node's actions, and whether its sightings are settled once they are applied."""
+def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool, bool]:
+    """The node's actions, whether its sightings are settled once they are applied, and whether the
+    node rests then."""
     view, policy, now_ns = node.view, cycle.policy, cycle.now_ns
     now = standing(view, node.before, policy.keys)
     after = node.after
@@ -119,7 +123,7 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     if decision.hold:
         holds.append(decision.hold)
     if decision.unwritten:
-        return [*holds], False
+        return [*holds], False, False
     displaced = [decision.displaced] if decision.displaced else []
     after, change = decision.after, decision.change
     tainted = bool((now.present - {taint.effect for taint in change.remove}) or change.add)
@@ -150,7 +154,26 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
         done = False
     if view.ledger is not None or due is Due.NOW or _left_over(view, now) or unobserved:
         actions.extend(publish(view, after, tainted, decision.hold, verdict))
-    return actions, done
+    return actions, done, _rests(node, decision, cycle)
+
+
+def _rests(node: Assessment, decision: Decision, cycle: Cycle) -> bool:
+    """``Plan.at_rest`` of a settled node. Deciding is idempotent at one time, but for what is told
+    once (why sightings may not act), what is counted against budgets, what an operator has said of
+    a node without a ledger, and what clearing waits for where a node is not observed."""
+    view, change = node.view, decision.change
+    return not (
+        node.holds
+        or node.corrupt
+        or node.cleared
+        or change.add
+        or change.remove
+        or decision.displaced
+        or (decision.hold and decision.hold.reason is not HoldReason.BUDGET)
+        or view.hold is not None
+        or view.name not in cycle.snapshot.observed_from_ns
+        or not node.after.records
+    )
 
 
 def _removed_ns(node: Assessment, now_ns: int) -> int:

@@ -40,6 +40,7 @@ __all__ = [
     "MAX_BYTES",
     "CorruptLedger",
     "Ledger",
+    "LedgerText",
     "Past",
     "Record",
     "fitted",
@@ -48,6 +49,7 @@ __all__ = [
     "parse",
     "render",
     "worst_first",
+    "written",
 ]
 
 MAX_BYTES = 16 * 1024  # docs/reference/keys.md
@@ -63,9 +65,26 @@ class CorruptLedger(ValueError):
     """The annotation is not a ledger that this version can read."""
 
 
+class LedgerText(str):
+    """The text of an annotation, and what it says: it is not read again where it comes back as it
+    is. ``says`` is what ``parse`` would make of the plain text (property-tested)."""
+
+    __slots__ = ("says",)
+    says: Ledger
+
+
 def render(ledger: Ledger) -> str:
     """The annotation's text: compact JSON, at most MAX_BYTES."""
     return dumps(to_json(fitted(ledger)))
+
+
+def written(ledger: Ledger) -> LedgerText:
+    """As ``render``, for a text that is put on a Node: the decision that follows the write is on
+    this very text."""
+    kept = fitted(ledger)
+    text = LedgerText(dumps(to_json(kept)))
+    text.says = kept
+    return text
 
 
 def fitted(ledger: Ledger) -> Ledger:
@@ -121,7 +140,8 @@ def _at_most(ledger: Ledger) -> int:
 
 def _text(*texts: str) -> int:
     """Bytes of texts as JSON at most: a character that is escaped has six, or twice as many."""
-    return sum(len(text) * (6 if text.isascii() else 12) for text in texts)
+    joined = "".join(texts)
+    return len(joined) * (6 if joined.isascii() else 12)
 
 
 def _pairs_text(pairs: tuple[tuple[str, str], ...]) -> int:
@@ -138,10 +158,14 @@ def _shortened(record: Record) -> Record:
     )
 
 
-@lru_cache(maxsize=PARSED)
 def parse(text: str) -> Ledger:
     """Read the annotation; ledgers of the texts that were read last are kept. Raises CorruptLedger
     for anything that this version cannot read."""
+    return text.says if isinstance(text, LedgerText) else _parsed(text)
+
+
+@lru_cache(maxsize=PARSED)
+def _parsed(text: str) -> Ledger:
     try:
         data = json.loads(text)
         if not isinstance(data, dict) or not _readable(data):

@@ -15,7 +15,7 @@ from konduktor_health.core.effects import (
     TaintChange,
 )
 from konduktor_health.core.labels import labels_after_reset, labels_due, labels_for
-from konduktor_health.core.ledger import render
+from konduktor_health.core.ledger import written
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import damaged_ledger
 from konduktor_health.core.wording import describe
@@ -110,7 +110,7 @@ def edit_of(
     keys = policy.keys
     annotations: dict[str, str | None] = {}
     if after.records or after.history or after.owned:
-        annotations[keys.ledger] = render(after)
+        annotations[keys.ledger] = written(after)
     elif node.view.ledger is not None and not node.corrupt:
         annotations[keys.ledger] = None  # nothing is left to remember
     if node.corrupt and after.records:

@@ -1,8 +1,9 @@
 """What do the Nodes look like in the past that is played? A cluster in memory.
 
 Edits are applied as the API server applies them, and told to the fleet as the watch would tell
-them: the loop sees its own writes once more, and decides again on what is there. A node that lines
-name is a managed node from then on, unless a list of nodes says which there are.
+them: the loop sees its own writes once more, and decides again on what is there, but for nodes of
+which the Plan says that nothing would come of it. A node that lines name is a managed node from
+then on, unless a list of nodes says which there are.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class PastNodes:
         self._index = NameIndex()
         self._version = 0
         self.restless = False  # something was changed that the loop has not seen
+        self.wrote = False  # the last Plan that was applied changed something
         for view in inventory.views:
             self._index.put(view.name, view.aliases)
             if self.fleet.keep(view):
@@ -123,8 +125,11 @@ class PastNodes:
         self._store(view, replace(view, condition=condition))
 
     def apply(self, plan: Plan) -> Outcome:
-        """Carry out a Plan. Nothing conflicts and nothing fails."""
+        """Carry out a Plan. Nothing conflicts and nothing fails, and nobody else writes: where no
+        count of the fleet has changed, nodes at rest are as the next decision would leave them."""
         outcome = Outcome()
+        restless, self.restless = self.restless, False
+        generation = self.fleet.generation()
         for action in plan.actions:
             if isinstance(action, EditNode):
                 self.edit(action.node, action.edit)
@@ -134,6 +139,10 @@ class PastNodes:
                 outcome.conditions += 1
             elif isinstance(action, PublishEvent):
                 outcome.events += 1
+        self.wrote = self.restless
+        if self.wrote and self.fleet.generation() == generation:
+            self.restless = self.fleet.pass_over(plan.at_rest)
+        self.restless = self.restless or restless
         return outcome
 
     def _store(self, old: NodeView | None, new: NodeView) -> None:

@@ -1,7 +1,7 @@
 """How is a past played? The controller's own loop, turned whenever something would have turned it.
 
 A cycle comes with each poll that found lines, whenever the agenda has something due, and once more
-after each of our own writes, as the watch would have it. Between those nothing can happen, so time
+after those of our own writes that leave something to decide. Between those nothing can happen, so time
 jumps. A replay decides exactly what a controller would have decided that read these lines at these
 polls, on Nodes that nobody but it has changed.
 """
@@ -157,7 +157,7 @@ class Player:
             plan = self._loop.cycle(())
             if self.assumed.reset_after_ns is not None:
                 self._watch_taints(plan.settled)
-            if not self.nodes.restless:
+            if not (self.nodes.restless or (self.nodes.wrote and self._agenda.calls)):
                 return
         raise AssertionError("bug: the loop does not come to rest")
 
