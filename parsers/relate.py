@@ -156,8 +156,9 @@ class _Node:
 
 def _is_soon(first: Fault, before: Fault, fault: Fault) -> bool:
     """Not before the one before, and soon after the first, by both clocks."""
-    first_ns, before_ns, now_ns = (each.event_ns or each.time_ns for each in (first, before, fault))
-    if not first_ns or not before_ns <= now_ns <= first_ns + _BURST_NS:
+    first_ns = first.event_ns or first.time_ns
+    before_ns = before.event_ns or before.time_ns
+    if not first_ns or not before_ns <= (fault.event_ns or fault.time_ns) <= first_ns + _BURST_NS:
         return False
     if first.uptime_us is None or before.uptime_us is None or fault.uptime_us is None:
         return first.uptime_us is before.uptime_us is fault.uptime_us

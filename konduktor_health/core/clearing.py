@@ -190,6 +190,8 @@ def with_probes(
     """The record once these results have been counted, each run once, however often it is read.
     Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
     usable = [each for each in results if _concerns(each, record, watch)]
+    if not usable and not record.passes:
+        return record
     # a repair and a new boot start the count anew: what was proven before them proves nothing
     since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
     passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}

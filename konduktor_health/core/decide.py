@@ -73,7 +73,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             assessed.append(assess(view, snapshot, policy, now_ns, clears=held is None))
             if held is not None and held.until_ns is not None and view.ledger is not None:
                 wakes[view.name] = held.until_ns
-    for node in sorted(assessed, key=_urgency):
+    for node in sorted(assessed, key=_urgency) if len(assessed) > 1 else assessed:
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
         cycle.displacing.planned.add(node.view.name)

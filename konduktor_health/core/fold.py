@@ -59,8 +59,9 @@ def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
     record's is a replay (a second shipper, a re-read ring). Without: the log timestamp. Stronger
     evidence than the record's is never a replay of it.
     """
-    record = ledger.record(fault.key)
-    past = ledger.past(fault.key)
+    key = fault.key
+    record = ledger.record(key)
+    past = ledger.past(key) if ledger.history else None
     if past is not None and _covers(past, fault, node_boot_id):
         return True
     if record is None:

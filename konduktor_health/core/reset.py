@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from konduktor_health.core.declared import describe_declared, parse_declared
@@ -80,6 +81,7 @@ def _to_json(reset: ResetAt) -> dict[str, Any]:
     return data
 
 
+@lru_cache(maxsize=1024)  # a node keeps its own for good
 def parse_reset_at(text: str | None) -> ResetAt | None:
     """Read the annotation: our JSON or a bare RFC 3339 time; None for anything else."""
     if not text:

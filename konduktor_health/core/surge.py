@@ -65,7 +65,10 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     }
     oldest_ns = now_ns - int(policy.surge_window_s * NS)
     found: dict[tuple[str, Scope, str], Surge] = {}
+    followed = {fault_id for fault_id, _, _ in known}
     for fault_id, nodes in fleet.fatal_sightings.items():
+        if len(nodes) < policy.surge_min_nodes and fault_id not in followed:
+            continue  # no group of them can be enough
         recent = {name: at_ns for name, at_ns in nodes.items() if at_ns >= oldest_ns}
         for scope, name, times_ns, size in _scopes(fleet, recent):
             key = (fault_id, scope, name)
@@ -85,6 +88,11 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     kept = [each for each in (known | found).values() if each.last_ns > quiet_since_ns]
     newest = sorted(kept, key=lambda each: (each.since_ns, each.fault_id))[-MAX_SURGES:]
     return tuple(sorted(newest, key=lambda each: (each.fault_id, each.scope.value, each.name)))
+
+
+def may_begin(fatal: Mapping[str, Mapping[str, int]], policy: Policy) -> bool:
+    """Whether there are nodes enough for a surge at all: no group has more than all of them."""
+    return any(len(nodes) >= policy.surge_min_nodes for nodes in fatal.values())
 
 
 def only_in_surge(before: Ledger, after: Ledger, held: frozenset[str]) -> bool:

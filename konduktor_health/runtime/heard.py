@@ -26,7 +26,7 @@ def heard_from(fault: Fault, name: str, entry: LogEntry, event_ns: int) -> Fault
         entry.source,
         Trust.POD if entry.pod else entry.trust,
         fault.text,
-        max(1, record.repeated),
+        record.repeated if record.repeated > 1 else 1,
         fault.detail,
     )
 

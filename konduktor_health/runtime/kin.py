@@ -43,6 +43,10 @@ class Heard:
     keep: list[Fault] = field(default_factory=list)  # in the order of their lines
     followers: list[_Follower] = field(default_factory=list)  # kept before, and attached now
 
+    def is_only(self, fault: Fault) -> bool:
+        """The fault is kept as it is, and nothing else comes of it."""
+        return len(self.keep) == 1 and self.keep[0] is fault and not self.followers
+
 
 class Kin:
     """The relations of the faults of all nodes. Used by one thread."""

@@ -9,6 +9,7 @@ Invariants:
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
 - Related faults are told as such (``Kin``); a fault that may act never waits for that.
 - Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
+- A line like the one before it of its node comes to the same by a shorter way (``_once_more``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
+from konduktor_health.runtime.again import Run, run_of
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
@@ -94,6 +96,7 @@ class Observer:
         self._accusations: Counter[str] = Counter()
         self.kinds = RecentKinds(surge_window_s)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
+        self._runs: dict[str, Run] = {}  # node -> its newest line
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
         self._fatal: dict[str, dict[str, int]] = {}  # fault id -> node -> when it began, ns
@@ -109,6 +112,7 @@ class Observer:
     def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
         self._read = read
+        self._runs.clear()
         self._kin.use(read, observed)
         self._decoders.use(read)
 
@@ -206,6 +210,7 @@ class Observer:
             if new is None:
                 self.settle([name])
                 self._ledgers.pop(name, None)
+                self._runs.pop(name, None)
                 self._repairs.forget(name)
                 self._kin.forget(name)
                 self._peers.forget(name)
@@ -300,9 +305,46 @@ class Observer:
             return False
         boot_id = entry.record.boot_id or view.boot_id
         event_ns = self._boots.event_ns(name, boot_id, entry)
-        faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
-        news = [self._take_fault(fault, view) for fault in faults]
-        return any(news)
+        if len(decoded) > 1:
+            faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
+            news = [self._take_fault(fault, view) for fault in faults]
+            return any(news)
+        fault = heard_from(decoded[0], name, entry, event_ns)
+        run = self._runs.get(name)
+        if run is not None and run.is_again(decoded[0], entry):
+            is_news = self._once_more(run, fault, view)
+            run.goes_on(decoded[0], fault)
+            return is_news
+        is_news = self._take_fault(fault, view)
+        self._begin_run(decoded[0], fault, view)
+        return is_news
+
+    def _begin_run(self, decoded: Fault, fault: Fault, view: NodeView) -> None:
+        """The next line may be this one again. Only of what is a fault and nothing else."""
+        acting = fault.event_ns >= self.floor_ns
+        run = run_of(decoded, fault, key_of(fault, acting), acting)
+        if run is None or self._is_marker(fault) or repair_of(fault, self._read) is not None:
+            self._runs.pop(view.name, None)
+        else:
+            self._runs[view.name] = run
+
+    def _once_more(self, run: Run, fault: Fault, view: NodeView) -> bool:
+        """As ``_take_fault``, of a line like the one before: it blames no peer, tells of no repair
+        and is no marker, as that one; and where it only counts, it is no news."""
+        heard = self._kin.hear(fault)
+        pending = self._pending.get(view.name, {})
+        counted = run.counted(pending.get(run.key), fault)
+        acting = fault.event_ns >= self.floor_ns
+        if counted is None or acting is not run.acting or not heard.is_only(fault):
+            return self._keep_heard(heard, view)
+        if already_counted(self._ledger(view), fault, view.boot_id):
+            return False
+        self._count(run.kind, fault.count)
+        if acting:
+            self.kinds.note(fault, view.name, self._clock.now_ns())
+        pending[run.key] = counted
+        self._note_time(view.name, fault)
+        return False
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:
         """What one fault says: about a peer, a repair, its node. True when there is news."""
@@ -353,10 +395,7 @@ class Observer:
         ledger = self._ledger(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        kind = (fault.fault_id, fault.severity, fault.source)
-        if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", fault.severity, fault.source)
-        self._faults[kind] += fault.count
+        self._count((fault.fault_id, fault.severity, fault.source), fault.count)
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
         if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
@@ -373,6 +412,11 @@ class Observer:
         add_related(pending, fault, acting, key)
         self._note_time(view.name, fault)
         return before is None or differ(before, pending.get(key))
+
+    def _count(self, kind: tuple[str, Severity, str], count: int) -> None:
+        if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
+            kind = ("other", *kind[1:])
+        self._faults[kind] += count
 
     def _forget_until(self, name: str, until_ns: int) -> None:
         """What was seen up to then is history: of another Node, or an operator vouched for it."""

@@ -15,6 +15,7 @@ from konduktor_health.clock import Clock
 from konduktor_health.core.budget import Budgets
 from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
+from konduktor_health.core.surge import may_begin
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside
@@ -54,7 +55,7 @@ class Situation:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
         now_ns = self.clock.now_ns()
         fatal = self.observer.fatal_sightings(now_ns)
-        if not fatal and not self.surges.now:
+        if self.surges.is_quiet and not may_begin(fatal, self.policy):
             return frozenset()
         return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
 

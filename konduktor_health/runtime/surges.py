@@ -61,6 +61,11 @@ class SurgeWatch:
         """Take up what an earlier leader has stored."""
         self.now = tuple(stored)
 
+    @property
+    def is_quiet(self) -> bool:
+        """There are none, and nothing is left to tell."""
+        return not self.now and not self._untold
+
     def holding(self) -> frozenset[Key]:
         """What is held now."""
         return frozenset(each.key for each in self.now if not each.released_ns)

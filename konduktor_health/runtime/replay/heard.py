@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from konduktor_health.adapters.loki.entries import identity
-from konduktor_health.adapters.loki.memory import Seen
 from konduktor_health.model import Trust
 from konduktor_health.ports import LogEntry
 from parsers.decode import Decoder
@@ -127,7 +127,7 @@ def batches(
     A poll ends each interval. A line that comes after newer ones is found by the poll that is due
     when it comes, as a late line is. Bounds are [start, end).
     """
-    seen = Seen(most=REMEMBERED)
+    seen: dict[str, None] = {}  # identities, the oldest first
     poll_ns, found = 0, list[LogEntry]()
     first_ns, past_ns = start_ns or 1, LATEST_NS if end_ns is None else end_ns
     for entry in entries:
@@ -135,9 +135,13 @@ def batches(
         if not (entry.node_name and first_ns <= time_ns < past_ns):
             _left_out(entry, told)
             continue
-        if not seen.add(entry.identity, time_ns):
+        if entry.identity in seen:
             told.copies += 1
             continue
+        seen[entry.identity] = None
+        if len(seen) > REMEMBERED:
+            for identity_ in list(islice(seen, REMEMBERED // 8)):
+                del seen[identity_]
         told.lines += 1
         if time_ns > told.last_ns:
             told.last_ns = time_ns

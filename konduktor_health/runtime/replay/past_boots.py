@@ -93,9 +93,10 @@ class PastBoots:
 
 
 def _extend(known: _Known, start_ns: int | None, time_ns: int) -> None:
-    if start_ns is not None:
-        known.start_ns = start_ns if known.start_ns is None else min(known.start_ns, start_ns)
-    known.alive_ns = max(known.alive_ns, time_ns)
+    if start_ns is not None and (known.start_ns is None or start_ns < known.start_ns):
+        known.start_ns = start_ns
+    if time_ns > known.alive_ns:
+        known.alive_ns = time_ns
 
 
 def _same(known_ns: int | None, start_ns: int | None) -> bool:

@@ -9,6 +9,7 @@ polls, on Nodes that nobody but it has changed.
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,15 +140,17 @@ class Player:
             self._turn()
 
     def _next_ns(self) -> int | None:
+        clock, loop = self._clock, self._loop
         times = [self._resets[0][0]] if self._resets else []
         next_s = self._agenda.next_s()
-        if next_s < float("inf"):
-            times.append(self._clock.ns_of(max(next_s, self._clock.monotonic())))
-        quiet_ns = int(self.policy.surge_quiet_s * NS)
-        times += [each.last_ns + quiet_ns for each in self._loop.situation.surges.now]
-        waiting_ns = self._loop.observer.waits_since_ns()
+        if next_s < math.inf:
+            times.append(clock.ns_of(max(next_s, clock.monotonic())))
+        if surges := loop.situation.surges.now:
+            quiet_ns = int(self.policy.surge_quiet_s * NS)
+            times += [each.last_ns + quiet_ns for each in surges]
+        waiting_ns = loop.observer.waits_since_ns()
         if waiting_ns is not None:  # let go once its time is over, at the latest a second later
-            times.append(max(waiting_ns + EVENT_NS + NS, self._clock.now_ns() + NS))
+            times.append(max(waiting_ns + EVENT_NS + NS, clock.now_ns() + NS))
         return min(times, default=None)
 
     def _turn(self) -> None:
