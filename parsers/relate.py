@@ -29,8 +29,9 @@ from parsers.tables import Tables
 __all__ = ["Finding", "Kind", "Relations", "follows_any", "is_about_memory"]
 
 
-#: So long a burst may last before its newest line is looked at.
-_BURST_NS = 10 * 10**9
+#: So long a burst may last before its newest line is looked at: less than what ends a burst of one
+#: job (``relate_repeats.BURST_S``), so that a repeat is told from it as line by line.
+_BURST_NS = 120 * 10**9
 
 
 def follows_any(fault: Fault) -> bool:

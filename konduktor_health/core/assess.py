@@ -10,7 +10,7 @@ still waits for, or moved into the history.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 from konduktor_health.core.clearing import Watch
@@ -30,6 +30,7 @@ from konduktor_health.core.record import (
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Fault,
     Hold,

@@ -14,9 +14,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
+from konduktor_health.frozen import replace
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Asked, ProbeNeed, Repair, Treatment, repairs_for

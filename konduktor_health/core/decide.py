@@ -12,8 +12,6 @@ rate), take away what nothing asks for any more, and say what condition and Even
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from konduktor_health.core.assess import Assessment, assess
 from konduktor_health.core.budget import Budgets
 from konduktor_health.core.displace import Displacing
@@ -30,6 +28,7 @@ from konduktor_health.core.verdict import publish, verdict_of
 from konduktor_health.core.weigh import Cycle, Decision, weigh
 from konduktor_health.core.wording import describe
 from konduktor_health.core.writing import Due, edit_of, evidence_of, labels_of, write_due
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Action,
     Hold,

@@ -14,7 +14,7 @@ the displaced one gets its taint back when there is room for one more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.budget import Allowance
@@ -25,6 +25,7 @@ from konduktor_health.core.pools import family, pool_of
 from konduktor_health.core.reset import our_taints
 from konduktor_health.core.standing import Taken, standing_of
 from konduktor_health.core.wording import describe
+from konduktor_health.frozen import replace
 from konduktor_health.model import EditKind, EditNode, NodeEdit, NodeView, Policy, Snapshot
 
 RETRY_S = 5.0  # after so long a node that was given a place is looked at again, if nothing came

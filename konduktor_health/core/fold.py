@@ -8,8 +8,6 @@ out once in a process, and ``already_counted`` compares with the ledger after a 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from konduktor_health.core.record import (
     EPISODE_GAP_NS,
     Episode,
@@ -19,6 +17,7 @@ from konduktor_health.core.record import (
     joined,
     united,
 )
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, HoldReason, Sighting, Trust
 from konduktor_health.timestamps import NS
 from parsers.places import place_of

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -35,6 +34,7 @@ from konduktor_health.core.record import (
     worst_first,
     worth_most,
 )
+from konduktor_health.frozen import replace
 
 __all__ = [
     "MAX_BYTES",

@@ -14,9 +14,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, Remedy, Severity, Sighting, Trust
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Repair

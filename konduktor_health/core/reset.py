@@ -8,12 +8,13 @@ and a declared maintenance are a person's word about the future: they stay.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from konduktor_health.core.declared import describe_declared, parse_declared
 from konduktor_health.core.ledger import CorruptLedger, Ledger, parse
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Condition,
     EditKind,

@@ -13,10 +13,11 @@ was set back makes no surge last longer than its quiet time from now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.ledger import Ledger, Record
 from konduktor_health.core.pools import driver_of, pool_of, share
+from konduktor_health.frozen import replace
 from konduktor_health.model import FleetView, NodeView, Policy, Scope, Surge
 from konduktor_health.timestamps import NS
 from parsers.printable import printable

@@ -5,7 +5,7 @@ More than what stands walks the holds: pauses, surge, budget, rate. Less is give
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.assess import Assessment
 from konduktor_health.core.budget import Budgets, Refusal, held_effect_of
@@ -23,6 +23,7 @@ from konduktor_health.core.record import Ledger
 from konduktor_health.core.standing import standing_of
 from konduktor_health.core.surge import Surging, only_in_surge
 from konduktor_health.core.writing import evidence_of
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     EditNode,
     Hold,

@@ -57,9 +57,7 @@ class Run:
         episode = (event_ns, owner, oldest_ns)
         episodes = (*seen.episodes[:-1], episode) if len(seen.episodes) > 1 else (episode,)
         count = seen.count + fault.count
-        return Sighting(
-            fault, seen.first_ns, event_ns, count, seen.acting, episodes, seen.places
-        )
+        return Sighting(fault, seen.first_ns, event_ns, count, seen.acting, episodes, seen.places)
 
     def goes_on(self, decoded: Fault, heard: Fault) -> None:
         """This is the newest line now."""

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.fold import SightingKey, key_of
 from konduktor_health.core.roots import attached, may_follow
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, Remedy, Severity, Trust
 from konduktor_health.timestamps import NS
 from parsers.finding import Finding, Kind

@@ -7,7 +7,7 @@ costs its own node and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from loguru import logger
 
@@ -16,6 +16,7 @@ from konduktor_health.core.budget import Budgets
 from konduktor_health.core.decide import decide
 from konduktor_health.core.reset import our_taints
 from konduktor_health.core.surge import may_begin
+from konduktor_health.frozen import replace
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside

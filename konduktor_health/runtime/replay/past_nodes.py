@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.adapters.kube.names import NameIndex
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Condition,
     EditNode,

@@ -1,9 +1,9 @@
 """How is a past played? The controller's own loop, turned whenever something would have turned it.
 
 A cycle comes with each poll that found lines, whenever the agenda has something due, and once more
-after those of our own writes that leave something to decide. Between those nothing can happen, so time
-jumps. A replay decides exactly what a controller would have decided that read these lines at these
-polls, on Nodes that nobody but it has changed.
+after those of our own writes that leave something to decide. Between those nothing can happen, so
+time jumps. A replay decides exactly what a controller would have decided that read these lines at
+these polls, on Nodes that nobody but it has changed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import heapq
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.reset import condition_after_reset, plan_reset
 from konduktor_health.core.roots import EVENT_NS
+from konduktor_health.frozen import replace
 from konduktor_health.model import Policy, Snapshot
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.agenda import Agenda

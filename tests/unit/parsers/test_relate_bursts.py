@@ -49,8 +49,8 @@ def said(stream: list[Fault]) -> list[list[Finding]]:
     st.lists(
         st.tuples(
             st.sampled_from(CODES),
-            st.sampled_from((0, 500, 3000, 12_000, 40_000, -1000)),
-            st.sampled_from(("7", "8")),
+            st.sampled_from((0, 500, 3000, 12_000, 40_000, 100_000, 170_000, -1000)),
+            st.sampled_from(("7", "8", "")),
             st.sampled_from(("a", "a", "a", "b")),
             st.sampled_from((0, 0, 0, 20, -200)),
         ),
