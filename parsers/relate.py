@@ -124,7 +124,8 @@ class _Node:
         found = self._catch_up()
         said = self._look_at(fault, count)
         told = bool(said) or may_follow(fault.fault_id) or self.events.is_open
-        self._first = None if told else fault
+        # a boot is not seen by a late line, but by the next one that is not
+        self._first = None if told or self._repairs.is_behind else fault
         return found + said if found else said
 
     def settle(self, at: Instant | None) -> list[Finding]:
