@@ -1,8 +1,9 @@
 """How long does it take to replay 30 days of 1,000 nodes?
 
 A file of a million matching lines (``benchmarks.past_log``) through the command line's own reader,
-the loop, the decisions and the budgets, in this process; CPU time. Then two policies side by side,
-which decode once. The same file played twice has to give the same moments.
+the loop, the decisions and the budgets. Seconds are those of the clock on the wall, since the
+reader is a process of its own. Then two policies side by side, which decode once. The same file
+played twice has to give the same moments.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks import past_log
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
 from benchmarks.process import memory_mib
-from konduktor_health.cli.replay_input import from_files
+from konduktor_health.cli.replay_aside import entries_of
 from konduktor_health.model import Policy
 from konduktor_health.runtime.replay.heard import Told, batches
 from konduktor_health.runtime.replay.past_nodes import Inventory
@@ -36,7 +37,7 @@ RESET_AFTER_NS = 12 * 3600 * NS
 
 
 def measure(options: Options) -> Iterable[Figure]:
-    """Seconds for one policy and for two; memory; whether it is the same twice."""
+    """Seconds on the wall for one policy and for two; memory; whether it is the same twice."""
     lines, days = (QUICK_LINES, QUICK_DAYS) if options.quick else (LINES, DAYS)
     scale = LINES / lines
     with tempfile.TemporaryDirectory(prefix="konduktor-bench-") as folder:
@@ -58,7 +59,7 @@ class _Run:
     """A file played to its end."""
 
     def __init__(self, path: Path, policies: list[Policy]) -> None:
-        began = time.process_time()
+        began = time.monotonic()
         told = Told()
         seen = [_Digest() for _ in policies]
         start_ns = past_log.START_S * NS
@@ -66,12 +67,12 @@ class _Run:
             Player(policy, Inventory(size=NODES), start_ns, digest.take, Assumed(RESET_AFTER_NS))
             for policy, digest in zip(policies, seen, strict=True)
         ]
-        entries = from_files([str(path)], io.BytesIO(), None, tables.recorded())
+        entries = entries_of([str(path)], io.BytesIO(), None, tables.recorded(), None)
         polls = play(batches(entries, told, interval_ns=2 * NS), players)
         last_ns = max(polls, default=start_ns)
         for player in players:
             player.end(last_ns)
-        self.seconds = time.process_time() - began
+        self.seconds = time.monotonic() - began
         self.digests = [digest.text() for digest in seen]
         totals = players[0].timeline.totals
         taints = sum(node.taints for node in totals.nodes.values())

@@ -32,13 +32,7 @@ class Run:
         """The same line from the same place, whatever time it is."""
         before, heard, record = self.decoded, self.heard, entry.record
         return (
-            decoded.text == before.text
-            and decoded.fault_id == before.fault_id
-            and decoded.device == before.device
-            and decoded.severity is before.severity
-            and decoded.remedy is before.remedy
-            and decoded.injected is before.injected
-            and decoded.detail == before.detail
+            (decoded is before or _alike(decoded, before))
             and record.boot_id == heard.boot_id
             and (record.uptime_us is None) is (heard.uptime_us is None)
             and entry.source == heard.source
@@ -70,3 +64,16 @@ def run_of(decoded: Fault, heard: Fault, key: SightingKey, acting: bool) -> Run 
         return None
     kind = (heard.fault_id, heard.severity, heard.source)
     return Run(decoded, heard, key, acting, kind, owner_of(heard))
+
+
+def _alike(one: Fault, other: Fault) -> bool:
+    """All that a line itself says is the same."""
+    return (
+        one.text == other.text
+        and one.fault_id == other.fault_id
+        and one.device == other.device
+        and one.severity is other.severity
+        and one.remedy is other.remedy
+        and one.injected is other.injected
+        and one.detail == other.detail
+    )

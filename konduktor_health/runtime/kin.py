@@ -44,10 +44,6 @@ class Heard:
     keep: list[Fault] = field(default_factory=list)  # in the order of their lines
     followers: list[_Follower] = field(default_factory=list)  # kept before, and attached now
 
-    def is_only(self, fault: Fault) -> bool:
-        """The fault is kept as it is, and nothing else comes of it."""
-        return len(self.keep) == 1 and self.keep[0] is fault and not self.followers
-
 
 class Kin:
     """The relations of the faults of all nodes. Used by one thread."""
@@ -64,14 +60,15 @@ class Kin:
         doubted = {*read.overrides, *observed}
         self._raises = not any(is_about_memory(fault_id) for fault_id in doubted)
 
-    def hear(self, fault: Fault) -> Heard:
-        """Relate one fault of a node to those before it."""
+    def hear(self, fault: Fault) -> Heard | None:
+        """Relate one fault of a node to those before it. None: it is kept as it is, and nothing
+        else comes of it."""
         if fault.trust not in _RELATED:
-            return Heard([fault])
+            return None
         findings = self._relations.feed(fault)
         meant, waits = fault, self._is_patient(fault)
         if not findings and not waits:
-            return Heard([fault])
+            return None
         heard = Heard()
         for found in findings:
             self._found[found.kind.value] += 1

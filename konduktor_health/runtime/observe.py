@@ -335,8 +335,8 @@ class Observer:
         pending = self._pending.get(view.name, {})
         counted = run.counted(pending.get(run.key), fault)
         acting = fault.event_ns >= self.floor_ns
-        if counted is None or acting is not run.acting or not heard.is_only(fault):
-            return self._keep_heard(heard, view)
+        if heard is not None or counted is None or acting is not run.acting:
+            return self._keep_heard(fault, heard, view)
         if already_counted(self._ledger(view), fault, view.boot_id):
             return False
         self._count(run.kind, fault.count)
@@ -350,10 +350,12 @@ class Observer:
         """What one fault says: about a peer, a repair, its node. True when there is news."""
         self._note_peer(fault)
         repaired = self._keep_repair(fault, view)
-        return self._keep_heard(self._kin.hear(fault), view) or repaired
+        return self._keep_heard(fault, self._kin.hear(fault), view) or repaired
 
-    def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
+    def _keep_heard(self, fault: Fault, heard: Heard | None, view: NodeView) -> bool:
         """Keep what is no marker; attach what was kept before. True when there is news."""
+        if heard is None:
+            return not self._is_marker(fault) and self._keep(fault, view)
         kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
         if not heard.followers:
             return any(kept)

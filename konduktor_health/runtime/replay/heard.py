@@ -51,22 +51,31 @@ class DecodedBefore(Decoder):
         return self.feed(record, node, time_ns)
 
 
-def of_fault(fault: Fault, source: str) -> LogEntry:
-    """The entry of a fault whose line was decoded where it was read. Its node and time are said."""
-    uptime_us = fault.uptime_us
-    record = DecodedRecord(
+def record_of(
+    faults: list[Fault], time_ns: int, uptime_us: int | None, stamp: str, boot_id: str, count: int
+) -> DecodedRecord:
+    """The record of a line that reports one fault. Lines may share the list: what is a line's own
+    is in its record."""
+    fault = faults[0]
+    return DecodedRecord(
         fault.text,
         uptime_us,
-        "" if uptime_us is None else uptime_stamp(uptime_us),
-        fault.boot_id,
+        stamp,
+        boot_id,
         facility=1 if fault.injected else None,
-        time_ns=fault.time_ns,
-        repeated=fault.count,
-        faults=[fault],
+        time_ns=time_ns,
+        repeated=count,
+        faults=faults,
     )
-    name = identity(fault.node, fault.time_ns, record)
-    pod = fault.trust is Trust.POD
-    return LogEntry(fault.node, fault.time_ns, record, name, source, fault.trust, pod)
+
+
+def of_fault(fault: Fault, source: str) -> LogEntry:
+    """The entry of a fault whose line was decoded where it was read. Its node and time are said."""
+    uptime_us, time_ns, trust = fault.uptime_us, fault.time_ns, fault.trust
+    stamp = "" if uptime_us is None else uptime_stamp(uptime_us)
+    record = record_of([fault], time_ns, uptime_us, stamp, fault.boot_id, fault.count)
+    name = identity(fault.node, time_ns, record)
+    return LogEntry(fault.node, time_ns, record, name, source, trust, trust is Trust.POD)
 
 
 def of_entry(entry: LogEntry, decoder: Decoder) -> LogEntry:
