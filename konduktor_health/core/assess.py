@@ -116,7 +116,7 @@ def assess(
     results = snapshot.probes.get(view.name, ())
     done = tended(after, view, repairs, results, watch, policy, now_ns, clears=clears)
     after = fitted(done.ledger)
-    quiet = asks_for_nothing(view.name, before, after, policy, dict(view.labels))
+    quiet = asks_for_nothing(view.name, before, after, policy, LabelsOf(view))
     return Assessment(
         view,
         before,
@@ -146,7 +146,8 @@ def _folded(
     ]
     if not fresh:
         return after, (), None
-    roots = _roots(view, before, fresh, policy)
+    follow = any(ROOT in sighting.fault.detail for sighting, _ in fresh)
+    roots = _roots(view, before, fresh, policy) if follow else frozenset()
     for sighting, first in fresh:
         fault = sighting.fault
         follows = first.outcome is Outcome.ACT and speaks_for(fault, roots)
@@ -216,6 +217,10 @@ def _reboot(view: NodeView, ledger: Ledger, snapshot: Snapshot, now_ns: int) -> 
 def _record(seen: list[Judged], view: NodeView) -> Record:
     """One record of all sightings of a (device, fault id): of those that act, if any do."""
     acting = [each for each in seen if each[1].outcome is Outcome.ACT]
+    if len(acting or seen) == 1:
+        ((sighting, judgement),) = acting or seen
+        why = judgement.reason.value if judgement.reason else ""
+        return open_record(sighting, view.boot_id, bool(acting), why)
     lines: Counter[str] = Counter()
     records: list[Record] = []
     for sighting, judgement in sorted(acting or seen, key=lambda each: each[0].first_ns):

@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from konduktor_health.core.ledger_json import (
@@ -59,6 +60,11 @@ CROWDED_EPISODES = 4
 PARSED = 1024  # texts whose ledgers are kept: decisions read the same ones again and again
 _BARE = 640  # bytes of names, numbers and signs of a ledger, a record or a cleared one, at most
 _ITEM = 64  # the same of an item of a list
+
+
+_TEXTS = attrgetter(
+    "device", "fault_id", "boot_id", "identity", "why", "source", "text", "rule", "effect", "root"
+)
 
 
 class CorruptLedger(ValueError):
@@ -116,16 +122,7 @@ def _at_most(ledger: Ledger) -> int:
     size = _BARE + _text(ledger.uid, ledger.boot_id, *ledger.owned) + _pairs_text(ledger.extra)
     for record in ledger.records:
         size += _BARE + _text(
-            record.device,
-            record.fault_id,
-            record.boot_id,
-            record.identity,
-            record.why,
-            record.source,
-            record.text,
-            record.rule,
-            record.effect,
-            record.root,
+            *_TEXTS(record),
             *(owner for _, owner, _ in record.episodes),
             *(each.name for each in record.passes),
             *(each.what for each in record.missing),

@@ -171,6 +171,8 @@ class Ledger:
 
     def with_record(self, record: Record) -> Ledger:
         """This ledger with the record added or replaced; order is worst first, then oldest."""
+        if len(self.records) == 1 and self.records[0].key == record.key:
+            return replace(self, records=(record,))
         others = [other for other in self.records if other.key != record.key]
         return replace(self, records=tuple(sorted([*others, record], key=worst_first)))
 

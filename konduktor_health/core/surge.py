@@ -58,6 +58,8 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     """The surges there are now: those known before that are not over, and new ones."""
     if not policy.surge_enabled:
         return ()
+    if not fleet.surges and not may_begin(fleet.fatal_sightings, policy):
+        return ()
     quiet_since_ns = now_ns - int(policy.surge_quiet_s * NS)
     known = {
         each.key: replace(each, last_ns=min(each.last_ns, now_ns))

@@ -119,10 +119,13 @@ class Situation:
     def _decide(self, nodes: dict[str, NodeView]) -> Plan:
         now_ns = self.clock.now_ns()
         boots = self.fleet.boots(nodes)
+        fatal = self.observer.fatal_sightings(now_ns)
+        if not self.surges.now and not may_begin(fatal, self.policy):
+            fatal = {}  # too few to be looked at
         snapshot = Snapshot(
             nodes=nodes,
             sightings=self.observer.sightings(nodes),
-            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns), self.surges.now),
+            fleet=self.fleet.view(now_ns, fatal, self.surges.now),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
             observed_from_ns=self.observation.for_decision(nodes) if self.observation else {},

@@ -113,17 +113,18 @@ class PastNodes:
             return
         if before_seen_ns:
             self._past.seen(view, before_seen_ns)
-        self._store(view, replace(view, boot_id=boot_id))
+        self._store(view, replace(view, boot_id=boot_id, resource_version=self._next_version()))
 
     def edit(self, name: str, edit: NodeEdit) -> None:
         """Somebody changes a Node: an operator that is assumed, or the loop."""
         view = self._views[name]
-        self._store(view, edited(view, edit, self._keys))
+        self._store(view, edited(view, edit, self._keys, self._next_version()))
 
     def say(self, name: str, condition: Condition) -> None:
         """Somebody writes our condition."""
         view = self._views[name]
-        self._store(view, replace(view, condition=condition))
+        version = self._next_version()
+        self._store(view, replace(view, condition=condition, resource_version=version))
 
     def apply(self, plan: Plan) -> Outcome:
         """Carry out a Plan. Nothing conflicts and nothing fails, and nobody else writes: where no
@@ -146,9 +147,11 @@ class PastNodes:
         self.restless = self.restless or restless
         return outcome
 
-    def _store(self, old: NodeView | None, new: NodeView) -> None:
+    def _next_version(self) -> str:
         self._version += 1
-        new = replace(new, resource_version=str(self._version))
+        return str(self._version)
+
+    def _store(self, old: NodeView | None, new: NodeView) -> None:
         self._views[new.name] = new
         self.fleet.keep(new)
         self.fleet.changed(old, new)
@@ -178,7 +181,8 @@ class PastNodes:
 
     def put(self, view: NodeView) -> None:
         """Take up a view that was written elsewhere."""
-        self._store(self._views.get(view.name), view)
+        now = replace(view, resource_version=self._next_version())
+        self._store(self._views.get(view.name), now)
 
     def on_change(self, callback: Callable[[NodeView | None, NodeView | None], None]) -> None:
         """The fleet is told directly."""
@@ -206,8 +210,8 @@ def at_the_start(views: Iterable[NodeView], passing: Container[str]) -> tuple[No
     )
 
 
-def edited(view: NodeView, edit: NodeEdit, keys: Keys) -> NodeView:
-    """The Node once an edit has been applied."""
+def edited(view: NodeView, edit: NodeEdit, keys: Keys, version: str = "") -> NodeView:
+    """The Node once an edit has been applied. ``version``: its resource version then."""
     gone = {(taint.key, taint.effect) for taint in (*edit.remove_taints, *edit.add_taints)}
     taints = tuple(one for one in view.taints if (one.key, one.effect) not in gone)
     notes, labels = edit.annotations, dict(view.labels)
@@ -218,6 +222,7 @@ def edited(view: NodeView, edit: NodeEdit, keys: Keys) -> NodeView:
             labels[key] = value
     return replace(
         view,
+        resource_version=version or view.resource_version,
         taints=taints + edit.add_taints,
         ledger=notes.get(keys.ledger, view.ledger),
         ledger_corrupt=notes.get(keys.ledger_corrupt, "" if view.ledger_corrupt else None)
