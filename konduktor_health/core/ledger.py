@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
+from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import Any
 
@@ -58,7 +59,8 @@ MAX_HISTORY = 32
 TEXT_LIMIT_CROWDED = 64  # of a ledger that would not fit otherwise
 CROWDED_EPISODES = 4
 PARSED = 1024  # texts whose ledgers are kept: decisions read the same ones again and again
-_BARE = 640  # bytes of names, numbers and signs of a ledger, a record or a cleared one, at most
+_BARE = 640  # bytes of names, numbers and signs of a ledger or a record, at most
+_BARE_PAST = 320  # the same of a cleared one
 _ITEM = 64  # the same of an item of a list
 
 
@@ -131,14 +133,13 @@ def _at_most(ledger: Ledger) -> int:
         size += _ITEM * (2 * len(record.episodes) + len(record.places) + len(record.repairs))
         size += _ITEM * (2 * len(record.passes) + len(record.missing))
     for past in ledger.history:
-        size += _BARE + _text(past.device, past.fault_id, past.boot_id, past.identity)
+        size += _BARE_PAST + _text(past.device, past.fault_id, past.boot_id, past.identity)
     return size
 
 
 def _text(*texts: str) -> int:
-    """Bytes of texts as JSON at most: a character that is escaped has six, or twice as many."""
-    joined = "".join(texts)
-    return len(joined) * (6 if joined.isascii() else 12)
+    """Bytes of texts as JSON, each character escaped where it has to be."""
+    return len(encode_basestring_ascii("".join(texts)))
 
 
 def _pairs_text(pairs: tuple[tuple[str, str], ...]) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from konduktor_health.core.fold import SightingKey, owner_of
-from konduktor_health.core.record import EPISODE_GAP_NS
+from konduktor_health.core.record import EPISODE_GAP_NS, Ledger
 from konduktor_health.model import Fault, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry
 
@@ -27,6 +27,7 @@ class Run:
     acting: bool
     kind: tuple[str, Severity, str]  # that it is counted as
     owner: str
+    ledger: Ledger | None = None  # that has not counted the newest line
 
     def is_again(self, decoded: Fault, entry: LogEntry) -> bool:
         """The same line from the same place, whatever time it is."""
@@ -52,6 +53,18 @@ class Run:
         episodes = (*seen.episodes[:-1], episode) if len(seen.episodes) > 1 else (episode,)
         count = seen.count + fault.count
         return Sighting(fault, seen.first_ns, event_ns, count, seen.acting, episodes, seen.places)
+
+    def is_newer(self, fault: Fault, ledger: Ledger) -> bool:
+        """A ledger that has not counted a line has not counted one that is later than it, of a boot
+        that both name."""
+        before = self.heard
+        if ledger is not self.ledger or fault.time_ns < before.time_ns or not fault.boot_id:
+            return False
+        return (
+            fault.uptime_us is None
+            or before.uptime_us is None
+            or fault.uptime_us >= before.uptime_us
+        )
 
     def goes_on(self, decoded: Fault, heard: Fault) -> None:
         """This is the newest line now."""

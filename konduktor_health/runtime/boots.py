@@ -22,21 +22,27 @@ class BootTimes:
         self._most = most
         self._starts: dict[tuple[str, str], int] = {}
 
-    def note(self, node: str, boot_id: str, entry: LogEntry) -> None:
+    def note(self, node: str, boot_id: str, entry: LogEntry) -> int | None:
         """Learn from a line. To be called for all lines of a poll before they are dated: a ring
-        that is shipped at one go is dated by its last line."""
+        that is shipped at one go is dated by its last line. Returns the start of its boot, Unix ns,
+        by the line alone; None where it does not tell."""
         start_ns = _start_ns(entry)
         if start_ns is None:
-            return
+            return None
         starts, boot = self._starts, (node, boot_id)
         known_ns = starts.pop(boot, start_ns)  # put at the end: used last
         starts[boot] = start_ns if start_ns < known_ns else known_ns
         if len(starts) > self._most:
             del starts[next(iter(starts))]
+        return start_ns
 
-    def event_ns(self, node: str, boot_id: str, entry: LogEntry) -> int:
-        """Event time of a line, Unix ns; never after its log time."""
-        start_ns = _start_ns(entry)
+    def event_ns(
+        self, node: str, boot_id: str, entry: LogEntry, start_ns: int | None = None
+    ) -> int:
+        """Event time of a line, Unix ns; never after its log time. ``start_ns``: what ``note`` has
+        told of the line, if known."""
+        if start_ns is None:
+            start_ns = _start_ns(entry)
         if start_ns is not None:
             known_ns = self._starts.get((node, boot_id), start_ns)
             # the boot's start and the line's uptime; of the line that tells the start, its time

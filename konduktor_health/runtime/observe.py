@@ -54,6 +54,9 @@ MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
 _MASS = frozenset({Severity.FATAL, Severity.DEGRADED})  # severities that can be a mass event
 
 FaultKind = tuple[str, str, str]  # (fault id, severity, source)
+_UNMANAGED = "\0unmanaged"  # names the decoder of lines of no managed node; no source has it
+#: The node of a line, the line, its boot, and the start of that by the line alone.
+_AtHome = tuple[NodeView, LogEntry, str, int | None]
 
 
 class Observer:
@@ -134,19 +137,20 @@ class Observer:
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
         nodes = self._feed.nodes()
-        at_home: list[tuple[str, NodeView, LogEntry]] = []
+        at_home: list[_AtHome] = []
         for entry in entries:
             name = self._feed.resolve(entry.node_name) if entry.node_name else None
             view = nodes.get(name) if name else None
             if name is not None and view is not None:
-                at_home.append((name, view, entry))
+                boot_id = entry.record.boot_id or view.boot_id
+                at_home.append((view, entry, boot_id, self._boots.note(name, boot_id, entry)))
             else:
                 self._not_managed(name, entry)
-        for name, view, entry in at_home:
-            self._boots.note(name, entry.record.boot_id or view.boot_id, entry)
-            if self.observation is not None and not (entry.pod or entry.trust is Trust.POD):
-                self.observation.heard(entry.source, name, entry.time_ns)
-        return {name for name, view, entry in at_home if self._took(name, view, entry)}
+        if self.observation is not None:
+            for view, entry, _, _ in at_home:
+                if not (entry.pod or entry.trust is Trust.POD):
+                    self.observation.heard(entry.source, view.name, entry.time_ns)
+        return {each[0].name for each in at_home if self._took(each)}
 
     def revisit(self) -> set[str]:
         """Take what time or the node watch has brought: lines whose name has become a managed Node,
@@ -273,7 +277,7 @@ class Observer:
             if shown in self.unknown_names or len(self.unknown_names) < MAX_UNKNOWN_NAMES:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
-            found = self._decoders.faults("unmanaged", entry, name)
+            found = self._decoders.faults(_UNMANAGED, entry, name)
             self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
@@ -282,11 +286,12 @@ class Observer:
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
         return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
 
-    def _took(self, name: str, view: NodeView, entry: LogEntry) -> bool:
+    def _took(self, line: _AtHome) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
         try:
-            return self._take_one(name, view, entry)
+            return self._take_one(*line)
         except Exception as error:
+            name = line[0].name
             self._undecoded(name, error)
             return name in self._pending
 
@@ -295,16 +300,18 @@ class Observer:
         if self.undecodable <= MAX_ERRORS_SHOWN:
             logger.bind(node=name).opt(exception=error).error("bug: a line was not decoded")
 
-    def _take_one(self, name: str, view: NodeView, entry: LogEntry) -> bool:
+    def _take_one(
+        self, view: NodeView, entry: LogEntry, boot_id: str, start_ns: int | None
+    ) -> bool:
         """Decode one entry of a managed node; True when there is something new to decide. What
         only counts up a sighting that was decided and still waits is nothing new: the decision
         would be the same, and the node is looked at again when the wait is over."""
+        name = view.name
         self.missed_records += entry.record.missed
-        decoded = self._decoders.faults(f"source {entry.source}", entry, name)
+        decoded = self._decoders.faults(entry.source, entry, name)
         if not decoded:
             return False
-        boot_id = entry.record.boot_id or view.boot_id
-        event_ns = self._boots.event_ns(name, boot_id, entry)
+        event_ns = self._boots.event_ns(name, boot_id, entry, start_ns)
         if len(decoded) > 1:
             faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
             news = [self._take_fault(fault, view) for fault in faults]
@@ -336,9 +343,13 @@ class Observer:
         counted = run.counted(pending.get(run.key), fault)
         acting = fault.event_ns >= self.floor_ns
         if heard is not None or counted is None or acting is not run.acting:
+            run.ledger = None
             return self._keep_heard(fault, heard, view)
-        if already_counted(self._ledger(view), fault, view.boot_id):
+        ledger = self._ledger(view)
+        if not run.is_newer(fault, ledger) and already_counted(ledger, fault, view.boot_id):
+            run.ledger = None
             return False
+        run.ledger = ledger
         self._count(run.kind, fault.count)
         if acting:
             self.kinds.note(fault, view.name, self._clock.now_ns())
