@@ -68,6 +68,23 @@ class Relations:
             return []
         return node.feed(fault, self._count)
 
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """Up to which event time (ns) and uptime a line like this one, which was fed last of its
+        node, would be put off unless it is earlier; None: it would be looked at."""
+        node = self._nodes.get((fault.node, fault.injected))
+        return None if node is None else node.put_off_until(fault)
+
+    def put_off(self, fault: Fault, lines: int) -> None:
+        """As ``feed`` of so many lines within ``put_off_until``, of which this is the last."""
+        self._count += lines
+        node = self._nodes.get((fault.node, fault.injected))
+        if node is not None:
+            node.put_off(fault, self._count)
+
+    def touch(self, fault: Fault) -> None:
+        """The node was heard of: it is not the first to be forgotten."""
+        self._nodes.get((fault.node, fault.injected))
+
     def settle(self, time_ns: int = 0) -> list[Finding]:
         """What is known because nothing more came until ``time_ns`` (log time, Unix ns; 0 is the
         end of everything): the faults that should have followed another one and stand alone."""
@@ -114,6 +131,16 @@ class _Node:
             and fault.remedy is first.remedy
             and fault.detail == first.detail
         )
+
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """As ``Relations.put_off_until``; ``is_burst`` has the same bounds."""
+        first = self._first
+        last = first if self._put_off is None else self._put_off[0]
+        if first is None or last is not fault:
+            return None
+        first_ns = first.event_ns or first.time_ns
+        until_us = None if first.uptime_us is None else first.uptime_us + _BURST_NS // 1000
+        return (first_ns + _BURST_NS, until_us) if first_ns else None
 
     def put_off(self, fault: Fault, count: int) -> None:
         """Look at it later."""

@@ -83,6 +83,25 @@ class Kin:
             heard.keep.append(meant)
         return heard
 
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """Up to which event time (Unix ns) and uptime lines like this one, the last that was heard
+        of its node, are kept as they are; None: perhaps not even the next."""
+        if fault.trust not in _RELATED or self._is_patient(fault):
+            return None
+        return self._relations.put_off_until(fault)
+
+    def put_off(self, fault: Fault, lines: int) -> None:
+        """So many more of these lines were heard, and this is the last of them."""
+        self._relations.put_off(fault, lines)
+
+    def touch(self, fault: Fault) -> None:
+        """One more was heard that will be put off."""
+        self._relations.touch(fault)
+
+    def patient(self) -> Collection[str]:
+        """Nodes of which something waits."""
+        return self._waiting.keys()
+
     def overdue(self, now_ns: int) -> list[Fault]:
         """Faults whose root did not come in time (log time, Unix ns)."""
         heard = Heard()

@@ -9,7 +9,7 @@ Invariants:
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
 - Related faults are told as such (``Kin``); a fault that may act never waits for that.
 - Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
-- A line like the one before it of its node comes to the same by a shorter way (``_once_more``).
+- Lines that only count are counted apart until what is kept of their node is read (``_catch_up``).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, already_counted, key_of
+from konduktor_health.core.fold import SightingKey, already_counted, key_of, owner_of
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
-from konduktor_health.runtime.again import Run, run_of
+from konduktor_health.runtime.again import Run
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
@@ -114,8 +114,10 @@ class Observer:
 
     def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
-        self._read = read
+        for name in list(self._runs):
+            self._catch_up(name)
         self._runs.clear()
+        self._read = read
         self._kin.use(read, observed)
         self._decoders.use(read)
 
@@ -165,6 +167,8 @@ class Observer:
             node = self._feed.resolve(name) or ""
             return self._opted_out(node) or self._elsewhere(node)
 
+        for name in self._kin.patient():
+            self._catch_up(name)
         alone = [
             fault.node
             for fault in self._kin.overdue(self._clock.now_ns())
@@ -173,6 +177,7 @@ class Observer:
         due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
         nothing: list[Fault] = []
         for fault in self._aside.ask("reboots", lambda: self._reboot_faults(nodes), nothing):
+            self._catch_up(fault.node)
             if self._keep(fault, nodes[fault.node]):
                 due.add(fault.node)
         due |= self._tombstones.due() if self._tombstones else set()
@@ -182,8 +187,10 @@ class Observer:
         due.update(name for name in measured if self._ledger(nodes[name]).records)
         return due.union(alone)
 
-    def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
+    def sightings(self, names: Collection[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
+        for name in names:
+            self._catch_up(name)
         return {
             name: tuple(self._pending[name].values()) for name in names if name in self._pending
         }
@@ -211,6 +218,7 @@ class Observer:
         """Nodes have changed: a gone one is forgotten, a reset or new one starts afresh."""
         for name, change in changes.items():
             old, new = change.old, change.new
+            self._catch_up(name)
             if new is None:
                 self.settle([name])
                 self._ledgers.pop(name, None)
@@ -312,50 +320,49 @@ class Observer:
         if not decoded:
             return False
         event_ns = self._boots.event_ns(name, boot_id, entry, start_ns)
-        if len(decoded) > 1:
-            faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
-            news = [self._take_fault(fault, view) for fault in faults]
-            return any(news)
-        fault = heard_from(decoded[0], name, entry, event_ns)
         run = self._runs.get(name)
-        if run is not None and run.is_again(decoded[0], entry):
-            is_news = self._once_more(run, fault, view)
-            run.goes_on(decoded[0], fault)
-            return is_news
-        is_news = self._take_fault(fault, view)
-        self._begin_run(decoded[0], fault, view)
-        return is_news
+        if run is not None:
+            seen = self._pending.get(name, {}).get(run.key)
+            if len(decoded) == 1 and run.takes(decoded[0], entry, event_ns, view, seen):
+                self._count_again(run, entry, event_ns)
+                return False
+            self._catch_up(name)
+            del self._runs[name]
+        faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
+        news = [self._take_fault(fault, view) for fault in faults]
+        if len(faults) == 1:
+            self._begin_run(decoded[0], faults[0], entry, view)
+        return any(news)
 
-    def _begin_run(self, decoded: Fault, fault: Fault, view: NodeView) -> None:
-        """The next line may be this one again. Only of what is a fault and nothing else."""
-        acting = fault.event_ns >= self.floor_ns
-        run = run_of(decoded, fault, key_of(fault, acting), acting)
-        if run is None or self._is_marker(fault) or repair_of(fault, self._read) is not None:
-            self._runs.pop(view.name, None)
-        else:
+    def _begin_run(self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView) -> None:
+        """The next line may be this one again: of a fault that acts, is no marker and no repair,
+        and is kept as it was heard."""
+        until = self._kin.put_off_until(fault)
+        key = key_of(fault, True)
+        seen = self._pending.get(view.name, {}).get(key)
+        if until is None or seen is None or seen.fault is not fault or fault.event_ns <= 0:
+            return
+        newest = (fault.event_ns, owner_of(fault)) == seen.episodes[-1][:2]
+        if newest and not self._is_marker(fault) and repair_of(fault, self._read) is None:
+            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns)
             self._runs[view.name] = run
 
-    def _once_more(self, run: Run, fault: Fault, view: NodeView) -> bool:
-        """As ``_take_fault``, of a line like the one before: it blames no peer, tells of no repair
-        and is no marker, as that one; and where it only counts, it is no news."""
-        heard = self._kin.hear(fault)
-        pending = self._pending.get(view.name, {})
-        counted = run.counted(pending.get(run.key), fault)
-        acting = fault.event_ns >= self.floor_ns
-        if heard is not None or counted is None or acting is not run.acting:
-            run.ledger = None
-            return self._keep_heard(fault, heard, view)
-        ledger = self._ledger(view)
-        if not run.is_newer(fault, ledger) and already_counted(ledger, fault, view.boot_id):
-            run.ledger = None
-            return False
-        run.ledger = ledger
-        self._count(run.kind, fault.count)
-        if acting:
-            self.kinds.note(fault, view.name, self._clock.now_ns())
-        pending[run.key] = counted
-        self._note_time(view.name, fault)
-        return False
+    def _count_again(self, run: Run, entry: LogEntry, event_ns: int) -> None:
+        """As ``_take_fault``, of a line that only counts."""
+        count = run.take(entry, event_ns)
+        self._count(run.kind, count)
+        self.kinds.note(run.heard, run.view.name, self._clock.now_ns(), event_ns)
+        self._kin.touch(run.heard)
+
+    def _catch_up(self, name: str) -> None:
+        """What is kept of the node tells all lines now. To be called before it is read."""
+        run = self._runs.get(name)
+        if run is not None and run.lines:
+            kept = self._pending.get(name, {}).get(run.key) is run.seen
+            fault, lines = run.catch_up()
+            self._kin.put_off(fault, lines)
+            if kept:
+                self._pending[name][run.key] = run.seen
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:
         """What one fault says: about a peer, a repair, its node. True when there is news."""
