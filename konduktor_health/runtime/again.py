@@ -2,20 +2,23 @@
 thousands of times, and most lines that a controller ever hears are such.
 
 Of a line like the one before it of its node nothing is new but that it is one more, and when. Such
-lines are only counted, and made one step of what is kept when somebody asks, or something else is
-heard of the node (``Observer._catch_up``). That comes to what is kept when each line is taken by
+lines are only counted, and folded into what is kept in one step when that is read or something else
+is heard of the node (``Runs.catch_up``). That comes to what is kept when each line is taken by
 itself (property-tested): ``Run.takes`` says no wherever a line may do more than count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from konduktor_health.core.fold import SightingKey
+from konduktor_health.core.fold import SightingKey, key_of, owner_of
 from konduktor_health.core.record import EPISODE_GAP_NS
-from konduktor_health.model import Fault, NodeView, Severity, Sighting
+from konduktor_health.model import Fault, NodeView, Sighting
 from konduktor_health.ports import LogEntry
+from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.heard import heard_from
+from konduktor_health.runtime.kin import Kin
 
 
 @dataclass(slots=True)
@@ -35,11 +38,6 @@ class Run:
     event_ns: int  # of the newest line
     lines: int = 0  # that are not in ``seen`` yet,
     count: int = 0  # and what they count
-
-    @property
-    def kind(self) -> tuple[str, Severity, str]:
-        """What it is counted as."""
-        return (self.heard.fault_id, self.heard.severity, self.heard.source)
 
     def takes(
         self,
@@ -97,6 +95,70 @@ class Run:
         self.heard = fault
         self.lines = self.count = 0
         return fault, lines
+
+
+class Runs:
+    """The runs of all nodes. ``pending``: what is kept of each node. Used by one thread."""
+
+    def __init__(
+        self,
+        pending: Mapping[str, dict[SightingKey, Sighting]],
+        kin: Kin,
+        kinds: RecentKinds,
+    ) -> None:
+        self._pending = pending
+        self._kin = kin
+        self._kinds = kinds
+        self._of: dict[str, Run] = {}
+
+    def begin(self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView) -> None:
+        """This line was taken by itself, and may come again: where it acts, and is kept as it was
+        heard. It is for the caller to know that it is no marker, no repair, and blames no peer."""
+        until = self._kin.put_off_until(fault)
+        key = key_of(fault, True)
+        seen = self._pending.get(view.name, {}).get(key)
+        if until is None or seen is None or seen.fault is not fault or fault.event_ns <= 0:
+            return
+        if seen.episodes[-1][:2] == (fault.event_ns, owner_of(fault)):
+            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns)
+            self._of[view.name] = run
+
+    def count(
+        self, decoded: list[Fault], entry: LogEntry, event_ns: int, view: NodeView, now_ns: int
+    ) -> tuple[Fault, int] | None:
+        """Count a line that only counts: a fault like it, and for how many it stands. None: it is
+        to be taken by itself, and all before it are where they belong."""
+        run = self._of.get(view.name)
+        if run is None:
+            return None
+        seen = self._pending.get(view.name, {}).get(run.key)
+        if len(decoded) != 1 or not run.takes(decoded[0], entry, event_ns, view, seen):
+            self.catch_up((view.name,))
+            del self._of[view.name]
+            return None
+        self._kinds.note(run.heard, view.name, now_ns, event_ns)
+        self._kin.touch(run.heard)
+        return run.heard, run.take(entry, event_ns)
+
+    def catch_up(self, names: Iterable[str]) -> None:
+        """What is kept of these nodes tells all lines now. To be called before it is read."""
+        for name in names:
+            run = self._of.get(name)
+            if run is None or not run.lines:
+                continue
+            pending = self._pending.get(name, {})
+            kept = pending.get(run.key) is run.seen
+            fault, lines = run.catch_up()
+            self._kin.put_off(fault, lines)
+            if kept:
+                pending[run.key] = run.seen
+
+    def end(self, names: Iterable[str] | None = None) -> None:
+        """No line of these nodes (default: of any) is only counted until one has begun again."""
+        ended = list(self._of if names is None else names)
+        self.catch_up(ended)
+        for name in ended:
+            self._of.pop(name, None)
 
 
 def _alike(one: Fault, other: Fault) -> bool:

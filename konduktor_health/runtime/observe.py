@@ -9,7 +9,7 @@ Invariants:
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
 - Related faults are told as such (``Kin``); a fault that may act never waits for that.
 - Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
-- Lines that only count are counted apart until what is kept of their node is read (``_catch_up``).
+- Lines that only count are counted apart until what is kept of their node is read (``Runs``).
 """
 
 from __future__ import annotations
@@ -20,29 +20,28 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from loguru import logger
 
 from konduktor_health.clock import Clock
-from konduktor_health.core.assess import read_ledger
-from konduktor_health.core.fold import SightingKey, already_counted, key_of, owner_of
-from konduktor_health.core.ledger import Ledger
+from konduktor_health.core.fold import SightingKey, already_counted, key_of
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
 from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
-from konduktor_health.runtime.again import Run
+from konduktor_health.runtime.again import Runs
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.decoders import Decoders
 from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.fleet import Change
-from konduktor_health.runtime.heard import differ, heard_from
+from konduktor_health.runtime.heard import differ, heard_from, is_marker, is_only_a_fault
 from konduktor_health.runtime.kin import Heard, Kin
+from konduktor_health.runtime.ledgers import Ledgers
+from konduktor_health.runtime.onsets import Onsets
 from konduktor_health.runtime.peers import PeerNotes
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
-from konduktor_health.timestamps import NS
 from parsers import tables
 from parsers.decode import Decoder
 
@@ -99,11 +98,10 @@ class Observer:
         self._accusations: Counter[str] = Counter()
         self.kinds = RecentKinds(surge_window_s)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
-        self._runs: dict[str, Run] = {}  # node -> its newest line
+        self._runs = Runs(self._pending, self._kin, self.kinds)
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
-        self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
-        self._fatal: dict[str, dict[str, int]] = {}  # fault id -> node -> when it began, ns
-        self._surge_window_ns = int(surge_window_s * NS)
+        self._ledgers = Ledgers()
+        self._onsets = Onsets(surge_window_s)
         self._faults: Counter[tuple[str, Severity, str]] = Counter()
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
@@ -114,9 +112,7 @@ class Observer:
 
     def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
-        for name in list(self._runs):
-            self._catch_up(name)
-        self._runs.clear()
+        self._runs.end()
         self._read = read
         self._kin.use(read, observed)
         self._decoders.use(read)
@@ -124,7 +120,7 @@ class Observer:
     def judge_by(self, policy: Policy) -> None:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
         surges has forgotten does not come back."""
-        self._surge_window_ns = int(policy.surge_window_s * NS)
+        self._onsets.use(policy.surge_window_s)
         self.kinds.use(policy.surge_window_s)
         for part in (self.observation, self._reboots):
             if part is not None:
@@ -167,8 +163,7 @@ class Observer:
             node = self._feed.resolve(name) or ""
             return self._opted_out(node) or self._elsewhere(node)
 
-        for name in self._kin.patient():
-            self._catch_up(name)
+        self._runs.catch_up(self._kin.patient())
         alone = [
             fault.node
             for fault in self._kin.overdue(self._clock.now_ns())
@@ -177,20 +172,19 @@ class Observer:
         due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
         nothing: list[Fault] = []
         for fault in self._aside.ask("reboots", lambda: self._reboot_faults(nodes), nothing):
-            self._catch_up(fault.node)
+            self._runs.catch_up((fault.node,))
             if self._keep(fault, nodes[fault.node]):
                 due.add(fault.node)
         due |= self._tombstones.due() if self._tombstones else set()
         if self.observation is not None:
             due |= self._aside.ask("who is heard", self.observation.look, set())
         measured = self._probes.due(nodes.keys()) if self._probes else ()
-        due.update(name for name in measured if self._ledger(nodes[name]).records)
+        due.update(name for name in measured if self._ledgers.of(nodes[name]).records)
         return due.union(alone)
 
     def sightings(self, names: Collection[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
-        for name in names:
-            self._catch_up(name)
+        self._runs.catch_up(names)
         return {
             name: tuple(self._pending[name].values()) for name in names if name in self._pending
         }
@@ -218,11 +212,11 @@ class Observer:
         """Nodes have changed: a gone one is forgotten, a reset or new one starts afresh."""
         for name, change in changes.items():
             old, new = change.old, change.new
-            self._catch_up(name)
+            self._runs.catch_up((name,))
             if new is None:
                 self.settle([name])
-                self._ledgers.pop(name, None)
-                self._runs.pop(name, None)
+                self._ledgers.forget(name)
+                self._runs.end((name,))
                 self._repairs.forget(name)
                 self._kin.forget(name)
                 self._peers.forget(name)
@@ -245,16 +239,9 @@ class Observer:
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
-        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window:
-        what may act, and what would write a record on each of many nodes. What counts is when we
-        heard of it: after an outage a mass event arrives late, and at once."""
-        oldest = now_ns - self._surge_window_ns
-        for fault_id, nodes in list(self._fatal.items()):
-            for name in [name for name, began_ns in nodes.items() if began_ns < oldest]:
-                del nodes[name]
-            if not nodes:
-                del self._fatal[fault_id]
-        return self._fatal
+        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window
+        (Unix ns): what may be a mass event."""
+        return self._onsets.now(now_ns)
 
     def waits_since_ns(self) -> int | None:
         """Log time of the oldest fault that waits for another one; None: none waits."""
@@ -286,13 +273,13 @@ class Observer:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
             found = self._decoders.faults(_UNMANAGED, entry, name)
-            self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
+            self.unmanaged_faults += sum(not is_marker(fault, self._read) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
             self._waiting.add(entry, self._clock.monotonic())
 
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
-        return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
+        return self._reboots.faults(nodes, self._ledgers.of, len(nodes)) if self._reboots else []
 
     def _took(self, line: _AtHome) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
@@ -320,49 +307,16 @@ class Observer:
         if not decoded:
             return False
         event_ns = self._boots.event_ns(name, boot_id, entry, start_ns)
-        run = self._runs.get(name)
-        if run is not None:
-            seen = self._pending.get(name, {}).get(run.key)
-            if len(decoded) == 1 and run.takes(decoded[0], entry, event_ns, view, seen):
-                self._count_again(run, entry, event_ns)
-                return False
-            self._catch_up(name)
-            del self._runs[name]
+        again = self._runs.count(decoded, entry, event_ns, view, self._clock.now_ns())
+        if again is not None:
+            self._count(*again)
+            return False
         faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
         news = [self._take_fault(fault, view) for fault in faults]
-        if len(faults) == 1:
-            self._begin_run(decoded[0], faults[0], entry, view)
+        only = faults[0].event_ns >= self.floor_ns and is_only_a_fault(faults[0], self._read)
+        if only and len(faults) == 1:
+            self._runs.begin(decoded[0], faults[0], entry, view)
         return any(news)
-
-    def _begin_run(self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView) -> None:
-        """The next line may be this one again: of a fault that acts, is no marker and no repair,
-        and is kept as it was heard."""
-        until = self._kin.put_off_until(fault)
-        key = key_of(fault, True)
-        seen = self._pending.get(view.name, {}).get(key)
-        if until is None or seen is None or seen.fault is not fault or fault.event_ns <= 0:
-            return
-        newest = (fault.event_ns, owner_of(fault)) == seen.episodes[-1][:2]
-        if newest and not self._is_marker(fault) and repair_of(fault, self._read) is None:
-            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns)
-            self._runs[view.name] = run
-
-    def _count_again(self, run: Run, entry: LogEntry, event_ns: int) -> None:
-        """As ``_take_fault``, of a line that only counts."""
-        count = run.take(entry, event_ns)
-        self._count(run.kind, count)
-        self.kinds.note(run.heard, run.view.name, self._clock.now_ns(), event_ns)
-        self._kin.touch(run.heard)
-
-    def _catch_up(self, name: str) -> None:
-        """What is kept of the node tells all lines now. To be called before it is read."""
-        run = self._runs.get(name)
-        if run is not None and run.lines:
-            kept = self._pending.get(name, {}).get(run.key) is run.seen
-            fault, lines = run.catch_up()
-            self._kin.put_off(fault, lines)
-            if kept:
-                self._pending[name][run.key] = run.seen
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:
         """What one fault says: about a peer, a repair, its node. True when there is news."""
@@ -373,24 +327,18 @@ class Observer:
     def _keep_heard(self, fault: Fault, heard: Heard | None, view: NodeView) -> bool:
         """Keep what is no marker; attach what was kept before. True when there is news."""
         if heard is None:
-            return not self._is_marker(fault) and self._keep(fault, view)
-        kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
+            return not is_marker(fault, self._read) and self._keep(fault, view)
+        kept = [self._keep(fault, view) for fault in heard.keep if not is_marker(fault, self._read)]
         if not heard.followers:
             return any(kept)
         pending = self._pending.get(view.name, {})
         changed = [attach_earlier(pending, earlier, root) for earlier, root in heard.followers]
         return any(kept) or any(changed)
 
-    def _is_marker(self, fault: Fault) -> bool:
-        """A rule's line that opens no record, whoever wrote it."""
-        rules = self._read.pod if fault.trust is Trust.POD else self._read.kernel
-        rule = rules.rule(fault.fault_id)
-        return rule is not None and not tables.concerns_node(rule)
-
     def _note_peer(self, fault: Fault) -> None:
         """A pod's line that blames another node is noted there, as far as the node is known."""
         peer = fault.detail.get("peer", "") if fault.trust is Trust.POD else ""
-        if peer and self._is_marker(fault):
+        if peer and is_marker(fault, self._read):
             accused = self._feed.resolve(peer.partition("%")[0])
             self._accusations["unknown" if accused is None else "node"] += 1
             if accused is not None:
@@ -412,10 +360,10 @@ class Observer:
             self._since[name] = fault.time_ns
 
     def _keep(self, fault: Fault, view: NodeView) -> bool:
-        ledger = self._ledger(view)
+        ledger = self._ledgers.of(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        self._count((fault.fault_id, fault.severity, fault.source), fault.count)
+        self._count(fault, fault.count)
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
         if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
@@ -423,8 +371,7 @@ class Observer:
                 record.fault_id == fault.fault_id for record in ledger.records
             )
             if not known:
-                began = self._fatal.setdefault(fault.fault_id, {})
-                began.setdefault(view.name, self._clock.now_ns())
+                self._onsets.note(fault.fault_id, view.name, self._clock.now_ns())
         if acting:
             self.kinds.note(fault, view.name, self._clock.now_ns())
         key = key_of(fault, acting)
@@ -433,9 +380,10 @@ class Observer:
         self._note_time(view.name, fault)
         return before is None or differ(before, pending.get(key))
 
-    def _count(self, kind: tuple[str, Severity, str], count: int) -> None:
+    def _count(self, fault: Fault, count: int) -> None:
+        kind = (fault.fault_id, fault.severity, fault.source)
         if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", *kind[1:])
+            kind = ("other", fault.severity, fault.source)
         self._faults[kind] += count
 
     def _forget_until(self, name: str, until_ns: int) -> None:
@@ -446,12 +394,3 @@ class Observer:
             self._pending[name] = left
         else:
             self.settle([name])
-
-    def _ledger(self, view: NodeView) -> Ledger:
-        """The node's ledger, parsed once per version of the annotation."""
-        known = self._ledgers.get(view.name)
-        if known and known[0] == view.ledger and known[1] == view.uid:
-            return known[2]
-        ledger, _ = read_ledger(view)
-        self._ledgers[view.name] = (view.ledger, view.uid, ledger)
-        return ledger
