@@ -38,6 +38,7 @@ _MODULE = "konduktor_health.cli.replay_aside"
 _FRAME_LINES = 2000
 _SIGN_OF_LIFE_S = 0.25
 _LENGTH_BYTES = 8  # of a frame's length
+_MOST_BYTES = 1 << 28  # far more than a frame's lines can be
 _LINES, _ERROR, _END = range(3)  # kinds of frames
 
 #: What many lines have in common: node, source, boot id, and the fault.
@@ -103,7 +104,7 @@ def _entries(stream: IO[bytes], watch: Watch | None) -> Iterator[LogEntry]:
 def _frame(stream: IO[bytes]) -> tuple[Any, ...] | None:
     """The next frame; None where there is none, or not all of it."""
     length = int.from_bytes(stream.read(_LENGTH_BYTES), "big")
-    content = stream.read(length) if length else b""
+    content = stream.read(length) if length <= _MOST_BYTES else b""
     if not content or len(content) < length:
         return None
     frame: tuple[Any, ...] = marshal.loads(content)  # noqa: S302 - written by our own reader

@@ -47,7 +47,22 @@ records = st.builds(
     root=texts,
     extra=pairs,
 )
-pasts = st.builds(Past, texts, texts, times, times, times, st.none() | times, texts, texts)
+pasts = st.builds(
+    Past,
+    device=texts,
+    fault_id=texts,
+    last_ns=times,
+    cleared_ns=times,
+    log_ns=times,
+    uptime_us=st.none() | times,
+    boot_id=texts,
+    identity=texts,
+    repaired_ns=times,
+    times=times,
+    attempts=times,
+    count=times,
+    shown=st.booleans(),
+)
 ledgers = st.builds(
     Ledger,
     uid=texts,

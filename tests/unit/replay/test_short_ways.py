@@ -1,0 +1,158 @@
+"""What takes a short way comes to what the long way comes to.
+
+Random pasts are played twice: as they are, and with every short way closed. Lines that only count
+are taken by themselves then, bursts are looked at line by line, and each of our own writes is
+decided about once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from konduktor_health.model import Fault, Policy, Remedy, Severity
+from konduktor_health.ports import LogEntry
+from konduktor_health.runtime.again import Runs
+from konduktor_health.runtime.fleet import Fleet
+from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.replay.heard import Told, batches, of_fault
+from konduktor_health.runtime.replay.past_nodes import Inventory
+from konduktor_health.runtime.replay.player import Assumed, Player, play
+from konduktor_health.runtime.replay.timeline import Moment
+from konduktor_health.timestamps import NS
+from konduktor_health.treatment import Effect
+from parsers import relate
+from tests.support.builders import BOOT, NOW, OTHER_BOOT, fault
+
+KINDS: dict[str, tuple[Severity, Remedy]] = {
+    "xid/79": (Severity.FATAL, Remedy.REBOOT),
+    "xid/48": (Severity.FATAL, Remedy.DRAIN_RESET),
+    "xid/63": (Severity.DEGRADED, Remedy.DRAIN_RESET),
+    "xid/94": (Severity.DEGRADED, Remedy.RESET_GPU),
+    "xid/31": (Severity.APPLICATION, Remedy.RESTART_APP),
+    "xid/45": (Severity.APPLICATION, Remedy.RESTART_APP),
+}
+POLICIES = (
+    Policy(),
+    Policy(held_effect=Effect.PREFER_NO_SCHEDULE, repeat_write_interval_s=20.0),
+    Policy(surge_min_nodes=2, surge_percent=1.0, surge_quiet_s=60.0),
+    Policy(observe={"xid/79": "a doubt"}, rate_per_minute=1),
+)
+
+#: A run of one line: node, kind, GPU, pid, how many, how far apart, milliseconds before it, and
+#: what of it is odd.
+Burst = tuple[str, str, str, str, int, int, int, str]
+bursts = st.tuples(
+    st.sampled_from(["a", "b", "c", "d"]),
+    st.sampled_from(list(KINDS)),
+    st.sampled_from(["0000:3b:00", "0000:86:00"]),
+    st.sampled_from(["7", "7", "8", ""]),
+    st.integers(1, 12),
+    st.sampled_from([0, 300, 1500, 40_000, 100_000]),
+    st.sampled_from([0, 500, 10_000, 200_000, 700_000, 4_000_000, -3000]),
+    st.sampled_from(["", "", "", "boot", "no stamp", "no boot", "twice", "program", "worse"]),
+)
+
+
+def lines_of(past: list[Burst]) -> list[LogEntry]:
+    found: list[LogEntry] = []
+    at_ms = 0
+    for name, kind, gpu, pid, count, apart_ms, before_ms, odd in past:
+        at_ms = max(0, at_ms + before_ms)
+        severity, remedy = KINDS[kind]
+        for _ in range(count):
+            at_ms += apart_ms
+            values: dict[str, Any] = {
+                "node": name,
+                "device": gpu,
+                "severity": Severity.FATAL if odd == "worse" else severity,
+                "remedy": remedy,
+                "time_ns": NOW + at_ms * 10**6,
+                "event_ns": 0,
+                "identity": "",
+                "uptime_us": None if odd == "no stamp" else (100_000_000 + at_ms) * 1000,
+                "boot_id": {"boot": OTHER_BOOT, "no boot": ""}.get(odd, BOOT),
+                "injected": odd == "program",
+                "count": 3 if odd == "twice" else 1,
+                "text": f"{kind} {gpu} {pid}",
+                "detail": {"pid": pid} if pid else {},
+            }
+            found.append(of_fault(fault(kind, **values), "files"))
+    return found
+
+
+def played(entries: list[LogEntry], policy: Policy, *, asked_ms: list[int]) -> Any:
+    """All that came of it; the observer is also asked now and then what it keeps."""
+    moments: list[Moment] = []
+    player = Player(
+        policy, Inventory(size=6), NOW, moments.append, Assumed(reset_after_ns=1800 * NS)
+    )
+    observer = player._loop.observer
+    told: list[Any] = []
+    for poll_ns in play(batches(entries, Told(), interval_ns=2 * NS), [player]):
+        if (poll_ns - NOW) // 10**6 % 7 in asked_ms:
+            told.append(kept_by(observer, player.nodes.nodes()))
+    player.end(NOW + 40_000 * NS)
+    totals = player.timeline.totals
+    nodes = {
+        name: replace(view, resource_version="") for name, view in player.nodes.nodes().items()
+    }
+    sums = (totals.nodes, totals.rules, totals.pools, totals.edits, totals.holds, totals.surges)
+    counts = observer.drain_faults(), observer.drain_relations(), observer.oldest_pending_ns()
+    return moments, sums, nodes, told, counts, kept_by(observer, nodes)
+
+
+def kept_by(observer: Observer, names: Any) -> Any:
+    kept = {name: sorted(map(repr, seen)) for name, seen in observer.sightings(list(names)).items()}
+    return kept, observer.kinds.now(0)
+
+
+@contextmanager
+def long_ways() -> Iterator[None]:
+    def nothing_rests(fleet: Fleet, names: object) -> bool:
+        del names
+        return bool(fleet._changed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runs, "begin", lambda *_: None)
+        patch.setattr(Fleet, "pass_over", nothing_rests)
+        patch.setattr(relate, "_BURST_NS", -1)
+        yield
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(bursts, max_size=12),
+    st.sampled_from(POLICIES),
+    st.lists(st.integers(0, 6), max_size=2),
+)
+def test_the_same_comes_of_it(past: list[Burst], policy: Policy, asked_ms: list[int]) -> None:
+    with long_ways():
+        long = played(lines_of(past), policy, asked_ms=asked_ms)
+
+    assert played(lines_of(past), policy, asked_ms=asked_ms) == long
+
+
+def test_a_storm_is_counted_and_each_line_of_it() -> None:
+    """Neither vacuous nor lost: hundreds of lines take the short way."""
+    taken: list[Fault] = []
+    with pytest.MonkeyPatch.context() as patch:
+        count = Runs.count
+
+        def counted(runs: Runs, *args: Any) -> Any:
+            found = count(runs, *args)
+            taken.extend([found[0]] if found else [])
+            return found
+
+        patch.setattr(Runs, "count", counted)
+        storm: list[Burst] = [("a", "xid/63", "0000:3b:00", "", 400, 1000, 0, "")]
+        _, sums, _, _, _, _ = played(lines_of(storm), Policy(), asked_ms=[])
+
+    assert len(taken) > 350
+    assert sums[3]["taint"] == 1
