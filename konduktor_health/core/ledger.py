@@ -67,6 +67,7 @@ _ITEM = 64  # the same of an item of a list
 _TEXTS = attrgetter(
     "device", "fault_id", "boot_id", "identity", "why", "source", "text", "rule", "effect", "root"
 )
+_PAST_TEXTS = attrgetter("device", "fault_id", "boot_id", "identity")
 
 
 class CorruptLedger(ValueError):
@@ -120,30 +121,25 @@ def fitted(ledger: Ledger) -> Ledger:
 
 def _at_most(ledger: Ledger) -> int:
     """More bytes than the text can have, without writing it: most ledgers are far smaller than
-    what fits."""
-    size = _BARE + _text(ledger.uid, ledger.boot_id, *ledger.owned) + _pairs_text(ledger.extra)
-    for record in ledger.records:
-        size += _BARE + _text(
-            *_TEXTS(record),
-            *(owner for _, owner, _ in record.episodes),
-            *(each.name for each in record.passes),
-            *(each.what for each in record.missing),
-        )
-        size += sum(map(_pairs_text, record.places)) + _pairs_text(record.extra)
-        size += _ITEM * (2 * len(record.episodes) + len(record.places) + len(record.repairs))
-        size += _ITEM * (2 * len(record.passes) + len(record.missing))
-    for past in ledger.history:
-        size += _BARE_PAST + _text(past.device, past.fault_id, past.boot_id, past.identity)
-    return size
-
-
-def _text(*texts: str) -> int:
-    """Bytes of texts as JSON, each character escaped where it has to be."""
-    return len(encode_basestring_ascii("".join(texts)))
-
-
-def _pairs_text(pairs: tuple[tuple[str, str], ...]) -> int:
-    return sum(_text(*pair) + _ITEM for pair in pairs)
+    what fits. Texts are escaped as JSON escapes them, all at once."""
+    records, history = ledger.records, ledger.history
+    texts: list[str] = [ledger.uid, ledger.boot_id, *ledger.owned]
+    pairs = [*ledger.extra]
+    items = 0
+    for record in records:
+        texts += _TEXTS(record)
+        texts += [owner for _, owner, _ in record.episodes]
+        texts += [each.name for each in record.passes]
+        texts += [each.what for each in record.missing]
+        pairs += [pair for place in (*record.places, record.extra) for pair in place]
+        items += 2 * len(record.episodes) + len(record.places) + len(record.repairs)
+        items += 2 * len(record.passes) + len(record.missing)
+    for past in history:
+        texts += _PAST_TEXTS(past)
+    for pair in pairs:
+        texts += pair
+    size = _BARE * (1 + len(records)) + _BARE_PAST * len(history) + _ITEM * (items + len(pairs))
+    return size + len(encode_basestring_ascii("".join(texts)))
 
 
 def _shortened(record: Record) -> Record:

@@ -81,3 +81,11 @@ ledgers = st.builds(
 @given(ledgers)
 def test_no_ledger_is_larger_than_it_is_taken_for(ledger: Ledger) -> None:
     assert len(dumps(to_json(ledger))) <= written._at_most(ledger)
+
+
+def test_nor_is_a_long_history_of_the_largest_numbers() -> None:
+    most = 2**63 - 1
+    past = Past("", "", most, most, most, most, "", "", most, most, most, most, True)
+    ledger = Ledger(history=(past,) * 60)
+
+    assert len(dumps(to_json(ledger))) <= written._at_most(ledger)
