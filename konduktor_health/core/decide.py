@@ -19,6 +19,7 @@ from konduktor_health.core.effects import (
     Standing,
     standing,
 )
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import pool_of
@@ -46,8 +47,9 @@ from konduktor_health.timestamps import NS
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
 
 
-def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
-    """The Plan for the nodes in the snapshot, best-proven fatal first."""
+def decide(snapshot: Snapshot, policy: Policy, now_ns: int, *, writes: Writes = written) -> Plan:
+    """The Plan for the nodes in the snapshot, best-proven fatal first. ``writes``: how a ledger
+    becomes the text of an annotation, where that is for nobody but us."""
     cycle = Cycle(
         snapshot,
         policy,
@@ -55,6 +57,7 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         surging(snapshot.fleet, policy, now_ns),
         Budgets(snapshot.fleet, policy, now_ns),
         Displacing(snapshot, policy, now_ns),
+        writes,
     )
     actions: list[Action] = []
     settled: set[str] = set()
@@ -146,7 +149,7 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool, bool
             since_ns=now_ns if node.news else (after.since_ns or now_ns),
         )
         remarks = cycle.snapshot.remarks.get(view.name, ())
-        actions.append(edit_of(node, after, change, labels, policy, remarks))
+        actions.append(edit_of(node, after, change, labels, policy, remarks, cycle.writes))
     elif due is Due.LATER:
         until_ns = node.before.written_ns + int(policy.repeat_write_interval_s * NS)
         actions.append(Hold(view.name, HoldReason.REPEAT, "counts only", until_ns))

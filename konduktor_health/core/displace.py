@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.budget import Allowance
-from konduktor_health.core.ledger import Ledger, Record, written
+from konduktor_health.core.ledger import Ledger, Record, Writes, written
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import family, pool_of
@@ -78,7 +78,9 @@ def _candidates(
     return own + tuple(each for nodes in others for each in nodes)
 
 
-def displacement(view: NodeView, policy: Policy, now_ns: int, for_node: str) -> EditNode:
+def displacement(
+    view: NodeView, policy: Policy, now_ns: int, for_node: str, writes: Writes = written
+) -> EditNode:
     """The edit by which a node gives its taint up: its records stay, nothing is owned any more."""
     ledger, _ = read_ledger(view)
     after = replace(
@@ -89,7 +91,7 @@ def displacement(view: NodeView, policy: Policy, now_ns: int, for_node: str) -> 
     return EditNode(
         node=view.name,
         basis=view,
-        edit=NodeEdit(remove_taints=taints, annotations={policy.keys.ledger: written(after)}),
+        edit=NodeEdit(remove_taints=taints, annotations={policy.keys.ledger: writes(after)}),
         kind=EditKind.DISPLACE,
         message=f"gives its taint up for {for_node}: a fatal fault goes before {_what(ledger)}",
         evidence=tuple(_told(record) for record in ledger.records if record.acting)[:8],

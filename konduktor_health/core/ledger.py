@@ -12,7 +12,7 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from json.encoder import encode_basestring_ascii
@@ -45,6 +45,7 @@ __all__ = [
     "LedgerText",
     "Past",
     "Record",
+    "Writes",
     "fitted",
     "merge",
     "open_record",
@@ -81,6 +82,17 @@ class LedgerText(str):
     __slots__ = ("says",)
     says: Ledger
 
+    @classmethod
+    def of(cls, text: str, ledger: Ledger) -> LedgerText:
+        """This text, which says that."""
+        made = cls(text)
+        made.says = ledger
+        return made
+
+
+#: How the ledger of an edit becomes text: ``written``, or what is read by ``parse`` alone.
+Writes = Callable[[Ledger], LedgerText]
+
 
 def render(ledger: Ledger) -> str:
     """The annotation's text: compact JSON, at most MAX_BYTES."""
@@ -91,9 +103,7 @@ def written(ledger: Ledger) -> LedgerText:
     """As ``render``, for a text that is put on a Node: the decision that follows the write is on
     this very text."""
     kept = fitted(ledger)
-    text = LedgerText(dumps(to_json(kept)))
-    text.says = kept
-    return text
+    return LedgerText.of(dumps(to_json(kept)), kept)
 
 
 def fitted(ledger: Ledger) -> Ledger:

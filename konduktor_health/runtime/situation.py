@@ -14,6 +14,7 @@ from loguru import logger
 from konduktor_health.clock import Clock
 from konduktor_health.core.budget import Budgets
 from konduktor_health.core.decide import decide
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.reset import our_taints
 from konduktor_health.core.surge import may_begin
 from konduktor_health.frozen import replace
@@ -37,7 +38,8 @@ def _as_it_is(snapshot: Snapshot) -> Snapshot:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Node views, sightings and the fleet's counts, put together for a decision. ``complete`` adds
-    what is known from elsewhere (where history is played: what is taken for granted)."""
+    what is known from elsewhere, ``writes`` makes the text of a ledger (where history is played:
+    what is taken for granted, and a text that nobody else reads)."""
 
     feed: NodeFeed
     fleet: Fleet
@@ -50,6 +52,7 @@ class Situation:
     tombstones: Tombstones | None = None
     probes: ProbeWatch | None = None  # None: there are no agents
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
+    writes: Writes = written
     aside: Aside = field(default_factory=Aside)
 
     def surges_now(self) -> frozenset[Key]:
@@ -139,7 +142,7 @@ class Situation:
             agents=self.probes.agents(nodes) if self.probes else frozenset(),
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
-        return decide(self.complete(snapshot), self.policy, now_ns)
+        return decide(self.complete(snapshot), self.policy, now_ns, writes=self.writes)
 
     def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
         by_pool = self.fleet.displaceable()

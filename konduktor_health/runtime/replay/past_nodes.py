@@ -123,8 +123,7 @@ class PastNodes:
     def say(self, name: str, condition: Condition) -> None:
         """Somebody writes our condition."""
         view = self._views[name]
-        version = self._next_version()
-        self._store(view, replace(view, condition=condition, resource_version=version))
+        self._store(view, self._saying(view, condition))
 
     def apply(self, plan: Plan) -> Outcome:
         """Carry out a Plan. Nothing conflicts and nothing fails, and nobody else writes: where no
@@ -132,20 +131,28 @@ class PastNodes:
         outcome = Outcome()
         restless, self.restless = self.restless, False
         generation = self.fleet.generation()
+        became: dict[str, NodeView] = {}  # what a node's actions make of it is told at once
         for action in plan.actions:
             if isinstance(action, EditNode):
-                self.edit(action.node, action.edit)
+                view = became.get(action.node) or self._views[action.node]
+                became[action.node] = edited(view, action.edit, self._keys, self._next_version())
                 outcome.applied.append(action)
             elif isinstance(action, SetCondition):
-                self.say(action.node, action.condition)
+                view = became.get(action.node) or self._views[action.node]
+                became[action.node] = self._saying(view, action.condition)
                 outcome.conditions += 1
             elif isinstance(action, PublishEvent):
                 outcome.events += 1
+        for name, view in became.items():
+            self._store(self._views[name], view)
         self.wrote = self.restless
         if self.wrote and self.fleet.generation() == generation:
             self.restless = self.fleet.pass_over(plan.at_rest)
         self.restless = self.restless or restless
         return outcome
+
+    def _saying(self, view: NodeView, condition: Condition) -> NodeView:
+        return replace(view, condition=condition, resource_version=self._next_version())
 
     def _next_version(self) -> str:
         self._version += 1

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from konduktor_health.core.ledger import Ledger, LedgerText, fitted
 from konduktor_health.core.reset import condition_after_reset, plan_reset
 from konduktor_health.core.roots import EVENT_NS
 from konduktor_health.frozen import replace
@@ -61,6 +62,7 @@ class Player:
     _loop: Loop = field(init=False)
     _resets: list[tuple[int, str]] = field(init=False, default_factory=list)
     _tainted: dict[str, int] = field(init=False, default_factory=dict)
+    _ledgers: int = field(init=False, default=0)  # that were written
 
     def __post_init__(self) -> None:
         clock = self._clock = PastClock(self.start_ns)
@@ -86,6 +88,7 @@ class Player:
             clock,
             SurgeWatch(clock),
             complete=self._observed,
+            writes=self._written,
         )
         self._loop = Loop(
             sources=Sources([], clock=clock, poll_interval_s=1.0, wake=wake),
@@ -192,6 +195,12 @@ class Player:
             self.nodes.edit(name, action.edit)
             self.nodes.say(name, condition_after_reset(now_ns))
             self.timeline.edited(replace(action, message=f"assumed: {action.message}"))
+
+    def _written(self, ledger: Ledger) -> LedgerText:
+        """The text of a ledger on a Node that is made up: nobody reads it but the controller, so
+        that a number will do, another one for each."""
+        self._ledgers += 1
+        return LedgerText.of(f"ledger {self._ledgers}", fitted(ledger))
 
     def _observed(self, snapshot: Snapshot) -> Snapshot:
         """The log counts as read without a gap since the start of the past."""
