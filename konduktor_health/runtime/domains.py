@@ -34,8 +34,10 @@ class RecentKinds:
 
     def note(self, fault: Fault, node: str, now_ns: int, event_ns: int = 0) -> None:
         """One fault that may act. ``event_ns``: when it happened, if that is not its own time."""
+        if fault.severity not in _COUNTED or fault.trust is Trust.POD:
+            return
         kind = kind_of(fault.fault_id)
-        if kind is None or fault.trust is Trust.POD or fault.severity not in _COUNTED:
+        if kind is None:
             return
         event_ns = event_ns or fault.event_ns or fault.time_ns
         nodes = self._seen.setdefault(kind, {})

@@ -57,16 +57,13 @@ def record_of(
     """The record of a line that reports one fault. Lines may share the list: what is a line's own
     is in its record."""
     fault = faults[0]
+    facility = 1 if fault.injected else None
+    # by place, as there is one for each line: text, uptime, stamp, boot id, sequence, facility,
+    # priority, time, host name, heartbeat, missed, repeated, foreign, sealed, plain
     return DecodedRecord(
-        fault.text,
-        uptime_us,
-        stamp,
-        boot_id,
-        facility=1 if fault.injected else None,
-        time_ns=time_ns,
-        repeated=count,
-        faults=faults,
-    )
+        fault.text, uptime_us, stamp, boot_id, None, facility,
+        None, time_ns, "", False, 0, count, False, False, False, faults,
+    )  # fmt: skip
 
 
 def of_fault(fault: Fault, source: str) -> LogEntry:

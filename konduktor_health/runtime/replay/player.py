@@ -23,7 +23,7 @@ from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
-from konduktor_health.runtime.replay.heard import DecodedBefore
+from konduktor_health.runtime.replay.heard import LATEST_NS, DecodedBefore
 from konduktor_health.runtime.replay.past_boots import PastBoots
 from konduktor_health.runtime.replay.past_clock import PastClock
 from konduktor_health.runtime.replay.past_nodes import Inventory, PastNodes
@@ -63,6 +63,7 @@ class Player:
     _resets: list[tuple[int, str]] = field(init=False, default_factory=list)
     _tainted: dict[str, int] = field(init=False, default_factory=dict)
     _ledgers: int = field(init=False, default=0)  # that were written
+    _idle_until_ns: int = field(init=False, default=0)  # nothing is due before; 0: not known
 
     def __post_init__(self) -> None:
         clock = self._clock = PastClock(self.start_ns)
@@ -138,10 +139,13 @@ class Player:
 
     def _until(self, time_ns: int) -> None:
         """Do what is due before this time, when it is due."""
+        if self._idle_until_ns >= time_ns and self._loop.observer.waits_since_ns() is None:
+            return  # nothing has turned since, and only what waits depends on the time
         while (next_ns := self._next_ns()) is not None and next_ns < time_ns:
             self._clock.go_to(next_ns)
             self._reset_due()
             self._turn()
+        self._idle_until_ns = LATEST_NS if next_ns is None else next_ns
 
     def _next_ns(self) -> int | None:
         clock, loop = self._clock, self._loop
@@ -159,6 +163,7 @@ class Player:
 
     def _turn(self) -> None:
         """Cycles until nothing changes any more at this time."""
+        self._idle_until_ns = 0
         for _ in range(MOST_ROUNDS):
             self.nodes.restless = False
             plan = self._loop.cycle(())
