@@ -22,13 +22,17 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 UNIT_WORKERS ?= 2
 E2E_WORKERS ?= 2
 
+# CI compiles the CUDA programs too.
+CUDA := $(if $(filter true,$(CI)),cuda,cuda-host)
+
 # $(call stage,NAME,COMMAND): COMMAND, and with TIMINGS set a line "NAME seconds status" in it.
 stage = @began=$$(date +%s); status=0; ( $(2) ) || status=$$?; \
 	if [ -n "$${TIMINGS:-}" ]; then \
 	printf '%s\t%s\t%s\n' '$(1)' $$(( $$(date +%s) - began )) $$status >> "$$TIMINGS"; fi; \
 	exit $$status
 
-.PHONY: help demo test lint unit e2e node e2e-node bench fuzz images generate servers packages debs \
+.PHONY: help demo test lint cuda cuda-host gpu-bench unit e2e node e2e-node bench fuzz images \
+	generate servers packages debs \
 	environment fmt clean
 
 help: ## show this list
@@ -43,11 +47,30 @@ help: ## show this list
 demo: $(STAMP) ## a small cluster in this terminal: watch a GPU fault become a taint (ARGS=--exit)
 	$(call stage,demo,$(BIN)/konduktor-health demo $(ARGS))
 
-test: lint unit e2e node ## everything that a change has to pass
+test: lint $(CUDA) unit e2e node ## everything that a change has to pass
 
 lint: $(STAMP) ## ruff, mypy --strict, import layers
 	$(call stage,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . \
 	&& $(BIN)/mypy && $(BIN)/lint-imports)
+
+# Tests between network namespaces need packages too; where they are missing, they are skipped.
+ifeq ($(CI),true)
+unit: packages
+endif
+
+cuda: $(STAMP) ## compile the CUDA programs (fetches nvcc once), test them without a GPU
+	$(call stage,cuda,nvcc=$$($(BIN)/python cuda/toolkit.py) && $(BIN)/python cuda/cached.py restore \
+	&& $(MAKE) --no-print-directory -C cuda -j2 NVCC="$$nvcc" programs host-tests emulated sizes \
+	&& $(BIN)/python cuda/cached.py store)
+
+# What of the CUDA programs needs no nvcc.
+cuda-host:
+	$(call stage,cuda-host,if command -v g++ >/dev/null; \
+	then $(MAKE) --no-print-directory -C cuda -j2 host-tests emulated; \
+	else echo 'tests of the CUDA programs skipped: g++ is not here'; fi)
+
+gpu-bench: cuda ## on a machine with a GPU: measure it, add the figures to docs/reference
+	$(call stage,gpu-bench,$(BIN)/python cuda/measure.py $(ARGS))
 
 unit: $(STAMP) ## unit, component and contract tests: no servers needed
 	$(call stage,unit and component,$(BIN)/pytest -m 'not e2e and not node' -n $(UNIT_WORKERS) $(ARGS))
@@ -71,7 +94,7 @@ node: $(STAMP)
 
 # In namespaces of its own (network, mounts, processes): what a node leaves behind ends with them.
 # Whoever asks for it wants it run: a skip is a failure, as in CI.
-e2e-node: as-root packages $(STAMP) servers debs ## images and chart on a real kubelet (root; builds all)
+e2e-node: as-root packages $(STAMP) servers debs cuda ## images and chart on a real kubelet (root; builds all)
 	$(call stage,images,$(BIN)/python deploy/docker/build.py --plain)
 	$(call stage,e2e-node,CI=true tests/servers/node/namespaces.sh $(BIN)/pytest -m node $(ARGS))
 
@@ -92,7 +115,7 @@ servers: python ## build the real servers for e2e, once (about 20 minutes on 2 c
 	$(call stage,servers,$(PYTHON) tests/servers/build.py \
 	&& { $(PYTHON) tests/servers/debs.py --suite e2e || [ "$${CI:-}" != true ]; })
 
-packages: ## Debian packages that the real node and the images need (root)
+packages: ## Debian packages that the real node, the images and network tests need (root)
 	$(call stage,packages,bash tests/servers/packages.sh)
 
 debs: python

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    agent,
     burst,
     decide,
     demo,
@@ -16,6 +17,7 @@ from benchmarks import (
     kmsg,
     latency,
     node,
+    probes,
     replay,
     scan,
     steady,
@@ -28,12 +30,14 @@ ALL = {
     "replay": replay.measure,
     "demo": demo.measure,
     "kmsg": kmsg.measure,
+    "agent": agent.measure,
     "latency": latency.measure,
     "burst": burst.measure,
     "steady": steady.measure,
     "fleet_memory": fleet.measure_memory,
     "outage": fleet.measure_outage,
     "node": node.measure,
+    "probes": probes.measure,
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from docs.pages.agent import agent_api_page, agent_openapi
+from docs.pages.agent_metrics import agent_metrics_page
+from docs.pages.backends import backends_page
+from docs.pages.checks import checks_page
 from docs.pages.commands import cli_page
 from docs.pages.exits import exit_codes_page
 from docs.pages.faults import faults_page
@@ -19,6 +23,7 @@ from docs.pages.metrics import metrics_page
 from docs.pages.policy import policy_page
 from docs.pages.settings import settings_page
 from docs.pages.states import states_page
+from docs.pages.thresholds import thresholds_page
 
 REFERENCE = Path(__file__).parent / "reference"
 MARK = "<!-- Written by docs/generate.py: change the code, then run it. -->\n"
@@ -31,6 +36,12 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "exit-codes.md": exit_codes_page,
     "states.md": states_page,
+    "checks.md": checks_page,
+    "thresholds.md": thresholds_page,
+    "gpu-backends.md": backends_page,
+    "agent-api.md": agent_api_page,
+    "agent-openapi.json": agent_openapi,
+    "probe-metrics.md": agent_metrics_page,
 }
 
 
@@ -39,9 +50,14 @@ def stale() -> list[str]:
     names = []
     for name, render in PAGES.items():
         page = REFERENCE / name
-        if not page.is_file() or page.read_text(encoding="utf-8") != MARK + render():
+        if not page.is_file() or page.read_text(encoding="utf-8") != content(name, render):
             names.append(name)
     return names
+
+
+def content(name: str, render: Callable[[], str]) -> str:
+    """What is in the file."""
+    return render() if name.endswith(".json") else MARK + render()
 
 
 def main() -> int:
@@ -52,7 +68,7 @@ def main() -> int:
     names = stale()
     for name in names:
         if not check:
-            (REFERENCE / name).write_text(MARK + PAGES[name](), encoding="utf-8")
+            (REFERENCE / name).write_text(content(name, PAGES[name]), encoding="utf-8")
         print(f"docs/reference/{name}: {'stale' if check else 'written'}")
     return 1 if check and names else 0
 

@@ -8,11 +8,13 @@
     │   ├── LokiUnavailable         connection refused, time-out, 5xx, bad answer
     │   ├── LokiBusy                429; carries retry_after
     │   ├── LokiTooMuch             504, 413, too many bytes: ask for a smaller window
-    │   └── ClusterUnavailable      the API server does not answer, 5xx, 429
+    │   ├── ClusterUnavailable      the API server does not answer, 5xx, 429
+    │   └── AgentUnavailable        a probe agent does not answer in time, or is busy
     ├── PermanentError              retrying does not help (exit 4)
     │   ├── LokiRefused             400, 401, 403, 404, 422: query, tenant or credentials
     │   ├── ClusterForbidden        401, 403: RBAC; says verb and resource
-    │   └── ClusterRejected         other 4xx
+    │   ├── ClusterRejected         other 4xx
+    │   └── AgentRefused            a probe agent refused a request; carries status
     ├── NotFound                    the object is gone
     ├── Conflict                    409: read again and decide again
     └── LeadershipLost              stop all effects at once (exit 5)
@@ -75,6 +77,10 @@ class ClusterUnavailable(TransientError):
     """The Kubernetes API server does not answer, or is overloaded."""
 
 
+class AgentUnavailable(TransientError):
+    """A probe agent did not answer in time, or not with something that can be understood."""
+
+
 class PermanentError(HealthError):
     """The other side understood and refused: retrying does not help."""
 
@@ -95,6 +101,14 @@ class ClusterForbidden(PermanentError):
 
 class ClusterRejected(PermanentError):
     """The API server rejected a request as invalid."""
+
+
+class AgentRefused(PermanentError):
+    """A probe agent refused a request. ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class NotFound(HealthError):

@@ -45,14 +45,35 @@ class RepairSeen:
     place: tuple[tuple[str, str], ...] = ()  # details that the ended fault has to share
 
 
+class Attested(Enum):
+    """What the agent of a node says of a kernel line. Values are metric labels."""
+
+    CONFIRMED = "confirmed"  # it is in the kernel's log
+    DENIED = "denied"  # it would be there, and is not
+    UNKNOWN = "unknown"  # it may have been there; or nobody answers
+    PENDING = "pending"  # asked, and not answered yet
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What is known of the lines of one fault: the best that was said of any of them."""
+
+    said: Attested
+    injected: bool = False  # confirmed, and a program wrote it
+    until_ns: int = 0  # PENDING: it is waited for until then, Unix ns
+    reason: str = ""
+
+
 class ProbeStatus(Enum):
-    """What a check on a node came to. Only PASS proves anything."""
+    """What a check on a node came to, as agents say it (``probes.report``). Only PASS proves
+    anything, and only FAIL accuses."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
-    ABORT = "abort"
-    SKIP = "skip"
-    TIMEOUT = "timeout"
+    WARN = "warn"  # measured, and near its limit or bad in a way that does not accuse the node
+    SKIP = "skip"  # not measured, for a reason
+    TIMEOUT = "timeout"  # it did not end in time
+    ERROR = "error"  # the measuring itself failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +89,16 @@ class ProbeResult:
     boot_id: str = ""
     fake: bool = False  # of a fake backend: proves nothing
     run_id: str = ""  # names the run, so that it counts once
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the newest run of one level of DCGM's diagnostic came to, measured to its end."""
+
+    level: int  # 1 to 4
+    passed: bool
+    time_ns: int  # when it ended, Unix ns
+    failed: str = ""  # "memory.0.1,pcie.3": tests that failed, and DCGM's ids of the GPUs
 
 
 @dataclass(frozen=True, slots=True)

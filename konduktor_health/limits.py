@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from konduktor_health.selector import Selector
 from konduktor_health.treatment import DEFAULT_RULES, Effect, Rule
-from konduktor_health.words import InjectionMode, Keys
+from konduktor_health.words import Corroborate, InjectionMode, Keys
 
 DEFAULT_POOL = "default"
 
@@ -84,6 +84,7 @@ class Policy:
     surge_percent: float = 3.0
     surge_window_s: float = 600.0
     injection: InjectionMode = InjectionMode.ACT
+    corroborate: Corroborate = Corroborate.PREFER
     # fault ids in observation, each with its reason; the settings add those that the rules doubt
     observe: Mapping[str, str] = field(default_factory=dict)
     repeat_write_interval_s: float = 300.0

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from konduktor_health.evidence import (
+    Attestation,
+    Diagnosis,
     ProbeResult,
     ProbeStatus,
     RepairSeen,
@@ -28,6 +30,7 @@ from konduktor_health.limits import (
 from konduktor_health.words import (
     Action,
     Condition,
+    Corroborate,
     EditKind,
     EditNode,
     Hold,
@@ -48,7 +51,10 @@ from parsers.fault import Fault, Remedy, Severity, Trust
 __all__ = [
     "DEFAULT_POOL",
     "Action",
+    "Attestation",
     "Condition",
+    "Corroborate",
+    "Diagnosis",
     "EditKind",
     "EditNode",
     "Fault",
@@ -148,7 +154,13 @@ class Snapshot:
     # what others say about a node (its domain, its peers): evidence beside records, never a reason
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     probes: Mapping[str, tuple[ProbeResult, ...]] = field(default_factory=dict)
+    # what the node's agent says of kernel lines, per node and (device, fault id, boot id)
+    attestations: Mapping[str, Mapping[tuple[str, str, str], Attestation]] = field(
+        default_factory=dict
+    )
     agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
+    # what DCGM's levels came to, for Autopilot's labels; nothing rests on it
+    diagnoses: Mapping[str, tuple[Diagnosis, ...]] = field(default_factory=dict)
     # since when a node's log has been read without a gap and has said anything at all; a node
     # that is not here is not observed now
     observed_from_ns: Mapping[str, int] = field(default_factory=dict)

@@ -12,7 +12,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from konduktor_health.model import Condition, NodeEdit, NodeView, ProbeResult, PublishEvent, Trust
+from konduktor_health.agents import AgentCensus, AgentStanding
+from konduktor_health.model import (
+    Condition,
+    Diagnosis,
+    Fault,
+    NodeEdit,
+    NodeView,
+    ProbeResult,
+    PublishEvent,
+    Trust,
+)
 from parsers.record import LogRecord
 
 
@@ -116,8 +126,8 @@ class Coverage(Protocol):
         ...
 
 
-#: Most results of one node that ``Probes.results`` gives.
-MOST_PROBE_RESULTS = 256
+#: Most results of one node that ``Probes.results`` gives; more only where a single run has more.
+MOST_PROBE_RESULTS = 1024
 
 
 class Probes(Protocol):
@@ -140,9 +150,35 @@ class Probes(Protocol):
         again."""
         ...
 
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults ``probe/<check>`` of results that failed, and of agents that cannot measure, since
+        the last call. Any may be told again after a restart: the ledger knows what was counted."""
+        ...
+
+    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
+        """How the agents of these nodes are doing."""
+        ...
+
+    def census(self) -> AgentCensus:
+        """Counts over all agents."""
+        ...
+
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
         """Register callback(names): these nodes have results that were not told before, or an
         agent more or less. Called on a thread of the adapter."""
+        ...
+
+
+class Diagnoses(Protocol):
+    """What DCGM's levels came to on the nodes, for those who read Autopilot's labels."""
+
+    def diagnoses(self, names: Iterable[str]) -> Mapping[str, tuple[Diagnosis, ...]]:
+        """Of these nodes, as far as is known."""
+        ...
+
+    def on_diagnosis(self, callback: Callable[[str], None]) -> None:
+        """Register callback(node): it came to something else there, or is heard of for the first
+        time. Called on a thread of the adapter."""
         ...
 
 
@@ -277,7 +313,7 @@ class PodsOnNode(Protocol):
 class OwnObject:
     """An object of ours beside the Nodes, as it was read. Equal means: not written since."""
 
-    kind: str  # "ConfigMap" or "Lease"
+    kind: str  # "ConfigMap", "Lease" or "Secret"
     namespace: str
     name: str
     uid: str
@@ -288,7 +324,8 @@ class OwnObject:
 
 
 class Belongings(Protocol):
-    """What of ours lies in ``cluster.namespace``. Raises errors of konduktor_health.errors."""
+    """What of ours lies in ``cluster.namespace``, and the keys in that of the agents. Raises errors
+    of konduktor_health.errors."""
 
     @property
     def shard(self) -> str:
@@ -301,6 +338,10 @@ class Belongings(Protocol):
 
     def lease(self) -> OwnObject | None:
         """The Lease, or None."""
+        ...
+
+    def signing(self) -> tuple[OwnObject, ...]:
+        """The keys that requests to agents are signed with, which all shards share."""
         ...
 
     def delete(self, found: OwnObject) -> None:

@@ -5,30 +5,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
     model_validator,
 )
 
-from konduktor_health.model import InjectionMode, Trust
+from konduktor_health.job_settings import ClaimSettings, JobSettings
+from konduktor_health.model import Corroborate, InjectionMode, Trust
+from konduktor_health.round_settings import RoundSettings
+from konduktor_health.setting_base import Group as _Group
+from probes.report import PORT
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SHARD_LABEL = "(([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
 SHARD_VALUE = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*)?"
 _MAX_LABEL_VALUE = 63  # characters, as Kubernetes has it
 DEFAULT_LOKI = "http://loki.loki.svc.cluster.local:3100"
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LokiSettings(_Group):
@@ -178,6 +177,13 @@ class PolicySettings(_Group):
         InjectionMode.ACT,
         description="Faults written into the kernel log by a program: act, report or ignore.",
     )
+    corroborate: Corroborate = Field(
+        Corroborate.PREFER,
+        description=(
+            "Kernel lines are confirmed by the node's agent: off, prefer (a line that it denies is"
+            " held) or require (one that it does not confirm is held too)."
+        ),
+    )
     observe: tuple[str, ...] | None = Field(
         None,
         description=(
@@ -250,6 +256,109 @@ class ShardSettings(_Group):
         if self.value and not self.label:
             raise ValueError(f"value {self.value!r} is of no label: set shard.label too")
         return self
+
+
+class ProbeSettings(_Group):
+    """The agents on the nodes: which pods they are, and how often they are asked."""
+
+    enabled: bool = Field(True, description="Ask agents at all; without them logs alone count.")
+    namespace: str = Field(
+        "", description="Namespace of their pods; default: the pod's, else konduktor-health."
+    )
+    daemonset: str = Field(
+        "konduktor-health-probe",
+        min_length=1,
+        description="DaemonSet that owns them; a pod of another owner is not believed.",
+    )
+    selector: str = Field(
+        "app.kubernetes.io/component=probe", description="Label selector of their pods."
+    )
+    port: int = Field(PORT, ge=1, le=65535, description="Port that the agents answer on.")
+    interval_s: float = Field(
+        300.0, ge=1, description="Seconds between two questions to the agent of a healthy node."
+    )
+    close_interval_s: float = Field(
+        30.0,
+        ge=1,
+        description="The same for nodes that are not healthy, or have just booted, seconds.",
+    )
+    timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Longest wait for an agent's whole answer, seconds."
+    )
+    light_interval_s: float = Field(
+        60.0,
+        ge=0,
+        description=(
+            "How often agents run the light tier, as they are configured, seconds; 0: they do not."
+            " An agent is stale after 3 intervals (this or interval_s) without a run."
+        ),
+    )
+    workers: int = Field(16, ge=1, le=256, description="Agents that are asked at once.")
+    key_days: float = Field(
+        30.0, ge=0, description="Days after which the signing key is replaced; 0: never."
+    )
+    labels: tuple[str, ...] = Field(
+        (
+            "nvidia.com/gpu.product",
+            "nvidia.com/gpu.machine",
+            "node.kubernetes.io/instance-type",
+        ),
+        max_length=64,
+        description="Keys of Node labels that the node's agent is told.",
+    )
+    thresholds: dict[str, float] = Field(
+        {},
+        max_length=256,
+        description=(
+            "What checks judge by instead of the shipped thresholds, CHECK/MEASUREMENT to number;"
+            " a Node label KEY_PREFIX/threshold.CHECK.MEASUREMENT counts before it."
+        ),
+    )
+    peers: int = Field(
+        4, ge=0, le=12, description="Agents whose addresses each agent is told, to measure against."
+    )
+    connections: int = Field(
+        256, ge=0, description="Connections to agents that are kept open between questions."
+    )
+    rounds: RoundSettings = RoundSettings()
+    jobs: JobSettings = JobSettings()
+    pvc: ClaimSettings = ClaimSettings()
+
+    @field_validator("thresholds")
+    @classmethod
+    def _are_of_measurements(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, number in value.items():
+            if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9_]{1,63}", name):
+                raise ValueError(f"{name[:80]!r}: CHECK/MEASUREMENT is expected")
+            if not math.isfinite(number):
+                raise ValueError(f"{name}: a number is expected")
+        return value
+
+
+class AutopilotSettings(_Group):
+    """A port for users of IBM Autopilot, with its paths and texts. Whoever can reach it may ask;
+    nobody is asked who they are (docs/guides/switch-from-autopilot.md)."""
+
+    enabled: bool = Field(False, description="Answer on Autopilot's paths.")
+    host: str = Field("", description="Address to listen on; empty: all, IPv4 and IPv6.")
+    port: int = Field(3333, ge=0, le=65535, description="Port; 0: any free one.")
+    start: bool = Field(
+        False,
+        description=(
+            "Let whoever asks have light checks run on nodes, and iperf3 between them; else the"
+            " newest results are told."
+        ),
+    )
+    agent_port: int = Field(
+        3333,
+        ge=1,
+        le=65535,
+        description="Port of the agents' --compat-autopilot-listen, where their texts are.",
+    )
+    timeout_s: float = Field(
+        1800.0, gt=0, le=86_400, description="Longest wait for a node's answer, seconds."
+    )
+    at_once: int = Field(4, ge=1, le=64, description="Questions that are answered at once.")
 
 
 class HttpSettings(_Group):

@@ -37,12 +37,14 @@ from konduktor_health.setting_groups import (
     DEFAULT_LOKI,
     SHARD_LABEL,
     SHARD_VALUE,
+    AutopilotSettings,
     ClusterSettings,
     HttpSettings,
     LeaseSettings,
     LokiSettings,
     PodEventSettings,
     PolicySettings,
+    ProbeSettings,
     ReadingSettings,
     ShardSettings,
     SourceSettings,
@@ -56,12 +58,14 @@ __all__ = [
     "ENV_PREFIX",
     "SHARD_LABEL",
     "SHARD_VALUE",
+    "AutopilotSettings",
     "ClusterSettings",
     "HttpSettings",
     "LeaseSettings",
     "LokiSettings",
     "PodEventSettings",
     "PolicySettings",
+    "ProbeSettings",
     "ReadingSettings",
     "Settings",
     "ShardSettings",
@@ -109,8 +113,10 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     lease: LeaseSettings = LeaseSettings()
     pod_events: PodEventSettings = PodEventSettings()
+    probes: ProbeSettings = ProbeSettings()
     shard: ShardSettings = ShardSettings()
     http: HttpSettings = HttpSettings()
+    autopilot: AutopilotSettings = AutopilotSettings()
     debug: bool = Field(False, description="Log at level DEBUG.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on stderr.")
     checkpoint_interval_s: float = Field(

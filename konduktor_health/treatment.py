@@ -88,11 +88,23 @@ def repairs_for(asked: Asked, remedy: Remedy) -> frozenset[Repair] | None:
     return _BY_REMEDY[remedy]
 
 
+#: Names of tiers: in a clear rule, in ``verify`` and in a request.
+TIERS = frozenset({"boot", "light", "invasive"})
+#: Name of a probe in a clear rule: the check that found the fault (``probe/<check>``).
+FOUND_BY = "found-by"
+#: Faults that a check has found begin so.
+PROBE_FAULT = "probe/"
+#: The controller's own: a check that ends in an error or a time-out again and again,
+UNRESPONSIVE = "probe/unresponsive"
+#: and fewer GPUs that pods can have than the node should offer.
+ALLOCATABLE = "probe/allocatable-gpus"
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeNeed:
     """A probe that must have passed ``times`` times in a row since the last occurrence."""
 
-    name: str  # a tier (boot, light, invasive) or the name of a check
+    name: str  # a tier (boot, light, invasive), the name of a check, or ``FOUND_BY``
     times: int = 1
     under_load: bool = False
 
@@ -211,6 +223,34 @@ DEFAULT_RULES: tuple[Rule, ...] = (
         "pods-never-act",
         Match(trusts=frozenset({Trust.POD})),
         Treatment(Mode.OBSERVE, decay_s=DAY_S),
+    ),
+    Rule(
+        "probes-unresponsive",
+        Match(faults=(UNRESPONSIVE,)),
+        Treatment(Mode.OBSERVE, decay_s=3 * HOUR_S),
+    ),
+    Rule(
+        "allocatable-gpus",  # its end is seen on the Node, and is what mends it
+        Match(faults=(ALLOCATABLE,)),
+        Treatment(
+            effect=Effect.PREFER_NO_SCHEDULE,
+            clear=ClearRule(Asked.REMEDY, quiet_s=600.0),
+        ),
+    ),
+    Rule(
+        "probes-fatal",
+        Match(faults=("probe/*",), severities=frozenset({Severity.FATAL})),
+        Treatment(
+            clear=ClearRule(Asked.NOTHING, (ProbeNeed(FOUND_BY, 3), ProbeNeed("light", 3)), 600.0)
+        ),
+    ),
+    Rule(
+        "probes-degraded",
+        Match(faults=("probe/*",), severities=frozenset({Severity.DEGRADED})),
+        Treatment(
+            effect=Effect.PREFER_NO_SCHEDULE,
+            clear=ClearRule(Asked.NOTHING, (ProbeNeed(FOUND_BY, 3),), 600.0),
+        ),
     ),
     Rule(
         "fatal",

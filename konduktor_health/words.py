@@ -49,6 +49,7 @@ class HoldReason(Enum):
     RETURNED = "ReturnedNode"  # this machine was deleted with open records and came back
     SECONDARY = "FollowsAnotherFault"  # sympathetic: attached to its root
     CLEARED = "BeforeRepair"  # older than a repair that mends it, or cleared before
+    UNCORROBORATED = "Uncorroborated"  # the node's own agent denies that its kernel logged this
     PROOF = "AwaitingProof"  # our taint stays: something is missing for clearing
 
 
@@ -58,6 +59,14 @@ class InjectionMode(Enum):
     ACT = "act"
     REPORT = "report"
     IGNORE = "ignore"
+
+
+class Corroborate(Enum):
+    """What a kernel line needs from the agent of its node, which has read the kernel's own log."""
+
+    OFF = "off"  # nothing: agents are not asked
+    PREFER = "prefer"  # that it does not deny the line
+    REQUIRE = "require"  # that it confirms it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,16 @@ class Keys:
         return f"{self.prefix}/managed"
 
     @property
+    def expected_gpus(self) -> str:
+        """Label: how many GPUs the node should have, where the Node itself does not tell."""
+        return f"{self.prefix}/expected-gpus"
+
+    @property
+    def threshold(self) -> str:
+        """Labels that begin so override what a check is judged by: ``<this><check>.<value>``."""
+        return f"{self.prefix}/threshold."
+
+    @property
     def hold(self) -> str:
         """Annotation: an operator wants nothing to change until then (``core.declared``)."""
         return f"{self.prefix}/hold"
@@ -120,6 +139,12 @@ class Keys:
     def maintenance(self) -> str:
         """Annotation: maintenance was declared (``core.declared``)."""
         return f"{self.prefix}/maintenance"
+
+    @property
+    def testing(self) -> str:
+        """Annotation: where the node is on its way to an invasive test (``core.invasive_note``);
+        label of the same name, "true" while one may be running."""
+        return f"{self.prefix}/testing"
 
     @property
     def resume(self) -> str:
@@ -150,6 +175,7 @@ class NodeView:
     system_uuid: str = ""
     aliases: tuple[str, ...] = ()  # other names and addresses of the node (status.addresses)
     gpu_capacity: int = 0
+    gpu_allocatable: int | None = None  # None: the Node does not tell
     selected: bool = False  # the managed-node label selector matches
     managed_label: str | None = None
     health_label: str | None = None
@@ -160,7 +186,9 @@ class NodeView:
     labels: tuple[tuple[str, str], ...] = ()  # sorted; the pairs are shared between nodes
     hold: str | None = None  # raw annotation
     maintenance: str | None = None  # raw annotation
+    testing: str | None = None  # raw annotation
     ready: bool = True  # the kubelet's Ready condition is True, or not there
+    diagnosed: tuple[tuple[str, str], ...] = ()  # annotations ``dcgm.level.N.output``, sorted
 
     def label(self, key: str) -> str | None:
         """The value of one label; None where the node has none of that name."""
@@ -192,6 +220,8 @@ class EditKind(Enum):
     DISPLACE = "displace"  # a degraded node's taint makes room for a fatal one
     RESET = "reset"  # operator's reset
     DECLARE = "declare"  # operator's hold or maintenance
+    DIAGNOSIS = "diagnosis"  # Autopilot's labels of what DCGM found, and nothing else
+    TESTING = "testing"  # an invasive test is about to begin, waits, or has ended
 
 
 @dataclass(frozen=True, slots=True)

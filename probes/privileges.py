@@ -43,7 +43,7 @@ def drop_privileges(state: str = "") -> None:
     """Drop all capabilities but CAP_SYSLOG and the way to new ones; root becomes USER.
 
     ``state``: a file that USER has to be able to replace; its directory is made when it is not
-    there. Raises PrivilegeError.
+    there, and given to USER when it is root's and empty. Raises PrivilegeError.
     """
     if not sys.platform.startswith("linux"):
         raise PrivilegeError("capabilities can be dropped on Linux only")
@@ -74,6 +74,8 @@ def _become_user(folder: str) -> None:
         if folder and not os.path.isdir(folder):
             os.mkdir(folder, 0o700)
             os.chown(folder, USER, USER)
+        elif folder and os.stat(folder).st_uid == 0 and not os.listdir(folder):
+            os.chown(folder, USER, USER)  # made by the kubelet for this container
         os.setgroups([])
         os.setresgid(USER, USER, USER)
         os.setresuid(USER, USER, USER)

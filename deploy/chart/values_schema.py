@@ -111,6 +111,8 @@ _SHAPES: dict[str, Schema] = {
     "priorityClasses.controller.value": _PRIORITY,
     "priorityClasses.probe.name": _NAME,
     "priorityClasses.probe.value": _PRIORITY,
+    "priorityClasses.jobs.name": _NAME,
+    "priorityClasses.jobs.value": _PRIORITY,
     "priorityClasses.preemptionPolicy": {"enum": ["Never", "PreemptLowerPriority"]},
     "networkPolicy.metricsFrom": _PEERS,
     "networkPolicy.kubernetesPorts": {"type": "array", "items": _PORT},
@@ -130,6 +132,14 @@ _SHAPES: dict[str, Schema] = {
     # below it, what is held for Loki could not be flushed
     "probe.terminationGracePeriodSeconds": {**_SECONDS, "minimum": 3},
     "probe.stateDirectory": {"type": "string", "pattern": "^(/[A-Za-z0-9_-][-._A-Za-z0-9]*)+$"},
+    "probe.agent.port": _PORT,
+    "probe.agent.runtimeClassName": _NAME,
+    "probe.agent.lightSeconds": {"type": "integer", "minimum": 0, "maximum": 86400},
+    "probe.agent.hourlySeconds": {"type": "integer", "minimum": 0, "maximum": 604800},
+    "probe.agent.invasiveSeconds": {"type": "integer", "minimum": 0, "maximum": 2592000},
+    "probe.agent.keys": _NAME,
+    "probe.agent.userChecks": _NAME,
+    "probe.agent.extraArgs": {"type": "array", "items": _TEXT},
     "probe.kmsg.heartbeatSeconds": {"type": "integer", "minimum": 1, "maximum": 86400},
     "probe.kmsg.push.url": _URL,
     "probe.kmsg.push.labels": {
@@ -245,12 +255,14 @@ _GROUPS = {
     "priorityClasses": "Priority of our pods.",
     "priorityClasses.controller": "PriorityClass of the controller.",
     "priorityClasses.probe": "PriorityClass of the probe.",
+    "priorityClasses.jobs": "PriorityClass of Jobs that test nodes.",
     "networkPolicy": "Who reaches our pods, and what they reach.",
     "lokiNetworkPolicy": "Who reaches Loki.",
     "probe": "The DaemonSet.",
     "probe.image": "Image of the probe.",
     "probe.kmsg": "Container kmsg: forwards the kernel log.",
     "probe.kmsg.push": "Its own push to Loki.",
+    "probe.agent": "Container agent: measures the node, and answers the controller.",
 }
 
 

@@ -12,6 +12,7 @@ the plain base lie in the cache. Standard library only, and pip of the Python th
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 import sys
@@ -35,6 +36,7 @@ from deploy.docker.request import Options, parse  # noqa: E402 - the path comes 
 from tests.servers.build import cache_root  # noqa: E402 - the path comes first
 
 HERE = Path(__file__).resolve().parent
+CUDA_PROGRAMS = ("bandwidth", "gpucheck", "memtest")
 IMAGES = {"konduktor-health": "controller", "konduktor-health-probe": "probe"}
 LOCK_S = 1200.0
 T = TypeVar("T")
@@ -54,6 +56,16 @@ class Built:
     python: str
 
 
+@dataclass(frozen=True)
+class Bases:
+    """The base of each image, and its Python."""
+
+    controller: str
+    controller_python: BasePython
+    probe: str
+    probe_python: BasePython
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 done, 1 a step failed (the message says which and why), 2 wrong usage."""
     options = parse(ROOT, arguments)
@@ -71,7 +83,13 @@ def cache_folder() -> Path:
     return cache_root() / "images"
 
 
-def build_key(options: Options, root: Path) -> str:
+def cuda_programs(folder: Path) -> list[Path]:
+    """The compiled CUDA programs (`make cuda`); empty where not all of them are there."""
+    programs = [folder / name for name in CUDA_PROGRAMS]
+    return programs if all(path.is_file() for path in programs) else []
+
+
+def build_key(options: Options, root: Path, programs: Sequence[Path] = ()) -> str:
     """Everything that goes into the archives; the same key means nothing to do."""
     program = sorted((root / "deploy" / "docker").glob("*.py"))
     dockerfiles = sorted((root / "deploy" / "docker").glob("*.Dockerfile"))
@@ -80,7 +98,8 @@ def build_key(options: Options, root: Path) -> str:
         root,
         [*wheels.source_files(root), *program, *dockerfiles],
         json.dumps(asked, sort_keys=True),
-        plain.describe() if options.plain else "",
+        *[plain.describe(kind) for kind in (plain.CONTROLLER, plain.PROBE) if options.plain],
+        *[hashlib.sha256(path.read_bytes()).hexdigest() for path in programs],
     )
 
 
@@ -91,18 +110,29 @@ def run(options: Options) -> list[Built]:
         BuildError: a step failed.
         ArchiveError: the engine wrote no OCI archive.
     """
-    key = build_key(options, ROOT)
+    programs = cuda_programs(ROOT / "build" / "cuda")
+    key = build_key(options, ROOT, programs)
     if not options.force and (done := up_to_date(options.out, key)):
         return done
     cache = cache_folder()
     chosen = engine.find(options.engine, cache / "store" if options.plain else None)
     chosen.tidy()
-    base = plain_base(chosen, cache, options.force) if options.plain else options.base
-    probe_base = base if options.plain else options.probe_base
+    base, probe_base = options.base, options.probe_base
+    if options.plain:
+        base, probe_base = (
+            plain_base(chosen, cache, kind, options.force)
+            for kind in (plain.CONTROLLER, plain.PROBE)
+        )
     python = _step(f"base {base}", lambda: chosen.python_of(base))
     probe_python = python if probe_base == base else chosen.python_of(probe_base)
     context = options.out / "context"
-    _step("wheels", lambda: fill_context(context, cache, base, python, options.force))
+    bases = Bases(base, python, probe_base, probe_python)
+    _step("wheels", lambda: fill_context(context, cache, bases, options.force))
+    (context / "cuda").mkdir()
+    for program in programs:
+        shutil.copy(program, context / "cuda")
+    if not programs:
+        print("no CUDA programs in the probe: make cuda compiles them", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     built = []
     for name, dockerfile in IMAGES.items():
@@ -128,9 +158,9 @@ def up_to_date(out: Path, key: str) -> list[Built]:
     return built if same else []
 
 
-def plain_base(chosen: Engine, cache: Path, force: bool) -> str:
-    """The name of the plain base in the private store; made where it is not there."""
-    key = wheels.content_key(HERE, [HERE / "plain-base.Dockerfile"], plain.describe())
+def plain_base(chosen: Engine, cache: Path, kind: plain.Kind, force: bool) -> str:
+    """The name of a plain base in the private store; made where it is not there."""
+    key = wheels.content_key(HERE, [HERE / "plain-base.Dockerfile"], plain.describe(kind))
     image = f"localhost/konduktor-health-plain-base:{key}"
     if not force and chosen.exists(image):
         return image
@@ -138,22 +168,26 @@ def plain_base(chosen: Engine, cache: Path, force: bool) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     rootfs = folder / "rootfs.tar"
     if force or not rootfs.exists():
-        _step("plain base: Debian packages", lambda: plain.unpack(rootfs))
+        _step(f"plain base of the {kind.name}: Debian packages", lambda: plain.unpack(rootfs, kind))
     _step(
-        "plain base: image",
+        f"plain base of the {kind.name}: image",
         lambda: chosen.build(HERE / "plain-base.Dockerfile", folder, image, {}),
     )
     return image
 
 
-def fill_context(context: Path, cache: Path, base: str, python: BasePython, force: bool) -> None:
+def fill_context(context: Path, cache: Path, bases: Bases, force: bool) -> None:
     """Make the build context anew, from wheels of the cache where they are there."""
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    fits = f"{python.version} {wheels.platforms(python, base)}"
-    needed = wheels.content_key(ROOT, [], *wheels.requirements(ROOT), fits)
-    fetch = partial(wheels.download, ROOT, python, base)
-    _copy(_cached(cache / f"wheels-{needed}", force, fetch), context / "wheels")
+    for folder, needed, base, python in (
+        ("wheels", wheels.requirements(ROOT), bases.controller, bases.controller_python),
+        ("probe-wheels", wheels.probe_requirements(ROOT), bases.probe, bases.probe_python),
+    ):
+        fits = f"{python.version} {wheels.platforms(python, base)}"
+        key = wheels.content_key(ROOT, [], *needed, fits)
+        fetch = partial(wheels.download, needed, python, base)
+        _copy(_cached(cache / f"wheels-{key}", force, fetch), context / folder)
     _copy(_cached(cache / "pip", force, wheels.download_pip), context / "pip")
     backend_key = wheels.content_key(ROOT, [ROOT / "pyproject.toml"], sys.version)
     install = partial(wheels.install_backend, ROOT)

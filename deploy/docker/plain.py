@@ -11,15 +11,29 @@ import os
 import re
 import shutil
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.docker.engine import BuildError, call
 
 SUITE = "bookworm"
-PACKAGES = (
+_BOTH = (
     "base-files", "base-passwd", "ca-certificates", "coreutils", "dash", "grep", "libc-bin",
     "libstdc++6", "python3",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which image a base is for, and the Debian packages in it."""
+
+    name: str
+    packages: tuple[str, ...]
+
+
+CONTROLLER = Kind("controller", _BOTH)
+#: iperf3 and ping are what the network checks run.
+PROBE = Kind("probe", (*_BOTH, "iperf3", "iputils-ping"))
 # Not read by anything in the images: documentation, translations, character sets, the standard
 # library's own tests, and what only package scripts need (they do not run).
 EXCLUDED = (
@@ -30,7 +44,10 @@ EXCLUDED = (
     "/usr/lib/python3*/test/*", "/usr/lib/python3*/pydoc_data/*", "/usr/lib/python3*/turtle.py",
     "/usr/bin/openssl", "/usr/bin/perl*", "/usr/bin/dpkg*", "/usr/bin/tar",
     "/usr/share/python3/*", "/usr/lib/dpkg/*", "/var/lib/dpkg/*", "/usr/bin/debconf*",
-    "/usr/sbin/dpkg*", "/etc/cron.daily/*", "/etc/logrotate.d/*",
+    "/usr/sbin/*", "/etc/cron.daily/*", "/etc/logrotate.d/*",
+    # accounts and PAM: iperf3's package wants a user for a service that is never started
+    "/usr/bin/chage", "/usr/bin/chfn", "/usr/bin/chsh", "/usr/bin/expiry", "/usr/bin/gpasswd",
+    "/usr/bin/passwd", "/sbin/unix_*", "/usr/lib/*/security/*", "/usr/bin/deb-systemd-*",
 )  # fmt: skip
 # What this machine left in the root file system: its name, its resolver, device nodes (a container
 # gets its own).
@@ -39,12 +56,12 @@ UNPACK_S = 900.0
 MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 
 
-def describe() -> str:
+def describe(kind: Kind) -> str:
     """Everything that decides what is in the root file system, for a cache key."""
-    return repr((SUITE, PACKAGES, EXCLUDED, FOREIGN.pattern, os.uname().machine))
+    return repr((SUITE, kind.packages, EXCLUDED, FOREIGN.pattern, os.uname().machine))
 
 
-def unpack(target: Path) -> None:
+def unpack(target: Path, kind: Kind) -> None:
     """Write the root file system as a tar file.
 
     Raises:
@@ -64,7 +81,7 @@ def unpack(target: Path) -> None:
                 "--mode=root",
                 "--variant=extract",
                 "--format=tar",
-                f"--include={','.join(PACKAGES)}",
+                f"--include={','.join(kind.packages)}",
                 *[f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED],
                 f"--hook-dir={MERGED_USR}",
                 SUITE,

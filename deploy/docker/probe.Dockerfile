@@ -1,11 +1,14 @@
 # The probe: runs on every GPU node. Build it with deploy/docker/build.py, which makes the build
 # context:
-#   probe-wheels/  konduktor-health-probe: the package `probes` alone, made from the same sources
+#   probe-wheels/  konduktor-health-probe (the packages `probes` and `parsers`, made from the same
+#                  sources) and what it needs
 #   pip/           pip's own wheel, so that the base needs no pip
+#   cuda/          the CUDA programs, or nothing where they were not compiled (make cuda)
 # A wheel of its own, not the controller's with parts removed: nothing of the controller or of its
 # dependencies ever gets in, and the installed metadata says what is there.
-# No step reaches a network. BASE needs python3 >= 3.11 with its standard library, sh and echo;
-# for GPU checks it is a CUDA runtime image with Python added (docs/reference/images.md).
+# No step reaches a network. BASE needs python3 >= 3.11 with its standard library, sh and echo, and
+# iperf3 and ping for the network checks; for DCGM it is an image that has dcgmi
+# (docs/reference/images.md).
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS environment
@@ -23,6 +26,7 @@ RUN set -eu; \
 
 FROM ${BASE}
 COPY --from=environment /opt/konduktor-health /opt/konduktor-health
+COPY cuda/ /opt/konduktor/bin/
 # A Python base may bring an installer: whoever gets into the container shall not find one.
 RUN python3 -I -c 'import glob, shutil, sysconfig; \
 [shutil.rmtree(path) for key in ("stdlib", "purelib") for name in ("ensurepip", "pip", "pip-*") \
@@ -34,7 +38,7 @@ ARG BASE_DIGEST=
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="konduktor-health-probe" \
-      org.opencontainers.image.description="Node part of konduktor-health: forwards the kernel log" \
+      org.opencontainers.image.description="Node part of konduktor-health: measures the node, forwards the kernel log" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -22,6 +22,9 @@ from deploy.docker.engine import BasePython, BuildError, call
 PACKAGES = ("konduktor_health", "parsers", "probes")
 PROJECT_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 PROBE_NAME = "konduktor-health-probe"
+PROBE_PACKAGES = ("parsers", "probes")
+# What the node part needs beside its extra `probe`; the rest is the controller's.
+PROBE_SHARED = ("cryptography", "prometheus-client", "pydantic", "rich")
 DOWNLOAD_S = 600.0
 OLDEST_GLIBC_MINOR = 5  # manylinux1; wheels say the oldest glibc 2.x they run on
 
@@ -72,6 +75,23 @@ def requirements(root: Path) -> list[str]:
     ]
 
 
+def probe_requirements(root: Path) -> list[str]:
+    """What the node part needs at run time: the extra `probe`, and what it shares.
+
+    Raises:
+        BuildError: setup.cfg does not have all of it.
+    """
+    shared = [line for line in requirements(root) if _named(line) in PROBE_SHARED]
+    if len(shared) != len(PROBE_SHARED):
+        raise BuildError(f"setup.cfg: install_requires has not all of {', '.join(PROBE_SHARED)}")
+    extra = _setup_cfg(root)["options.extras_require"]["probe"].strip().splitlines()
+    return sorted([*shared, *extra])
+
+
+def _named(requirement: str) -> str:
+    return re.split(r"[\s\[<>=!~;]", requirement, maxsplit=1)[0]
+
+
 def platforms(python: BasePython, image: str) -> list[str]:
     """The platform tags of wheels that run on the base.
 
@@ -101,7 +121,7 @@ def install_backend(root: Path, folder: Path) -> None:
 
 
 def build_project(root: Path, backend: Path, wheels: Path, probe_wheels: Path) -> None:
-    """Build the project's wheel, and one of `probes` alone, into two folders.
+    """Build the project's wheel, and one of the node part alone, into two folders.
 
     ``backend``: where install_backend put it.
 
@@ -111,7 +131,7 @@ def build_project(root: Path, backend: Path, wheels: Path, probe_wheels: Path) -
     with tempfile.TemporaryDirectory(prefix="konduktor-health-wheels-") as scratch:
         whole, probe = Path(scratch, "whole"), Path(scratch, "probe")
         _copy(root, whole, PACKAGES)
-        _copy(root, probe, ("probes",))
+        _copy(root, probe, PROBE_PACKAGES)
         write_probe_setup(root, probe)
         for source, folder in ((whole, wheels), (probe, probe_wheels)):
             _pip(
@@ -127,8 +147,8 @@ def build_project(root: Path, backend: Path, wheels: Path, probe_wheels: Path) -
             )
 
 
-def download(root: Path, python: BasePython, image: str, folder: Path) -> None:
-    """Download what the project needs, for the base's Python; binary wheels only.
+def download(needed: Sequence[str], python: BasePython, image: str, folder: Path) -> None:
+    """Download these requirements, for the base's Python; binary wheels only.
 
     pip evaluates environment markers for the Python it runs under, not for the base's. Should a
     package need something on the base's Python only, the image's build fails and names it.
@@ -144,7 +164,7 @@ def download(root: Path, python: BasePython, image: str, folder: Path) -> None:
             f"--python-version={python.version[0]}.{python.version[1]}",
             *[f"--platform={tag}" for tag in platforms(python, image)],
             f"--dest={folder}",
-            *requirements(root),
+            *needed,
         ],
         f"downloading wheels for the base {image}",
     )
@@ -180,11 +200,13 @@ def write_probe_setup(root: Path, target: Path) -> None:
     parsed = _setup_cfg(root)
     parsed["metadata"]["name"] = PROBE_NAME
     parsed["metadata"]["version"] = version(root)
-    del parsed["options"]["install_requires"]
+    parsed["options"]["install_requires"] = "\n" + "\n".join(probe_requirements(root))
     parsed.remove_section("options.extras_require")
-    parsed["options.packages.find"]["include"] = "\nprobes\nprobes.*"
-    parsed["options.package_data"].clear()
-    parsed["options.package_data"]["probes"] = "py.typed"
+    parsed["options.packages.find"]["include"] = "".join(
+        f"\n{name}\n{name}.*" for name in PROBE_PACKAGES
+    )
+    for name in [name for name in parsed["options.package_data"] if name not in PROBE_PACKAGES]:
+        del parsed["options.package_data"][name]
     parsed["options.entry_points"]["console_scripts"] = "\nkonduktor-probe = probes.cli:main"
     with (target / "setup.cfg").open("w", encoding="utf-8") as file:
         parsed.write(file)

@@ -26,12 +26,28 @@ files and the environment.
 _PROBE_TEXT = """
 ## `konduktor-probe {name}`
 
-{help}. [Form of its lines](kmsg-format.md).
-
-Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to
-push.
+{help}. {notes}
 
 """
+_PROBE_NOTES = {
+    "run": """[Exit codes, JSON, processes](probe-run.md).
+
+Environment: `NODE_NAME` is the node's name, `KONDUKTOR_USER_CHECKS` where
+[checks of your own](user-checks.md) are.""",
+    "list": """Environment: `KONDUKTOR_USER_CHECKS` is where [checks of your own](user-checks.md)
+are.""",
+    "agent": """[What it answers](agent-api.md), [its metrics](probe-metrics.md). The log is JSON
+lines on stdout: `time`, `level`, `message`, and what belongs to it.
+
+Environment: `NODE_NAME` is the node's name, `KONDUKTOR_USER_CHECKS` where
+[checks of your own](user-checks.md) are. Options with a value can be given as
+`KONDUKTOR_PROBE_<OPTION>` too, e.g. `KONDUKTOR_PROBE_LIGHT_INTERVAL`, but for `--node`,
+`--backend`, `--user-checks` and `--option`; the command line outranks it.""",
+    "kmsg": """[Form of its lines](kmsg-format.md).
+
+Environment: `NODE_NAME` is the node's name; `LOKI_PUSH_URL`, else `LOG_ENDPOINT`, is where to
+push.""",
+}
 
 
 def cli_page() -> str:
@@ -42,11 +58,13 @@ def cli_page() -> str:
         rows = table(("option", "value", "default", "meaning"), _options(callback))
         parts.append(f"\n## `konduktor-health {name}`\n\n{text}\n\n{rows}")
     parts.append("\n`konduktor-health --version` prints the version; `--help` works everywhere.\n")
-    parser = probe_cli._parser()
+    parser = probe_cli.parser_of(probe_cli.COMMANDS)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
-                parts.append(_PROBE_TEXT.format(name=choice.dest, help=_sentence(choice.help)))
+                name, notes = choice.dest, _PROBE_NOTES[choice.dest]
+                purpose = _sentence(choice.help)
+                parts.append(_PROBE_TEXT.format(name=name, help=purpose, notes=notes))
                 probe_rows = _probe_options(action.choices[choice.dest])
                 parts.append(table(("option", "value", "default", "meaning"), probe_rows))
     return "".join(parts)
@@ -105,8 +123,12 @@ def _probe_options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]
     for action in parser._actions:
         if action.dest == "help":
             continue
+        if not action.option_strings:
+            yield code(f"{action.metavar}..."), "", "", _sentence(action.help)
+            continue
         takes = action.nargs != 0
-        value = str(action.metavar or action.dest.upper()) if takes else ""
+        choices = ", ".join(map(str, action.choices or ()))
+        value = choices or str(action.metavar or action.dest.upper()) if takes else ""
         default = code(action.default) if takes and action.default not in ("", [], None) else ""
         help_text = (action.help or "").replace("(%(default)s)", "").replace("(%(default)g)", "")
         yield code(", ".join(action.option_strings)), value, default, _sentence(help_text)

@@ -24,12 +24,14 @@ _EXIT_MEANINGS = {
     "node. `status`: a named node does not exist or is not managed; the others were "
     "shown. `explain`: no such node. `uninstall`: not all could be cleared; the rest was. "
     "`policy diff`: the policies differ. `policy test`: a case failed. "
+    "`probe`: it could not be done at all (what is 3 or 4 of other commands). "
     "Any command: its output could not be written (closed pipe, full disk).",
     2: "Wrong usage, settings, selector or kubeconfig: mend it and try again. A question that was "
     "answered with no, or could not be asked.",
     3: "Loki or the API server is not available, or (`run --once`) a log source was not read. "
-    "Trying again may help.",
-    4: "Refused: credentials, RBAC, namespace or query. Trying again does not help.",
+    "Trying again may help. `probe run`, `probe results`: something failed.",
+    4: "Refused: credentials, RBAC, namespace or query. Trying again does not help. `probe`: "
+    "nothing failed, but something was not measured.",
     5: "Another replica leads: this one has lost the Lease and did nothing since, or "
     "(`run --once`) it did not get the Lease in time. `uninstall`: a controller holds the Lease; "
     "nothing was written.",
@@ -61,12 +63,21 @@ def exit_codes_page() -> str:
         + table(
             ("code", "meaning"),
             (
-                ("0", "Done, or ended by SIGTERM or Ctrl-C."),
+                (
+                    "0",
+                    "Done, or ended by SIGTERM or Ctrl-C. `run`: each result is `pass` or `warn`.",
+                ),
                 (
                     "1",
                     "It cannot work or write its output; the message says why. `--once`: or push.",
                 ),
-                ("2", "Wrong usage."),
+                ("2", "Wrong usage, or a file of user checks that makes no sense."),
+                ("3", "`run`: something failed."),
+                (
+                    "4",
+                    "`run`: nothing failed, but something was not measured: skip, error, timeout.",
+                ),
+                ("130, 143", "`run`: ended by Ctrl-C, SIGTERM. Nothing of the run counts."),
             ),
         )
     )

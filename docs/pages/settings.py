@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from enum import Enum
 from typing import get_args
@@ -52,7 +53,7 @@ def settings_page() -> str:
     groups: list[tuple[str, type[BaseModel], str]] = []
     for name, info in settings.Settings.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            groups.append((f"{name}.", info.annotation, ""))
+            groups += _group(f"{name}.", info.annotation)
         else:
             plain.append((name, info))
             for item in get_args(info.annotation):
@@ -60,10 +61,25 @@ def settings_page() -> str:
                     groups.append((f"{name}[].", item, "One entry of the list. "))
     parts.append("\n## Top level\n\n" + _setting_rows("", plain))
     for prefix, model, note in groups:
-        rows = _setting_rows(prefix, list(model.model_fields.items()))
+        own = [each for each in model.model_fields.items() if _model_of(each[1]) is None]
+        rows = _setting_rows(prefix, own)
         title = code(prefix.rstrip("."))
         parts.append(f"\n## {title}\n\n{note}{_about(model)}\n\n{rows}")
     return "".join(parts)
+
+
+def _group(prefix: str, model: type[BaseModel]) -> list[tuple[str, type[BaseModel], str]]:
+    """A group, and those within it."""
+    found = [(prefix, model, "")]
+    for name, info in model.model_fields.items():
+        if inner := _model_of(info):
+            found += _group(f"{prefix}{name}.", inner)
+    return found
+
+
+def _model_of(info: FieldInfo) -> type[BaseModel] | None:
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _about(model: type[BaseModel]) -> str:
@@ -74,6 +90,8 @@ def _about(model: type[BaseModel]) -> str:
 def _setting_rows(prefix: str, fields: list[tuple[str, FieldInfo]]) -> str:
     rows = []
     for name, info in fields:
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            continue  # a group of its own
         in_list = "[]" in prefix
         variable = settings.ENV_PREFIX + (prefix.replace(".", "__") + name).upper()
         rows.append(
@@ -100,4 +118,6 @@ def _default(info: FieldInfo) -> str:
         return code(shown).replace("'", '"').replace("True", "true") if shown else ""
     if value is None or value == {} or isinstance(value, SecretStr):
         return ""
+    if isinstance(value, dict):
+        return code(json.dumps(value))
     return code(str(value).lower() if isinstance(value, bool) else value)

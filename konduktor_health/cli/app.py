@@ -2,7 +2,8 @@
 
 Exit codes (docs/reference/cli.md): 0 done; 1 not all of it could be done; 2 wrong usage,
 settings or kubeconfig; 3 Loki or the API server is not available; 4 refused (credentials,
-RBAC, query); 5 another replica leads; 70 the process had to be ended hard.
+RBAC, query); 5 another replica leads; 70 the process had to be ended hard. ``probe``: 3 something
+failed, 4 something was not measured, and 1 for what is 3 or 4 elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from konduktor_health.cli import (
     inject_command,
     maintenance,
     policy,
+    probe,
     release,
     replay,
     reset,
@@ -57,6 +59,7 @@ app.command("scan")(scan_command.command)
 app.command("replay")(replay.command)
 app.command("explain")(explain.command)
 app.add_typer(policy.app, name="policy")
+app.add_typer(probe.app, name="probe")
 app.command("uninstall")(uninstall.command)
 app.command("demo")(demo.command)
 

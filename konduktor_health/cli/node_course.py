@@ -7,10 +7,11 @@ told where the rule that decided is in the policy read here, and left open where
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from konduktor_health.cli.times import span
 from konduktor_health.core.clearing import (
+    LOAD,
     OBSERVATION,
     OPERATOR,
     QUIET,
@@ -19,11 +20,13 @@ from konduktor_health.core.clearing import (
     Watch,
     key_of,
     ladder_of,
+    needs_of,
     quiet_s,
     seen_repairs,
     step_of,
 )
 from konduktor_health.core.facts import facts_of
+from konduktor_health.core.invasive import is_invasive
 from konduktor_health.core.operators_record import is_operators
 from konduktor_health.core.record import Missing, Record
 from konduktor_health.core.states import State, state_of_record
@@ -80,8 +83,11 @@ class Course:
         return tuple(each for each in self.waits if each.what == OPERATOR)
 
 
-def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: Watch) -> Course:
-    """The record's course by this policy. ``labels``: the Node's; of ``watch`` the boot counts."""
+def course_of(
+    record: Record, labels: Mapping[str, str], policy: Policy, watch: Watch, test: str = ""
+) -> Course:
+    """The record's course by this policy. ``labels``: the Node's; of ``watch`` the boot counts;
+    ``test``: how an invasive test of the node goes on, in words."""
     repairs = seen_repairs(record, watch)
     rule = choose(policy.rules, facts_of(record, labels))
     known = rule.name == record.rule
@@ -93,7 +99,10 @@ def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: 
         record=record,
         state=state_of_record(record),
         known=known,
-        waits=tuple(_wait(each, record, treatment, policy, repairs) for each in record.missing),
+        waits=tuple(
+            _tested(_wait(each, record, treatment, policy, repairs), test)
+            for each in record.missing
+        ),
         repairs=tuple(sorted(repairs.items(), key=lambda each: each[1])),
         proofs=_proofs(record, treatment),
         step=ladder[at] if record.asks else None,
@@ -102,9 +111,17 @@ def course_of(record: Record, labels: Mapping[str, str], policy: Policy, watch: 
     )
 
 
+def _tested(wait: Wait, test: str) -> Wait:
+    """Of an invasive probe also how its test goes on."""
+    probe = wait.what.removeprefix(PROBE).removesuffix(LOAD)
+    if not test or not wait.what.startswith(PROBE) or not is_invasive(probe):
+        return wait
+    return replace(wait, text=f"{wait.text}; {test}")
+
+
 def _proofs(record: Record, treatment: Treatment | None) -> tuple[Proof, ...]:
     """All probes that the rule asks for, and those that were counted."""
-    asked = treatment.clear.probes if treatment and record.asks else ()
+    asked = needs_of(record, treatment) if treatment and record.asks else ()
     needed = {key_of(need): need.times for need in asked}
     passed = {each.name: each for each in record.passes}
     return tuple(

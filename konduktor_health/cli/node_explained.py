@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from konduktor_health.cli import policy_source
+from konduktor_health.cli.invasive_told import note_text
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_missing import missing_rows
 from konduktor_health.cli.node_story import (
@@ -63,10 +65,9 @@ def explain_node(
         raise NotFound(f"{excerpt(name)}: no such node", hint=hint) from error
     now_ns = clock.now_ns()
     policy = policy_source.limits(settings)
-    story = tell(view, policy.keys, now_ns, policy)
-    if story.unmanaged and not story.opted_out:  # unless the controller remembers it
-        stored = StoredState(cluster).look()
-        story = tell(view, policy.keys, now_ns, policy, stored.remembered)
+    stored = StoredState(cluster).look()  # agents, and whom the controller remembers
+    story = tell(view, policy.keys, now_ns, policy, stored.remembered)
+    story = replace(story, agent=stored.agents.get(view.name))
     if as_objects:
         typer.echo(json.dumps(story_as_json(story, known), ensure_ascii=False, indent=2))
     else:
@@ -132,6 +133,11 @@ def node_rows(story: Story, now_ns: int) -> Iterator[Row]:
     yield "ledger", _ledger(story, now_ns)
     if story.ledger.removed_ns:
         yield "taint removed", f"{ago(story.ledger.removed_ns, now_ns)}, by somebody else"
+    if story.agent is not None:
+        since = f", since {ago(story.agent.since_ns, now_ns)}" if story.agent.since_ns else ""
+        yield "agent", story.agent.text + since
+    if story.test is not None:
+        yield "test", note_text(story.test, now_ns)
     yield "boot", story.boot_id or "the Node does not say"
     if story.ledger.noticed_ns:
         ended = ago(story.ledger.rebooted_ns, now_ns)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from konduktor_health.cli.agent_told import AgentTold
+from konduktor_health.cli.invasive_told import note_as_json
 from konduktor_health.cli.node_course import Course, Proof, Wait
 from konduktor_health.cli.node_missing import missing, stays_because
 from konduktor_health.cli.node_story import Declaration, OurTaint, Story
@@ -50,6 +52,7 @@ def as_json(story: Story) -> dict[str, Any]:
             "removed": when(ledger.removed_ns),
             "dropped": ledger.dropped,
         },
+        "test": note_as_json(story.test),
         "boot_id": story.boot_id or None,
         "reboot": _reboot(ledger),
         "reset_at": when(story.reset_ns or 0),
@@ -58,6 +61,19 @@ def as_json(story: Story) -> dict[str, Any]:
         "missing": list(missing(story)),
         "clears_itself": not any(stays_because(story)) if story.clearable else None,
         "stays_because": list(stays_because(story)),
+        "agent": _agent(story.agent),
+    }
+
+
+def _agent(told: AgentTold | None) -> dict[str, Any] | None:
+    """The agent on the node, where something is wrong with it."""
+    if told is None:
+        return None
+    return {
+        "state": told.state.value,
+        "since": when(told.since_ns),
+        "message": told.message or None,
+        "unmeasured": [{"check": check, "times": times} for check, times in told.unmeasured],
     }
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
+from konduktor_health.cli.agent_told import AgentTold
 from konduktor_health.cli.node_course import Course, course_of
 from konduktor_health.core.clearing import Watch
 from konduktor_health.core.declared import Declared, parse_declared
+from konduktor_health.core.invasive_note import Note, parse_note, words_of_test
 from konduktor_health.core.ledger import CorruptLedger, Ledger, Past, Record, parse, worst_first
 from konduktor_health.core.managed import is_managed, opted_out
 from konduktor_health.core.operators_record import is_operators
@@ -71,6 +73,8 @@ class Story:
     opted_out: bool
     hold: Declaration | None
     maintenance: Declaration | None
+    agent: AgentTold | None = None  # None: well, or not told
+    test: Note | None = None  # where it is on its way to an invasive test; None: on none
 
     @property
     def worst(self) -> Record | None:
@@ -99,8 +103,8 @@ class Story:
 
     @property
     def notable(self) -> bool:
-        """Worth showing: not healthy, or left alone because somebody said so."""
-        return not self.healthy or self.on_hold or self.in_maintenance
+        """Worth showing: not healthy, left alone because somebody said so, or tested."""
+        return not self.healthy or self.on_hold or self.in_maintenance or self.test is not None
 
     @property
     def clearable(self) -> bool:
@@ -144,13 +148,17 @@ def tell(
         damage=printable(damage, TEXT_LIMIT),
         damaged_kept=view.ledger_corrupt,
         ledger=replace(ledger, records=records, history=tuple(map(_remembered, ledger.history))),
-        courses=tuple(course_of(each, dict(view.labels), policy, watch) for each in records),
+        courses=tuple(
+            course_of(each, dict(view.labels), policy, watch, words_of_test(view.testing))
+            for each in records
+        ),
         boot_id=view.boot_id,
         reset_ns=reset.time_ns if reset else None,
         reset_unreadable=bool(view.reset_at) and reset is None,
         opted_out=opted_out(view),
         hold=_declaration(view.hold, now_ns),
         maintenance=_declaration(view.maintenance, now_ns),
+        test=parse_note(view.testing),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from konduktor_health.cli.node_json import as_json
@@ -24,6 +24,7 @@ from konduktor_health.cli.stored_state import Stored
 from konduktor_health.cli.surges_told import SurgeTold, surge_as_json, surge_text
 from konduktor_health.cli.times import when
 from konduktor_health.core.declared import Declared, describe_declared
+from konduktor_health.core.invasive_note import Stage, in_words
 from konduktor_health.core.ledger import Record
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.reasons import MEANINGS, named
@@ -67,6 +68,7 @@ class Sums:
     opted_out_tainted: int  # of them, with our taint: nobody looks after it
     on_hold: int = 0  # an operator's hold is in force
     in_maintenance: int = 0  # a declared maintenance is in force
+    testing: int = 0  # an invasive test may be running
     pools: tuple[PoolSums, ...] = ()  # by name
 
 
@@ -109,7 +111,8 @@ def survey(
             left += opted_out(view) and bool(our_taints(view, keys))
         else:
             managed.append(view)
-            stories.append(tell(view, keys, now_ns, policy, stored.remembered))
+            story = tell(view, keys, now_ns, policy, stored.remembered)
+            stories.append(replace(story, agent=stored.agents.get(view.name)))
     tainted = [each for each in stories if each.ours]
     owned = [each for each in tainted if each.ledger.owned]
     pools = pool_sums(managed, policy, now_ns)
@@ -127,6 +130,7 @@ def survey(
         opted_out_tainted=left,
         on_hold=sum(each.on_hold for each in stories),
         in_maintenance=sum(each.in_maintenance for each in stories),
+        testing=sum(each.test is not None and each.test.stage is Stage.TESTING for each in stories),
         pools=pools,
     )
     return Fleet(tuple(sorted(stories, key=_badness)), sums, now_ns, unmanaged, stored.surges)
@@ -184,7 +188,8 @@ def rows(
 def _row(story: Story, record: Record | None, since: Callable[[int], str]) -> tuple[str, ...]:
     common = (story.node, story.verdict.value, taint_text(story) or NOTHING)
     opened = str(len(story.ledger.records) + story.ledger.dropped)
-    held = "; ".join(filter(None, (why_not(story, record), *declared(story)))) or NOTHING
+    test = "" if story.test is None else f"invasive test: {in_words(story.test)}"
+    held = "; ".join(filter(None, (why_not(story, record), *declared(story), test))) or NOTHING
     if record is None:
         return (*common, *(NOTHING,) * 4, opened, held, *(NOTHING,) * 6)
     return (
@@ -273,6 +278,8 @@ def sums_text(sums: Sums) -> str:
         told.append(f"{sums.on_hold} on hold")
     if sums.in_maintenance:
         told.append(f"{sums.in_maintenance} in maintenance")
+    if sums.testing:
+        told.append(f"{sums.testing} testing")
     if sums.refusal:
         told.append(f"no more taints now: {sums.refusal}")
     return "; ".join(told)
@@ -304,6 +311,7 @@ def fleet_as_json(fleet: Fleet, stories: Iterable[Story]) -> dict[str, Any]:
             "opted_out_tainted": sums.opted_out_tainted,
             "on_hold": sums.on_hold,
             "in_maintenance": sums.in_maintenance,
+            "testing": sums.testing,
         },
         "pools": [pool_as_json(each) for each in sums.pools],
         "surges": None if fleet.surges is None else [surge_as_json(each) for each in fleet.surges],

@@ -5,7 +5,7 @@ Cells are plain text, never markup. A terminal cuts lines at its width; elsewher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from rich.console import Console, Group
@@ -61,13 +61,18 @@ def _rows(fleet: Fleet, choice: Choice) -> list[tuple[str, ...]]:
     return rows(shown(fleet, choice), since, wide=choice.wide)
 
 
-def table(found: Sequence[tuple[str, ...]], names: Sequence[str]) -> list[Text]:
-    """A heading and the rows, in columns as wide as what is in them."""
+def table(
+    found: Sequence[tuple[str, ...]],
+    names: Sequence[str],
+    styles: Mapping[str, Mapping[str, str]] = _STYLES,
+) -> list[Text]:
+    """A heading and the rows, in columns as wide as what is in them. ``styles``: by column and
+    cell."""
     heading = [Text(column.upper(), style="bold") for column in names]
     lines = [heading]
     for row in found:
         pairs = zip(names, row, strict=True)
-        lines.append([Text(cell, _STYLES.get(column, {}).get(cell, "")) for column, cell in pairs])
+        lines.append([Text(cell, styles.get(column, {}).get(cell, "")) for column, cell in pairs])
     widths = [
         min(_CELL_LIMIT, max(line[number].cell_len for line in lines))
         for number in range(len(names))

@@ -1,4 +1,4 @@
-"""What does the controller's stored state tell a person? Surges, and whom it remembers.
+"""What does the controller's stored state tell a person? Surges, agents, whom it remembers.
 
 The state is the controller's own; a person may read it only where the namespace's role says so.
 Without the right, or without a state, nothing is known, and nothing is said.
@@ -10,6 +10,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from konduktor_health.cli.agent_told import AgentTold, agents_of
 from konduktor_health.cli.surges_told import SurgeTold, surges_of
 from konduktor_health.errors import HealthError, TransientError
 from konduktor_health.ports import Cluster
@@ -23,6 +24,7 @@ class Stored:
     """What the state tells."""
 
     surges: tuple[SurgeTold, ...] | None = None  # None: it cannot be read, or there is none
+    agents: Mapping[str, AgentTold] = field(default_factory=dict)  # that are not well
     remembered: Container[str] = ()  # UIDs of nodes that were managed before
 
 
@@ -50,4 +52,4 @@ def stored_of(state: Mapping[str, Any]) -> Stored:
     managed = state.get(MANAGED)
     hashes = managed[:MAX_REMEMBERED] if isinstance(managed, list) else []
     remembered = RememberedUids(each for each in hashes if isinstance(each, str))
-    return Stored(surges_of(state), remembered)
+    return Stored(surges_of(state), agents_of(state), remembered)

@@ -40,7 +40,7 @@ def command(
         bool,
         typer.Option(
             "--autopilot-labels",
-            help="The label autopilot.ibm.com/gpuhealth too: the policy had autopilot_labels.",
+            help="Autopilot's labels and annotations too: the policy had autopilot_labels.",
         ),
     ] = False,
     config: options.Config = None,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from konduktor_health.core.clearing import Watch
+from konduktor_health.core.corroboration import corroborated, question_of, waits_until
 from konduktor_health.core.facts import LabelsOf, facts_of
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.guards import Judgement, NodeHistory, Outcome, judge
@@ -139,13 +140,9 @@ def _folded(
     view, before = history.view, history.ledger
     holds: list[Hold] = []
     judged: dict[tuple[str, str], list[Judged]] = {}
-    fresh = [  # else the write went through although its answer was lost
-        (sighting, judge(sighting, history, policy, now_ns))
-        for sighting in snapshot.sightings.get(view.name, ())
-        if not already_counted(before, sighting.fault, view.boot_id)
-    ]
+    fresh, waits_ns = _judged(history, snapshot, policy, now_ns)
     if not fresh:
-        return after, (), None
+        return after, (), waits_ns
     follow = any(ROOT in sighting.fault.detail for sighting, _ in fresh)
     roots = _roots(view, before, fresh, policy) if follow else frozenset()
     for sighting, first in fresh:
@@ -157,7 +154,6 @@ def _folded(
             holds.append(Hold(view.name, judgement.reason, judgement.why, evidence=evidence))
         if judgement.outcome is not Outcome.DROP:
             judged.setdefault(fault.key, []).append((sighting, judgement))
-    waits_ns: int | None = None
     for key, seen in judged.items():
         known, past = after.record(key), after.past(key)
         waits_ns = max(filter(None, (waits_ns, _awaited(seen, known, now_ns))), default=None)
@@ -167,6 +163,28 @@ def _folded(
             opened = reopened(opened, past)
         after = after.with_record(opened)
     return after, tuple(holds), waits_ns
+
+
+def _judged(
+    history: NodeHistory, snapshot: Snapshot, policy: Policy, now_ns: int
+) -> tuple[list[Judged], int | None]:
+    """The sightings that the ledger has not counted, each with its judgement, and until when the
+    agent's word about others is waited for."""
+    view, before = history.view, history.ledger
+    told = snapshot.attestations.get(view.name, {})
+    fresh: list[Judged] = []
+    waits_ns: int | None = None
+    for seen in snapshot.sightings.get(view.name, ()):
+        if already_counted(before, seen.fault, view.boot_id):
+            continue  # the write went through although its answer was lost
+        said = told.get(question_of(seen.fault))
+        until_ns = waits_until(said, policy, now_ns)
+        if until_ns is not None:
+            waits_ns = max(until_ns, waits_ns or 0)
+            continue
+        sighting = corroborated(seen, said)
+        fresh.append((sighting, judge(sighting, history, policy, now_ns, said)))
+    return fresh, waits_ns
 
 
 def _awaited(seen: list[Judged], known: Record | None, now_ns: int) -> int | None:

@@ -9,6 +9,8 @@ Invariants:
   nothing; the time at which time alone would change the answer is given apart.
 - A fault that comes back after it was cleared has to be quiet for twice as long each time, and a
   repair that did not hold raises the step of the ladder. After the last step a person decides.
+- What was not measured proves nothing and accuses nobody: a run in which a check ended in an error
+  or a time-out has not passed, and breaks no row of passes.
 """
 
 from __future__ import annotations
@@ -20,13 +22,27 @@ from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes
 from konduktor_health.frozen import replace
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import Asked, ProbeNeed, Repair, Treatment, repairs_for
+from konduktor_health.treatment import (
+    FOUND_BY,
+    PROBE_FAULT,
+    TIERS,
+    Asked,
+    ProbeNeed,
+    Repair,
+    Treatment,
+    repairs_for,
+)
+from parsers.device import normalise
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
 SHOWN_DECAY_S = 7 * 86_400.0
 LOAD = "+load"
 
+#: Faults whose device is called as a GPU is, by its PCI address, and is none: of NVLink switches
+#: and of network adapters.
+_OF_NO_GPU = ("sxid/", "kernel/mlx5-")
+_MEASURED = frozenset({ProbeStatus.PASS, ProbeStatus.WARN})
 _STEPS = (Remedy.RESET_GPU, Remedy.REBOOT, Remedy.POWER_CYCLE, Remedy.INSPECT)
 _FIRST_STEP = {Remedy.DRAIN_RESET: Remedy.RESET_GPU, Remedy.DRAIN_INSPECT: Remedy.INSPECT}
 
@@ -117,7 +133,8 @@ def still_missing(
     if rule.probes and not watch.agent and not rule.log_only:
         missing.append(OPERATOR)  # nobody can prove it: it waits for a person
     elif watch.agent:
-        missing += [f"probe:{key_of(need)}" for need in rule.probes if not _passed(record, need)]
+        needs = needs_of(record, treatment)
+        missing += [f"probe:{key_of(need)}" for need in needs if not _passed(record, need)]
     since_ns = max([record.last_ns, *done])
     again_ns = None
     if watch.observed_from_ns is None:
@@ -190,13 +207,13 @@ def with_probes(
 ) -> Record:
     """The record once these results have been counted, each run once, however often it is read.
     Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
-    usable = [each for each in results if _concerns(each, record, watch)]
+    usable = [each for each in results if _is_of_this_boot(each, watch) and not each.fake]
     if not usable and not record.passes:
         return record
     # a repair and a new boot start the count anew: what was proven before them proves nothing
     since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
     passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}
-    for need in treatment.clear.probes:
+    for need in needs_of(record, treatment):
         row = passes.get(key_of(need), Passes(key_of(need), 0, 0))
         row = _counted(row, _runs(usable, need, record, watch), need.times)
         if row.newest_ns:
@@ -220,6 +237,18 @@ def _counted(row: Passes, runs: list[_Run], enough: int) -> Passes:
     return row
 
 
+def needs_of(record: Record, treatment: Treatment) -> tuple[ProbeNeed, ...]:
+    """The probes that the clear rule asks for, ``FOUND_BY`` as the check that found this fault. A
+    fault that no check has found keeps that name: no probe has it, so that nothing can prove it."""
+    if not record.fault_id.startswith(PROBE_FAULT):
+        return treatment.clear.probes
+    check = record.fault_id.removeprefix(PROBE_FAULT)
+    return tuple(
+        replace(need, name=check) if need.name == FOUND_BY else need
+        for need in treatment.clear.probes
+    )
+
+
 def key_of(need: ProbeNeed) -> str:
     """The name that passes are kept by."""
     return need.name + (LOAD if need.under_load else "")
@@ -229,10 +258,27 @@ def _passed(record: Record, need: ProbeNeed) -> bool:
     return any(each.name == key_of(need) and each.count >= need.times for each in record.passes)
 
 
-def _concerns(result: ProbeResult, record: Record, watch: Watch) -> bool:
-    here = result.device in ("", record.device)
-    this_boot = not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
-    return here and this_boot and not result.fake
+def _is_of_this_boot(result: ProbeResult, watch: Watch) -> bool:
+    return not (result.boot_id and watch.boot_id) or result.boot_id == watch.boot_id
+
+
+def _is_measured_whole(record: Record, checks: Iterable[ProbeResult], need: ProbeNeed) -> bool:
+    """Whether a run has to find all of the node well: for a record of the node itself, and in a
+    run of a tier for a device that is no GPU and that no check of it looks at (a DIMM, a disk, an
+    NVLink switch, an adapter by its PCI address)."""
+    if not record.device:
+        return True
+    looked_at = any(each.device == record.device for each in checks)
+    return need.name in TIERS and not looked_at and not _may_be_a_gpu(record)
+
+
+def _may_be_a_gpu(record: Record) -> bool:
+    return _is_address(record.device) and not record.fault_id.startswith(_OF_NO_GPU)
+
+
+def _is_address(device: str) -> bool:
+    """As agents and kernel lines call a GPU: the others have other names, or are named alike."""
+    return normalise(device) is not None
 
 
 def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
@@ -247,20 +293,55 @@ def _is_after(result: ProbeResult, record: Record, watch: Watch) -> bool:
 def _runs(
     results: Iterable[ProbeResult], need: ProbeNeed, record: Record, watch: Watch
 ) -> list[_Run]:
-    """The runs of the probe, oldest first. A run passed when all of its checks did, all of them
-    afterwards; it failed with one that did not. One that was skipped throughout is no run."""
+    """The runs of the probe that say something of this record, oldest first."""
     runs: dict[str, list[ProbeResult]] = {}
     for each in results:
-        if need.name in (each.check, each.tier) and (each.under_load or not need.under_load):
+        name = each.tier if need.name in TIERS else each.check
+        if name == need.name and (each.under_load or not need.under_load):
             runs.setdefault(each.run_id or f"{each.check}@{each.time_ns}", []).append(each)
-    found: list[_Run] = []
-    for checks in runs.values():
-        ran = [each for each in checks if each.status is not ProbeStatus.SKIP]
-        after = [each for each in ran if _is_after(each, record, watch)]
-        failed = [each.time_ns for each in after if each.status is not ProbeStatus.PASS]
-        if failed:
-            found.append(_Run(max(failed), min(failed), passed=False))
-        elif after and len(after) == len(ran):
-            times = [each.time_ns for each in ran]
-            found.append(_Run(max(times), min(times), passed=True))
-    return sorted(found, key=lambda run: (run.ended_ns, run.began_ns))
+    found = [_run(checks, need, record, watch) for checks in runs.values()]
+    known = [run for run in found if run is not None]
+    return sorted(known, key=lambda run: (run.ended_ns, run.began_ns))
+
+
+def _run(checks: list[ProbeResult], need: ProbeNeed, record: Record, watch: Watch) -> _Run | None:
+    """What a run says of the record: it failed with one check that did, after the fault and all
+    that was repaired since; it passed when all of it was after that, and it proves something.
+    None: neither."""
+    whole = _is_measured_whole(record, checks, need)
+    here = [each for each in checks if whole or each.device in ("", record.device)]
+    ran = [each for each in here if each.status is not ProbeStatus.SKIP]
+    after = [each for each in ran if _is_after(each, record, watch)]
+    failed = [each.time_ns for each in after if each.status is ProbeStatus.FAIL]
+    if failed:
+        return _Run(max(failed), min(failed), passed=False)
+    if len(after) < len(ran) or not _proves(ran, checks, need, record.device, whole=whole):
+        return None
+    times = [each.time_ns for each in ran]
+    return _Run(max(times), min(times), passed=True)
+
+
+def _proves(
+    ran: list[ProbeResult],
+    checks: list[ProbeResult],
+    need: ProbeNeed,
+    device: str,
+    *,
+    whole: bool,
+) -> bool:
+    """Of a run without a failure: whether it passed. Something has to have passed, and nothing to
+    have been left unmeasured by an error or a time-out, which may hide the failure. A warning is
+    measured: of a tier it is no reason against the passes beside it, of the very check it is no
+    pass. A run of a tier in which no GPU passed (no driver, all gone) proves nothing of anything,
+    and a device's record needs a pass on that one: the passes of the others, and of the node's
+    disk, say nothing of a GPU that is busy or gone. A check that looks at no device speaks for
+    each."""
+    a_tier = need.name in TIERS
+    statuses = {each.status for each in ran}
+    allowed = _MEASURED if a_tier else {ProbeStatus.PASS}
+    if ProbeStatus.PASS not in statuses or not statuses <= allowed:
+        return False
+    passed = {each.device for each in ran if each.status is ProbeStatus.PASS}
+    if whole:
+        return not a_tier or any(map(_is_address, passed))
+    return device in passed or not (a_tier or any(each.device for each in checks))

@@ -19,6 +19,7 @@ from konduktor_health.core.effects import (
     Standing,
     standing,
 )
+from konduktor_health.core.labels import diagnosed, edit_for
 from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
@@ -150,7 +151,9 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool, bool
         )
         remarks = cycle.snapshot.remarks.get(view.name, ())
         actions.append(edit_of(node, after, change, labels, policy, remarks, cycle.writes))
-    elif due is Due.LATER:
+    elif marks := diagnosed(view, cycle.snapshot.diagnoses.get(view.name, ()), policy):
+        actions.append(edit_for(view, marks))
+    if due is Due.LATER:
         until_ns = node.before.written_ns + int(policy.repeat_write_interval_s * NS)
         actions.append(Hold(view.name, HoldReason.REPEAT, "counts only", until_ns))
         done = False
@@ -162,7 +165,8 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool, bool
 def _rests(node: Assessment, decision: Decision, cycle: Cycle) -> bool:
     """``Plan.at_rest`` of a settled node. Deciding is idempotent at one time, but for what is told
     once (why sightings may not act), what is counted against budgets, what an operator has said of
-    a node without a ledger, and what clearing waits for where a node is not observed."""
+    a node without a ledger, what clearing waits for where a node is not observed, DCGM's diagnoses,
+    which are written when nothing else is, and who may give way once this Plan is over."""
     view, change = node.view, decision.change
     return not (
         node.holds
@@ -174,6 +178,8 @@ def _rests(node: Assessment, decision: Decision, cycle: Cycle) -> bool:
         or (decision.hold and decision.hold.reason is not HoldReason.BUDGET)
         or view.hold is not None
         or view.name not in cycle.snapshot.observed_from_ns
+        or view.name in cycle.snapshot.diagnoses
+        or view.name in cycle.displacing.missed
         or not node.after.records
     )
 

@@ -40,6 +40,7 @@ class Displacing:
     now_ns: int
     given: set[str] = field(default_factory=set)
     planned: set[str] = field(default_factory=set)  # decided about in this Plan already
+    missed: set[str] = field(default_factory=set)  # for whom one of ``planned`` might give way next
 
     def for_(self, view: NodeView, allowance: Allowance) -> NodeView | None:
         """The node that gives its taint up for this one, which the count of its pool holds; None:
@@ -47,7 +48,10 @@ class Displacing:
         if allowance.too_fast():
             return None
         for candidate in _candidates(view, self.snapshot.displaceable, self.policy, allowance):
-            if candidate.name in self.given | self.planned or candidate.name == view.name:
+            if candidate.name in self.given or candidate.name == view.name:
+                continue
+            if candidate.name in self.planned:
+                self.missed.add(view.name)
                 continue
             pool = pool_of(candidate, self.policy)
             if standing_of(candidate, pool, self.policy).taken is not Taken.SOFT:

@@ -29,7 +29,7 @@ MOST_NAMED = 5  # nodes in a message
 #: Kinds of fault, by fault id; the first that fits. What is left is of one node alone.
 _KINDS = (
     ("NVLink", re.compile(r"xid/(74|14[4-9]|150|155)|sxid/.*|kernel/nvlink-.*|probe/.*nvlink.*")),
-    ("network", re.compile(r"kernel/mlx5-.*|kernel/ib-.*|probe/.*(rdma|ib).*")),
+    ("network", re.compile(r"kernel/mlx5-.*|kernel/ib-.*|probe/(network-.*|ping|.*(rdma|ib).*)")),
     ("GPU", re.compile(r"xid/.*|kernel/gpu-.*|probe/.*")),
     ("hardware", re.compile(r"kernel/(pcie-|hardware-error|machine-check|edac).*")),
 )

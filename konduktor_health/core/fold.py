@@ -61,6 +61,8 @@ def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
     key = fault.key
     record = ledger.record(key)
     past = ledger.past(key) if ledger.history else None
+    if record is not None and _was_denied(record) and fault.trust is Trust.ATTESTED:
+        return False  # the agent has confirmed it meanwhile
     if past is not None and _covers(past, fault, node_boot_id):
         return True
     if record is None:
@@ -147,8 +149,14 @@ def _with_episode(known: tuple[Episode, ...], newer: Episode) -> tuple[Episode, 
     return joined(known, (newer,))
 
 
+def _was_denied(record: Record) -> bool:
+    return not record.acting and record.why == HoldReason.UNCORROBORATED.value
+
+
 def _outranks(fault: Fault, record: Record) -> bool:
     """Could this line be proof where the record's was not?"""
+    if _was_denied(record) and fault.trust is not Trust.POD:
+        return True  # whatever stamp a forged line had, the kernel's own may have a smaller one
     if fault.trust is not Trust.POD and record.trust is Trust.POD:
         return True
     if record.injected and not fault.injected:

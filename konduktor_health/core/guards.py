@@ -13,9 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from konduktor_health.core.corroboration import ATTESTED_SEVERITIES
 from konduktor_health.core.record import REGISTRATION_NS, Ledger, Past
 from konduktor_health.core.reset import ResetAt
+from konduktor_health.evidence import Attested
 from konduktor_health.model import (
+    Attestation,
+    Corroborate,
     Fault,
     HoldReason,
     InjectionMode,
@@ -31,6 +35,7 @@ from konduktor_health.treatment import Repair
 
 #: Clocks differ; Loki takes lines this far ahead of its own.
 AHEAD_NS = 600 * NS
+_DENIED = "the node's agent denies that the kernel has logged it"
 _MENDED_BY_REBOOT = frozenset(
     {Remedy.NONE, Remedy.RESTART_APP, Remedy.RESET_GPU, Remedy.DRAIN_RESET, Remedy.REBOOT}
 )
@@ -71,8 +76,14 @@ class NodeHistory:
     repairs: tuple[RepairSeen, ...] = ()
 
 
-def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int) -> Judgement:
-    """Walk the ladder for one sighting."""
+def judge(
+    sighting: Sighting,
+    history: NodeHistory,
+    policy: Policy,
+    now_ns: int,
+    told: Attestation | None = None,
+) -> Judgement:
+    """Walk the ladder for one sighting. ``told``: what the node's agent says of its lines."""
     return (
         _injected(sighting, policy)
         or _other_boot(sighting, history)
@@ -80,6 +91,7 @@ def judge(sighting: Sighting, history: NodeHistory, policy: Policy, now_ns: int)
         or _before_repair(sighting, history)
         or _before_node(sighting, history)
         or _no_identity(sighting, history, policy)
+        or _uncorroborated(sighting, policy, told)
         or _observed(sighting, policy)
         or _never_acts(sighting)
         or ACT
@@ -199,6 +211,24 @@ def _no_identity(sighting: Sighting, history: NodeHistory, policy: Policy) -> Ju
             HoldReason.NO_IDENTITY,
             "no uptime and no boot id, soon after a reboot or reset",
         )
+    return None
+
+
+def _uncorroborated(
+    sighting: Sighting, policy: Policy, told: Attestation | None
+) -> Judgement | None:
+    """A line that reached the log store and not the kernel's log was written by somebody else. A
+    confirmed one has become ATTESTED before it is judged (``core.corroboration``)."""
+    fault = sighting.fault
+    if policy.corroborate is Corroborate.OFF or fault.trust is not Trust.KERNEL:
+        return None
+    if fault.severity not in ATTESTED_SEVERITIES:
+        return None
+    if told is not None and told.said is Attested.DENIED:
+        why = f"the node's agent denies it: {told.reason}" if told.reason else _DENIED
+        return Judgement(Outcome.SHOW, HoldReason.UNCORROBORATED, why)
+    if policy.corroborate is Corroborate.REQUIRE:
+        return Judgement(Outcome.SHOW, HoldReason.UNCORROBORATED, "no agent has confirmed it")
     return None
 
 

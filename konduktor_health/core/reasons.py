@@ -96,6 +96,11 @@ MEANINGS: Mapping[HoldReason, Meaning] = {
     HoldReason.CLEARED: Meaning(
         "older than a repair that mends it, or part of what was cleared before", _LINE
     ),
+    HoldReason.UNCORROBORATED: Meaning(
+        "the node's own agent denies that its kernel has logged this line, or (corroborate:"
+        " require) does not confirm it",
+        "with a line that it confirms",
+    ),
     HoldReason.PROOF: Meaning(
         "our taint stays until everything that clearing asks for has been seen",
         "when nothing is missing any more",

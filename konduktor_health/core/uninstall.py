@@ -1,8 +1,8 @@
 """What of ours is on a Node, and which changes take all of it away?
 
 Every taint with our key goes (adopted ones too), our annotations, the health label and the
-condition. The label ``managed`` is the user's own and stays; Autopilot's stays unless it is said to
-be ours. Nothing else is touched.
+condition. The label ``managed`` is the user's own and stays; Autopilot's labels and annotations
+stay unless they are said to be ours. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from konduktor_health.core.labels import AUTOPILOT
+from konduktor_health.core.labels import AUTOPILOT, is_diagnosis
 from konduktor_health.core.reset import our_taints
 from konduktor_health.model import Keys, NodeEdit, NodeView
 
@@ -27,7 +27,7 @@ class Removal:
 
 def plan_removal(view: NodeView, keys: Keys, *, autopilot: bool = False) -> Removal | None:
     """What takes everything of ours off a Node; None when there is nothing. ``autopilot``:
-    Autopilot's label too, for a cluster in which it was ours (``policy.autopilot_labels``)."""
+    Autopilot's too, for a cluster in which they were ours (``policy.autopilot_labels``)."""
     taints = our_taints(view, keys)
     annotations = [
         key
@@ -37,11 +37,16 @@ def plan_removal(view: NodeView, keys: Keys, *, autopilot: bool = False) -> Remo
             (keys.reset_at, view.reset_at is not None),
             (keys.hold, view.hold is not None),
             (keys.maintenance, view.maintenance is not None),
+            (keys.testing, view.testing is not None),
         )
         if there
     ]
+    if autopilot:
+        annotations += [key for key, _ in view.diagnosed]
     labels = [(keys.health, view.health_label)] if view.health_label is not None else []
-    labels += [pair for pair in view.labels if autopilot and pair[0] == AUTOPILOT]
+    labels += [pair for pair in view.labels if pair[0] == keys.testing]
+    if autopilot:
+        labels += [pair for pair in view.labels if pair[0] == AUTOPILOT or is_diagnosis(pair[0])]
     condition = view.condition is not None
     names = [f"taint {taint.key}={taint.value}:{taint.effect}" for taint in taints]
     names += [f"annotation {key}" for key in annotations]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from konduktor_health.core.invasive_note import words_of_test
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.wording import condition_of
 from konduktor_health.model import (
@@ -57,7 +58,7 @@ def publish(
 ) -> list[Action]:
     """Event and condition, if the Node does not show this state yet. The Event comes first:
     after a crash between the two it is published again under the same name."""
-    condition = condition_of(after, tainted, hold, verdict)
+    condition = condition_of(after, tainted, hold, verdict, words_of_test(view.testing))
     if condition == view.condition:
         return []
     parts = (view.uid, condition.status, condition.reason, condition.message, str(after.since_ns))

@@ -41,8 +41,10 @@ def describe(fault_id: str, device: str) -> str:
     return f"{fault_id} on {device}" if device else f"{fault_id} on the node"
 
 
-def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verdict) -> Condition:
-    """What our Node condition should say."""
+def condition_of(
+    ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verdict, test: str = ""
+) -> Condition:
+    """What our Node condition should say. ``test``: how an invasive test of the node goes on."""
     if hold and hold.reason is HoldReason.LEDGER_CORRUPT:
         return Condition("Unknown", hold.reason.value, "the ledger cannot be read; nothing clears")
     worst = first_to_act(ledger)
@@ -56,7 +58,8 @@ def condition_of(ledger: Ledger, tainted: bool, hold: Hold | None, verdict: Verd
     if hold:
         text = f"{summary}; not tainted: {_WHY_HELD.get(hold.reason, hold.reason.value)}"
         return Condition("False", hold.reason.value, _bounded(text, worst))
-    summary += waits_for(worst) if tainted else ""
+    if tainted:
+        summary += waits_for(worst) + (f"; {test}" if test else "")
     if verdict in (Verdict.FAULTY, Verdict.RECOVERING):
         state = "tainted for" if tainted else "fault"
         text = _bounded(f"{state} {summary}", worst)

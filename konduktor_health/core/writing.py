@@ -14,6 +14,7 @@ from konduktor_health.core.effects import (
     Standing,
     TaintChange,
 )
+from konduktor_health.core.invasive_note import is_testing
 from konduktor_health.core.labels import labels_after_reset, labels_due, labels_for
 from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.record import Ledger, Record
@@ -63,7 +64,8 @@ def labels_of(
     effects = (now.present - {taint.effect for taint in change.remove}) | {
         taint.effect for taint in change.add
     }
-    return labels_for(verdict, Standing(effects, ()).strongest_taint, policy)
+    strongest = Standing(effects, ()).strongest_taint
+    return labels_for(verdict, strongest, policy, testing=is_testing(view.testing))
 
 
 def write_due(

@@ -26,6 +26,7 @@ from konduktor_health.policy.document import (
     said,
 )
 from konduktor_health.policy.known import Known
+from konduktor_health.policy.own_labels import THEIRS, readers
 from konduktor_health.policy.presets import OPERATOR, PRESETS, REST, Preset
 from konduktor_health.policy.ruling import rule_of
 from konduktor_health.selector import Selector, parse_selector
@@ -76,6 +77,12 @@ def compile_policy(
     pools, wrong_pools = _pools(document, policy)
     pauses, wrong_windows = _pauses(document.pauses, policy.pauses)
     findings += [*wrong_pools, *wrong_windows]
+    if policy.autopilot_labels:
+        findings += (
+            Finding(path, f"reads labels of {THEIRS}, which autopilot_labels has us write",
+                    "go by the fault or by another label, or leave autopilot_labels out")
+            for path in readers(document)
+        )  # fmt: skip
     return replace(policy, pools=pools, pauses=pauses), tuple(findings)
 
 
@@ -135,6 +142,7 @@ def _limits(document: PolicyDocument) -> dict[str, Any]:
         "surge_quiet_s": document.surge.quiet,
         "domains": document.domains,
         "autopilot_labels": document.autopilot_labels,
+        "corroborate": document.corroborate,
         "history_s": document.history,
         "hold_down_max_s": document.hold_down_max,
         "unobserved_after_s": document.unobserved.after,

@@ -25,6 +25,7 @@ from konduktor_health.policy.values import (
     Time,
 )
 from konduktor_health.treatment import Asked, Effect, Mode
+from konduktor_health.words import Corroborate
 from parsers.fault import Remedy, Severity, Trust
 
 VERSION = 1
@@ -103,7 +104,12 @@ class RepeatPart(Part):
 class ProbePart(Part):
     """A probe that must have passed."""
 
-    name: Probe = Field(description="A tier (boot, light, invasive) or the name of a check.")
+    name: Probe = Field(
+        description=(
+            "A tier (boot, light, invasive), the name of a check, or `found-by`: the check that"
+            " found the fault, in rules for `probe/` faults."
+        )
+    )
     times: StrictInt = Field(1, ge=1, le=100, description="So many times in a row.")
     under_load: StrictBool = Field(False, description="Only passes under load count.")
 
@@ -297,7 +303,18 @@ class PolicyDocument(Part):
         description="Labels whose nodes share a fabric, a rack or a switch.",
     )
     autopilot_labels: StrictBool | None = Field(
-        None, description="Set `autopilot.ibm.com/gpuhealth` beside our own label."
+        None,
+        description=(
+            "Write Autopilot's labels: `autopilot.ibm.com/gpuhealth` beside our own, and what DCGM"
+            " found. Not beside Autopilot itself."
+        ),
+    )
+    corroborate: Corroborate | None = Field(
+        None,
+        description=(
+            "What a kernel line needs from the node's agent: nothing (`off`), that it is not denied"
+            " (`prefer`), that it is confirmed (`require`). Left out: as in the settings."
+        ),
     )
     history: Duration | None = Field(None, description="What was cleared is remembered so long.")
     hold_down_max: Duration | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from fnmatch import fnmatchcase
 
+from konduktor_health.treatment import ALLOCATABLE, UNRESPONSIVE
 from parsers import catalog, tables
 from parsers.fault import Remedy, Severity
 from parsers.tables import Tables
@@ -13,6 +14,8 @@ from parsers.tables import Tables
 OWN: dict[str, tuple[Severity, Remedy]] = {
     "operator/taint": (Severity.FATAL, Remedy.INSPECT),
     "node/unexpected-reboot": (Severity.DEGRADED, Remedy.NONE),
+    ALLOCATABLE: (Severity.DEGRADED, Remedy.INSPECT),
+    UNRESPONSIVE: (Severity.UNKNOWN, Remedy.NONE),
 }
 #: Codes come with new drivers, checks with new agents: a wildcard may match none that is known.
 _OPEN = ("xid/", "sxid/", "probe/")

@@ -12,6 +12,8 @@ from konduktor_health.policy.values import NEVER
 from konduktor_health.selector import parse_selector
 from konduktor_health.treatment import (
     DAY_S,
+    FOUND_BY,
+    PROBE_FAULT,
     Asked,
     ClearRule,
     Match,
@@ -118,6 +120,18 @@ def _contradictions(part: RulePart) -> Iterator[Wrong]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield Wrong(("clear", "probes", number, "name"), f"is there twice (got {name!r})")
+    by_checks = all(each.startswith(PROBE_FAULT) for each in part.match.faults or ("",))
+    if not by_checks:
+        for path in _asks_who_found_it(part, names):
+            hint = "name a check or a tier, or give the rule faults: ['probe/*']"
+            yield Wrong(path, "no check has found what this rule is about", hint)
+
+
+def _asks_who_found_it(part: RulePart, cleared_by: list[str]) -> Iterator[tuple[str | int, ...]]:
+    if FOUND_BY in cleared_by:
+        yield ("clear", "probes", cleared_by.index(FOUND_BY), "name")
+    if FOUND_BY in part.verify:
+        yield ("verify", part.verify.index(FOUND_BY))
 
 
 def _repeat(part: RepeatPart) -> Repeat:

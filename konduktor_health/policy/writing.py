@@ -47,6 +47,7 @@ def as_document(policy: Policy) -> Written:
         "pauses": _pauses(policy),
         "domains": list(policy.domains),
         "autopilot_labels": policy.autopilot_labels,
+        "corroborate": policy.corroborate.value,
         "history": written(policy.history_s),
         "hold_down_max": written(policy.hold_down_max_s),
         "unobserved": {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from loguru import logger
 
@@ -25,6 +25,7 @@ from konduktor_health.errors import (
 )
 from konduktor_health.ports import Cluster, Leadership, NodeFeed
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.autopilot_http import AutopilotServer
 from konduktor_health.runtime.checkpoint import Checkpoint, short_hash
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
@@ -43,6 +44,14 @@ ONCE_ROUNDS = 10
 ONCE_LEASES = 2  # so many lease durations --once waits for another replica
 SAVE_S = 1.5  # of the seconds that the end may take
 T = TypeVar("T")
+
+
+class Starts(Protocol):
+    """A part with a thread of its own."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set."""
+        ...
 
 
 @dataclass(slots=True)
@@ -65,8 +74,10 @@ class Controller:
     lease: Leadership | None  # None: dry run
     teller: PodTeller | None = None  # None: pods are told nothing
     status: StatusServer | None = None
+    autopilot: AutopilotServer | None = None  # None: Autopilot's paths are not answered
     roll_call: RollCall | None = None  # who ships logs at all; not in a single pass
     probes: ProbeWatch | None = None  # who measures on the nodes
+    aside: tuple[Starts, ...] = ()  # parts that work while this replica leads
     state_error: HealthError | None = None  # why the stored state could not be read yet
 
     def run(self) -> None:
@@ -79,6 +90,8 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
+            for part in (*self.aside, *([self.probes] if self.probes else ())):
+                part.start(self.stop)
             self.sources.start(self.stop)
             if self.roll_call is not None:
                 self.roll_call.start(self.stop)
@@ -132,10 +145,9 @@ class Controller:
         self.feed.start(self.stop)
         if self.teller:
             self.teller.start()
-        if self.probes:
-            self.probes.start(self.stop)
-        if self.status:
-            self.status.start()
+        for server in (self.status, self.autopilot):
+            if server is not None:
+                server.start()
 
     def _wait_synced(self) -> None:
         deadline = self.clock.monotonic() + SYNC_TIMEOUT_S
@@ -236,8 +248,7 @@ class Controller:
             steps.append(self.teller.close)
         if self.lease is not None:
             steps += [self._save, self.lease.release]
-        if self.status:
-            steps.append(self.status.stop)
+        steps += [server.stop for server in (self.status, self.autopilot) if server is not None]
         for step in steps:
             try:
                 step()

@@ -233,6 +233,7 @@ def _basis(view: NodeView) -> tuple[object, ...]:
         view.condition,
         view.hold,
         view.maintenance,
+        view.testing,
         view.unschedulable,
     )
 

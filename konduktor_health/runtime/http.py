@@ -38,13 +38,12 @@ class StatusServer:
             "/readyz": lambda: _ready(troubles()),
         }
         try:
-            self._server = _Server(host, port, _handler(pages))
+            self._server = ThreadedServer(host, port, _handler(pages))
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}",
                 hint="choose another port with http.port, or 0 for any free one",
             ) from error
-        self._server.daemon_threads = True
         self._serving = False
         self.port = int(self._server.server_address[1])
 
@@ -62,7 +61,11 @@ class StatusServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class ThreadedServer(ThreadingHTTPServer):
+    """Listens on IPv4 and IPv6, a thread for each connection. Raises OSError."""
+
+    daemon_threads = True
+
     def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         if ":" in host or (host == "" and socket.has_dualstack_ipv6()):
             self.address_family = socket.AF_INET6

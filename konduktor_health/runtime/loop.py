@@ -22,7 +22,7 @@ from konduktor_health.runtime.apply import Outcome
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
-from konduktor_health.runtime.parts import CarriesOut, Tells
+from konduktor_health.runtime.parts import CarriesOut, FollowsPolicy, Tells
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Delivery, Sources
 
@@ -47,6 +47,7 @@ class Loop:
     wake: threading.Event
     agenda: Agenda
     files: tuple[FileWatch[Any], ...] = ()  # of the site: rules, policy
+    followers: tuple[FollowsPolicy, ...] = ()  # parts that go by the policy too
     not_lost: Callable[[], None] = lambda: None  # raises LeadershipLost once it is lost for good
     turned_at: float | None = None  # monotonic time of the last cycle
 

@@ -20,11 +20,19 @@ from prometheus_client import (
     generate_latest,
 )
 
+from konduktor_health.agents import ANSWERS, AgentState
+from konduktor_health.core.accusation import Blamed
+from konduktor_health.core.invasive_note import Stage
+from konduktor_health.core.invasive_step import ERROR, OUTCOMES
+from konduktor_health.core.pair_tests import Kind as PairKind
+from konduktor_health.core.pair_tests import PairOutcome
+from konduktor_health.model import ProbeStatus
 from konduktor_health.runtime.awaiting import KINDS
 from parsers.finding import Kind
 
 NAMESPACE = "konduktor_health"
 MAX_FAULT_IDS = 1000
+MAX_CHECKS = 100  # of the fault ids, those of checks
 
 
 class Metrics:
@@ -125,11 +133,61 @@ class Metrics:
         self.source_bytes = gauge(
             "source_scanned_bytes_per_minute", "Bytes that Loki scanned for a source.", ("source",)
         )
+        self.agents = gauge(
+            "agents", "Managed nodes by how the agent on them is doing.", ("state",)
+        )
+        self.agent_answers = counter(
+            "agent_answers_total", "Questions to agents by what came of them.", ("answer",)
+        )
+        self.probe_results = counter(
+            "probe_results_total", "Results of checks that were read.", ("outcome",)
+        )
+        self.unmeasured = gauge(
+            "unmeasured_nodes", "Nodes on which a check could not be measured 5 times in a row."
+        )
+        self.attestations = counter(
+            "attestations_total", "Kernel lines that agents were asked about.", ("answer",)
+        )
+        self.agent_requests = counter(
+            "agent_requests_total",
+            "Signed requests to agents: settings, runs that decisions wait for, tests in pairs.",
+            ("kind", "outcome"),
+        )
+        self.pair_tests = counter(
+            "pair_tests_total", "Tests of two nodes on an interface.", ("kind", "outcome")
+        )
+        self.pair_rounds = counter(
+            "pair_rounds_total", "Rounds of tests in pairs that have ended.", ("kind",)
+        )
+        self.pair_suspects = gauge(
+            "pair_suspects",
+            "What tests in pairs speak against now: nodes, pairs, what a domain shares, what lies"
+            " between two.",
+            ("what",),
+        )
+        self.invasive_tests = counter(
+            "invasive_tests_total", "Invasive tests by Jobs: what came of them.", ("outcome",)
+        )
+        self.invasive_nodes = gauge(
+            "invasive_nodes", "Nodes on their way to an invasive test, by how far.", ("state",)
+        )
+        self.volume_checks = counter(
+            "volume_checks_total", "Tests of storage: claimed, bound, deleted.", ("outcome",)
+        )
+        self.volume_failing = gauge(
+            "volume_check_failing", "1 while the last test of storage that measured has failed."
+        )
         self.rules_loads = counter(
             "rules_loads_total", "Times that the rules file was read and had changed.", ("outcome",)
         )
         self.rules_broken = gauge(
             "rules_broken", "1 while the rules file is wrong and the rules before it hold."
+        )
+        self.autopilot = counter(
+            "autopilot_requests_total",
+            "Questions on the port for users of Autopilot.",
+            ("path", "outcome"),
+            self.own,
         )
         self.policy_loads = counter(
             "policy_loads_total",
@@ -148,6 +206,31 @@ class Metrics:
         for what in KINDS:
             self.awaiting.labels(what)
             self.awaiting_since.labels(what)
+        for state in AgentState:
+            self.agents.labels(state.value)
+        for answer in ANSWERS:
+            self.agent_answers.labels(answer)
+        for status in ProbeStatus:
+            self.probe_results.labels(status.value)
+        for answer in ("confirmed", "injected", "denied", "unknown"):
+            self.attestations.labels(answer)
+        for outcome in ("accepted", "refused", "failed"):
+            self.agent_requests.labels("run", outcome)
+            self.agent_requests.labels("pair", outcome)
+        for outcome in (*OUTCOMES, ERROR):
+            self.invasive_tests.labels(outcome)
+        for status in (ProbeStatus.PASS, ProbeStatus.FAIL, ProbeStatus.SKIP, ProbeStatus.ERROR):
+            self.volume_checks.labels(status.value)
+        for stage in Stage:
+            self.invasive_nodes.labels(stage.value)
+        for outcome in ("ok", "failed"):
+            self.agent_requests.labels("settings", outcome)
+        for test in PairKind:
+            self.pair_rounds.labels(test.value)
+            for result in PairOutcome:
+                self.pair_tests.labels(test.value, result.label)
+        for blamed in Blamed:
+            self.pair_suspects.labels(blamed.value)
         for peer in ("node", "unknown"):
             self.accusations.labels(peer)
         for kind in Kind:

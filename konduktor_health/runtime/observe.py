@@ -23,21 +23,22 @@ from konduktor_health.clock import Clock
 from konduktor_health.core.fold import SightingKey, already_counted, key_of
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
-from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
+from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
 from konduktor_health.runtime.again import Runs
 from konduktor_health.runtime.aside import Aside
+from konduktor_health.runtime.begun import Begun
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.decoders import Decoders
 from konduktor_health.runtime.domains import RecentKinds
+from konduktor_health.runtime.fault_counts import FaultCounts, FaultKind
 from konduktor_health.runtime.fleet import Change
 from konduktor_health.runtime.heard import differ, heard_from, is_marker, is_only_a_fault
 from konduktor_health.runtime.kin import Heard, Kin
 from konduktor_health.runtime.ledgers import Ledgers
-from konduktor_health.runtime.onsets import Onsets
 from konduktor_health.runtime.peers import PeerNotes
-from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
 from konduktor_health.runtime.tombstones import Tombstones
@@ -46,13 +47,9 @@ from parsers import tables
 from parsers.decode import Decoder
 
 MAX_UNKNOWN_NAMES = 1000
-MAX_FAULT_KINDS = 2000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
 
-_MASS = frozenset({Severity.FATAL, Severity.DEGRADED})  # severities that can be a mass event
-
-FaultKind = tuple[str, str, str]  # (fault id, severity, source)
 _UNMANAGED = "\0unmanaged"  # names the decoder of lines of no managed node; no source has it
 #: The node of a line, the line, its boot, and the start of that by the line alone.
 _AtHome = tuple[NodeView, LogEntry, str, int | None]
@@ -75,7 +72,7 @@ class Observer:
         observation: Observation | None = None,
         reboots: Reboots | None = None,
         tombstones: Tombstones | None = None,
-        probes: ProbeWatch | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """``read``: the tables that ``decoder`` reads; default: those that are shipped.
         ``observed``: fault ids in observation."""
@@ -87,7 +84,7 @@ class Observer:
         self.observation = observation
         self._reboots = reboots
         self._tombstones = tombstones
-        self._probes = probes
+        self._beside = beside or Beside()
         self._aside = Aside()
         self._decoders = Decoders(decoder, self._undecoded)
         self._boots = BootTimes()
@@ -101,8 +98,8 @@ class Observer:
         self._runs = Runs(self._pending, self._kin, self.kinds)
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
         self._ledgers = Ledgers()
-        self._onsets = Onsets(surge_window_s)
-        self._faults: Counter[tuple[str, Severity, str]] = Counter()
+        self._begun = Begun(surge_window_s)
+        self._faults = FaultCounts()
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
         self.unknown_lines = 0
@@ -120,7 +117,7 @@ class Observer:
     def judge_by(self, policy: Policy) -> None:
         """Judge surges, silence and reboots by this policy from now on. What a shorter window of
         surges has forgotten does not come back."""
-        self._onsets.use(policy.surge_window_s)
+        self._begun.use(policy.surge_window_s)
         self.kinds.use(policy.surge_window_s)
         for part in (self.observation, self._reboots):
             if part is not None:
@@ -178,8 +175,7 @@ class Observer:
         due |= self._tombstones.due() if self._tombstones else set()
         if self.observation is not None:
             due |= self._aside.ask("who is heard", self.observation.look, set())
-        measured = self._probes.due(nodes.keys()) if self._probes else ()
-        due.update(name for name in measured if self._ledgers.of(nodes[name]).records)
+        due |= self._look_beside(nodes)
         return due.union(alone)
 
     def sightings(self, names: Collection[str]) -> dict[str, tuple[Sighting, ...]]:
@@ -213,6 +209,8 @@ class Observer:
         for name, change in changes.items():
             old, new = change.old, change.new
             self._runs.catch_up((name,))
+            if new is None or (old is not None and old.uid != new.uid):
+                self._beside.forget(name)
             if new is None:
                 self.settle([name])
                 self._ledgers.forget(name)
@@ -239,9 +237,8 @@ class Observer:
         return min(times, default=None)
 
     def fatal_sightings(self, now_ns: int) -> Mapping[str, Mapping[str, int]]:
-        """Per fault id the nodes on which it began, as fatal or degraded, within the surge window
-        (Unix ns): what may be a mass event."""
-        return self._onsets.now(now_ns)
+        """Per fault id the nodes on which it began within the surge window."""
+        return self._begun.now(now_ns)
 
     def waits_since_ns(self) -> int | None:
         """Log time of the oldest fault that waits for another one; None: none waits."""
@@ -249,8 +246,7 @@ class Observer:
 
     def drain_faults(self) -> Counter[FaultKind]:
         """Faults counted since the last call."""
-        drained, self._faults = self._faults, Counter()
-        return Counter({(kind[0], kind[1].value, kind[2]): n for kind, n in drained.items()})
+        return self._faults.drain()
 
     def drain_accusations(self) -> Counter[str]:
         """Pods' lines that named a peer since the last call: ``node`` or ``unknown``."""
@@ -281,6 +277,20 @@ class Observer:
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
         return self._reboots.faults(nodes, self._ledgers.of, len(nodes)) if self._reboots else []
 
+    def _look_beside(self, nodes: Mapping[str, NodeView]) -> set[str]:
+        """Take what tells of nodes beside their logs."""
+        found = self._beside.look(nodes, self._ledgers.of, self._is_pending)
+        now_ns = self._clock.now_ns()
+        self._runs.catch_up({fault.node for fault in found.faults})
+        due = {fault.node for fault in found.faults if self._keep(fault, nodes[fault.node])}
+        due |= {name for name, seen in found.repairs if self._repairs.note(name, seen, now_ns)}
+        due |= found.answered & self._pending.keys()
+        due |= found.unlabelled
+        return due | {name for name in found.measured if self._ledgers.of(nodes[name]).records}
+
+    def _is_pending(self, fault: Fault) -> bool:
+        return any(key[:2] == fault.key for key in self._pending.get(fault.node, ()))
+
     def _took(self, line: _AtHome) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
         try:
@@ -309,13 +319,15 @@ class Observer:
         event_ns = self._boots.event_ns(name, boot_id, entry, start_ns)
         again = self._runs.count(decoded, entry, event_ns, view, self._clock.now_ns())
         if again is not None:
-            self._count(*again)
+            self._faults.add(*again)
             return False
         faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
+        self._beside.ask(faults, view, entry, self._ledgers.of)
         news = [self._take_fault(fault, view) for fault in faults]
-        only = faults[0].event_ns >= self.floor_ns and is_only_a_fault(faults[0], self._read)
-        if only and len(faults) == 1:
-            self._runs.begin(decoded[0], faults[0], entry, view)
+        first = faults[0]
+        only = first.event_ns >= self.floor_ns and is_only_a_fault(first, self._read)
+        if only and len(faults) == 1 and not self._beside.asks(first):
+            self._runs.begin(decoded[0], first, entry, view)
         return any(news)
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:
@@ -355,6 +367,8 @@ class Observer:
         return concerned
 
     def _note_time(self, name: str, fault: Fault) -> None:
+        if fault.trust is Trust.PROBE:
+            return
         known_ns = self._since.get(name)
         if known_ns is None or fault.time_ns < known_ns:
             self._since[name] = fault.time_ns
@@ -363,28 +377,17 @@ class Observer:
         ledger = self._ledgers.of(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        self._count(fault, fault.count)
+        self._faults.add(fault, fault.count)
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
-        if fault.severity in _MASS and fault.trust is not Trust.POD and acting:
-            known = any(key[1] == fault.fault_id for key in pending) or any(
-                record.fault_id == fault.fault_id for record in ledger.records
-            )
-            if not known:
-                self._onsets.note(fault.fault_id, view.name, self._clock.now_ns())
         if acting:
+            self._begun.note(fault, view.name, pending, ledger, self._clock.now_ns())
             self.kinds.note(fault, view.name, self._clock.now_ns())
         key = key_of(fault, acting)
         before = pending.get(key)
         add_related(pending, fault, acting, key)
         self._note_time(view.name, fault)
         return before is None or differ(before, pending.get(key))
-
-    def _count(self, fault: Fault, count: int) -> None:
-        kind = (fault.fault_id, fault.severity, fault.source)
-        if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", fault.severity, fault.source)
-        self._faults[kind] += count
 
     def _forget_until(self, name: str, until_ns: int) -> None:
         """What was seen up to then is history: of another Node, or an operator vouched for it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from konduktor_health.model import Plan, Surge
+from konduktor_health.model import Plan, Policy, Surge
 from konduktor_health.ports import SourceStatus
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ class CarriesOut(Protocol):
 
     def apply(self, plan: Plan) -> Outcome:
         """Carry out a Plan; what became of it."""
+        ...
+
+
+class FollowsPolicy(Protocol):
+    """Goes by the policy beside the decision."""
+
+    def use(self, policy: Policy) -> None:
+        """Go by this policy from now on."""
         ...
 
 

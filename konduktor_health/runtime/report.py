@@ -14,11 +14,13 @@ from loguru import logger
 
 from konduktor_health.model import EditNode, Hold, HoldReason, Plan, Surge
 from konduktor_health.ports import SourceStatus
+from konduktor_health.runtime.agent_report import AgentReport
 from konduktor_health.runtime.apply import Outcome
 from konduktor_health.runtime.fleet import Fleet
-from konduktor_health.runtime.metrics import MAX_FAULT_IDS, Metrics
+from konduktor_health.runtime.metrics import MAX_CHECKS, MAX_FAULT_IDS, Metrics
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import PROBE_FAULT
 
 MAX_KNOWN_HOLDS = 50_000
 MOST_GONE = 100  # texts about nodes that are gone, beside those about nodes that are there
@@ -42,8 +44,10 @@ class Report:
         emit: Callable[[str], None] | None = None,
         optional: Container[str] = frozenset(),
         pods: Container[str] = frozenset(),
+        agents: AgentReport | None = None,
     ) -> None:
         self.metrics = metrics
+        self._agents = agents
         self._pods = pods
         self._optional = optional
         self._emit = emit
@@ -54,6 +58,7 @@ class Report:
         self._said: dict[str, str] = {}
         self._surges: set[tuple[str, str]] = set()
         self._fault_ids: set[str] = set()
+        self._checks = 0
         self._unknown_shown: set[str] = set()
         self._prune_at = MOST_GONE
 
@@ -149,6 +154,8 @@ class Report:
         if observer.observation is not None:
             metrics.observed.set(observer.observation.observed_nodes)
             metrics.unobserved.set(observer.observation.silent_nodes)
+        if self._agents is not None:
+            self._agents.cycle()
         self._forget_the_gone(fleet)
         self._count_faults(observer)
         for peer, lines in observer.drain_accusations().items():
@@ -224,5 +231,9 @@ class Report:
             return fault_id
         if len(self._fault_ids) >= MAX_FAULT_IDS:
             return "other"
+        if fault_id.startswith(PROBE_FAULT):  # names of checks come from agents
+            if self._checks >= MAX_CHECKS:
+                return "other"
+            self._checks += 1
         self._fault_ids.add(fault_id)
         return fault_id

@@ -21,10 +21,13 @@ from konduktor_health.frozen import replace
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside
+from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.surges import Key, SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
@@ -51,6 +54,9 @@ class Situation:
     observation: Observation | None = None
     tombstones: Tombstones | None = None
     probes: ProbeWatch | None = None  # None: there are no agents
+    diagnoses: DiagnosisWatch | None = None
+    attesting: Attesting | None = None  # None: no agent is asked about kernel lines
+    pairs: PairFindings | None = None  # None: nodes do not test each other
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
     writes: Writes = written
     aside: Aside = field(default_factory=Aside)
@@ -86,7 +92,7 @@ class Situation:
     def decide(self, names: Iterable[str]) -> tuple[Plan, set[str]]:
         """The Plan for these nodes, and those that no decision could be made about."""
         known = self.feed.nodes()
-        begun = self._look_at_domains(known)
+        begun = (*self._look_at_domains(known), *(self.pairs.events() if self.pairs else ()))
         plan, failing = self._decide_known(names, known)
         return (replace(plan, actions=(*plan.actions, *begun)) if begun else plan), failing
 
@@ -99,7 +105,8 @@ class Situation:
 
     def _remarks(self, name: str) -> tuple[str, ...]:
         domains = self.domains.remarks(name) if self.domains else ()
-        return (*domains, *self.observer.remarks(name))
+        pairs = self.pairs.remarks(name) if self.pairs else ()
+        return (*domains, *pairs, *self.observer.remarks(name))
 
     def _decide_known(
         self, names: Iterable[str], known: Mapping[str, NodeView]
@@ -139,7 +146,9 @@ class Situation:
             displaceable=self._displaceable(),
             repairs=self.observer.repairs(nodes),
             probes=self.probes.results(nodes) if self.probes else {},
+            attestations=self.attesting.of(nodes) if self.attesting else {},
             agents=self.probes.agents(nodes) if self.probes else frozenset(),
+            diagnoses=self.diagnoses.of(nodes) if self.diagnoses else {},
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
         return decide(self.complete(snapshot), self.policy, now_ns, writes=self.writes)

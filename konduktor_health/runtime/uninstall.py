@@ -1,4 +1,4 @@
-"""How is everything of ours taken off a cluster? Nodes first, then the state, then the Lease.
+"""How is everything of ours taken off a cluster? Nodes first, then state and keys, then the Lease.
 
 Every write is compare-and-swap, and what is to be removed is planned again from what is there;
 so an interrupted run is repeated, and one Node that fails stops no other. The Lease goes last: a
@@ -45,13 +45,14 @@ class Survey:
     places: tuple[Place, ...]
     opted: tuple[str, ...]  # Nodes with the user's own label
     other_prefixes: tuple[str, ...]  # domains of taints that look like ours
-    autopilot: bool = False  # Autopilot's label is ours as well
+    signing: tuple[OwnObject, ...] = ()  # keys that requests to agents are signed with
+    autopilot: bool = False  # Autopilot's labels are ours as well
 
     @property
     def objects(self) -> tuple[OwnObject, ...]:
         """Objects beside the Nodes, in the order in which they go."""
         each = (found for place in self.places for found in (place.state, place.lease))
-        return tuple(found for found in each if found is not None)
+        return (*self.signing, *(found for found in each if found is not None))
 
 
 @dataclass(slots=True)
@@ -71,13 +72,15 @@ def survey(
     autopilot: bool = False,
 ) -> Survey:
     """Look for everything of ours; writes nothing. ``judged``: of each shard its Lease as it was
-    judged. ``autopilot``: Autopilot's label is ours as well."""
+    judged. ``autopilot``: Autopilot's labels are ours as well."""
+    judged = tuple(judged)
     views = cluster.list_nodes()
     views.sort(key=lambda view: view.name)
     planned = ((view, plan_removal(view, keys, autopilot=autopilot)) for view in views)
     return Survey(
         nodes=tuple((view, removal) for view, removal in planned if removal is not None),
         places=tuple(Place(each, each.state(), lease) for each, lease in judged),
+        signing=judged[0][0].signing() if judged else (),
         opted=opted(views),
         other_prefixes=other_prefixes(views, keys),
         autopilot=autopilot,
@@ -137,6 +140,7 @@ class Uninstallation:
             for place in found.places:
                 still_vacant(place.belongings, place.lease)
         self._clear_nodes(found)
+        self._delete_keys(found)
         for place in found.places:
             self._delete("ConfigMap", place, self._state)
             self._delete("Lease", place, self._lease)
@@ -178,6 +182,16 @@ class Uninstallation:
         if self._force:
             return place.belongings.lease()
         return still_vacant(place.belongings, place.lease)
+
+    def _delete_keys(self, found: Survey) -> None:
+        """As they were found: a controller that has started meanwhile may need newer ones."""
+        for each in found.signing:
+            try:
+                found.places[0].belongings.delete(each)
+            except HealthError as error:
+                self._outcome.failed[f"{each.kind} {each.name}"] = str(error)
+            else:
+                self._outcome.deleted.append(each)
 
     def _delete(self, kind: str, place: Place, find: Callable[[Place], OwnObject | None]) -> None:
         try:

@@ -23,17 +23,27 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
+from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
 from konduktor_health.clock import Clock, SystemClock
+from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy, PublishEvent
-from konduktor_health.ports import Cluster, Leadership, Probes
+from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import Attesting
+from konduktor_health.runtime.autopilot_http import autopilot_server
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.controller import Controller
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.http import StatusServer
+from konduktor_health.runtime.invasive_wiring import build_invasive, build_volume_check
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
@@ -42,10 +52,13 @@ from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
+from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
+from konduktor_health.runtime.verifying import Verifying
+from konduktor_health.runtime.wired_rounds import build_rounds
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.decode import Decoder
@@ -68,9 +81,13 @@ def build(
     clock: Clock | None = None,
     serve: bool = True,
     probes: Probes | None = None,
+    accept_fake_backend: bool = False,
+    agent_http: AgentHttp | None = None,
 ) -> Controller:
-    """Wire a controller. ``probes``: who is asked about the nodes; None: there are no agents. No
-    setting names another one. Raises ConfigError for what can be seen to be wrong before
+    """Wire a controller. ``probes``: who is asked about the nodes instead of the agents;
+    ``accept_fake_backend``: agents that measure nothing are believed; ``agent_http``: how agents
+    are reached, also on loopback. They are for a simulated cluster, and no setting gives them.
+    Raises ConfigError for what can be seen to be wrong before
     starting."""
     clock = clock or SystemClock()
     stop, wake = stop or threading.Event(), wake or threading.Event()
@@ -105,7 +122,35 @@ def build(
     tombstones = Tombstones(feed, clock=clock, let_go=fleet.let_go, wake=wake.set)
     for follow in (reboots.changed, tombstones.changed):  # after the fleet
         feed.on_change(follow)
-    probe_watch = None if probes is None else ProbeWatch(probes, wake=wake.set)
+    agents = None
+    if probes is None and settings.probes.enabled:
+        agents = build_agents(
+            settings,
+            http,
+            feed,
+            clock,
+            assert_leader=None if lease is None else lease.assert_leader,
+            agents=agent_http,
+            accept_fake=accept_fake_backend,
+        )
+        probes = agents.collector
+    attesting = _attesting(agents, clock, wake)
+    rounds = build_rounds(settings, agents, feed, policy, clock)
+    verifying = _verifying(agents, feed, policy, clock, rounds, settings)
+    if verifying is not None:
+        feed.on_change(verifying.changed)
+    allocatable = AllocatableGpus(clock=clock, keys=keys)
+    feed.on_change(allocatable.changed)
+    probe_watch = (
+        None if probes is None else (ProbeWatch(probes, wake=wake.set, clock=clock, policy=policy))
+    )
+    diagnoses = (
+        DiagnosisWatch(agents.collector, policy, wake=wake.set) if agents is not None else None
+    )
+    if rounds is not None and probe_watch is not None:
+        rounds.findings.on_news(probe_watch.tell)
+        probe_watch.add(rounds.findings.results)
+    pairs = None if rounds is None else rounds.findings
     observer = Observer(
         feed,
         clock=clock,
@@ -118,7 +163,7 @@ def build(
         observation=observation,
         reboots=reboots,
         tombstones=tombstones,
-        probes=probe_watch,
+        beside=Beside(probe_watch, attesting, allocatable, diagnoses, pairs),
     )
     applier, teller = None, None
     if lease is not None:
@@ -140,6 +185,9 @@ def build(
             assert_leader=lease.assert_leader,
             writers=settings.cluster.writers,
         )
+    tests = build_invasive(settings, http, agents, feed, applier, policy, clock, lease)
+    if tests is not None:
+        feed.on_change(tests.changed)
     checkpoint = Checkpoint(
         cluster,
         clock=clock,
@@ -148,9 +196,17 @@ def build(
     )
     checkpoint.attach("observed", observation)
     checkpoint.attach("tombstones", tombstones)
+    if rounds is not None:
+        checkpoint.attach("rounds", rounds)
+    if probes is not None:
+        checkpoint.attach(STATE_KEY, AgentsTold(probes, feed.nodes))
     pods = {one.name for one in build_specs(settings) if one.pod}
     optional = {one.name or one.preset for one in settings.sources if one.optional} | pods
-    report = Report(metrics, emit=emit, optional=optional, pods=pods)
+    told = agents.teller.counted if agents and agents.teller else dict
+    agent_report = AgentReport(
+        metrics, probe_watch, attesting, verifying, told, rounds=rounds, tests=tests
+    )
+    report = Report(metrics, emit=emit, optional=optional, pods=pods, agents=agent_report)
     by_name = {source.name: source for source in from_loki}
     roll_call = RollCall(
         callers,
@@ -175,6 +231,9 @@ def build(
             observation,
             tombstones,
             probe_watch,
+            attesting=attesting,
+            diagnoses=diagnoses,
+            pairs=pairs,
         ),
         fleet=fleet,
         observer=observer,
@@ -185,6 +244,9 @@ def build(
         wake=wake,
         agenda=Agenda(clock),
         files=tuple(each for each in (rules, watch) if each is not None),
+        followers=tuple(
+            part for part in (probe_watch, verifying, diagnoses, rounds, tests) if part is not None
+        ),
     )
     if watch is not None:
         watch.on_change(partial(_decide_by, loop, rules=rules))
@@ -210,6 +272,18 @@ def build(
         teller=teller,
         roll_call=roll_call,
         probes=probe_watch,
+        aside=tuple(
+            part
+            for part in (
+                agents.signing if agents else None,
+                attesting,
+                verifying,
+                rounds,
+                tests,
+                build_volume_check(settings, http, cluster, clock, lease, metrics),
+            )
+            if part is not None
+        ),
     )
     if serve and settings.http.enabled:
         controller.status = StatusServer(
@@ -219,7 +293,40 @@ def build(
             host=settings.http.host,
             port=settings.http.port,
         )
+    if serve and settings.autopilot.enabled:
+        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
     return controller
+
+
+def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:
+    """Who asks agents about kernel lines. A dry run asks nobody for anything."""
+    if agents is None or agents.orders is None:
+        return None
+    believed = agents.collector.believed
+    return Attesting(agents.orders, clock=clock, believed=believed, wake=wake.set)
+
+
+def _verifying(
+    agents: Agents | None,
+    feed: NodeFeed,
+    policy: Policy,
+    clock: Clock,
+    rounds: Rounds | None,
+    settings: Settings,
+) -> Verifying | None:
+    """Who asks agents to measure what a decision waits for."""
+    if agents is None or agents.orders is None:
+        return None
+    jobs = settings.probes.jobs
+    return Verifying(
+        agents.orders,
+        feed.nodes,
+        policy,
+        clock=clock,
+        believed=agents.collector.believed,
+        elsewhere=rounds.want if rounds is not None else lambda _node, _probe: False,
+        left_to_jobs=INVASIVE_CHECKS.union(jobs.own_checks) if jobs.enabled else frozenset(),
+    )
 
 
 def _surges(
@@ -262,6 +369,8 @@ def _decide_by(loop: Loop, policy: Policy, rules: RulesWatch | None = None) -> N
     loop.situation = replace(loop.situation, policy=policy)
     loop.observer.judge_by(policy)
     loop.fleet.use(policy)
+    for part in loop.followers:
+        part.use(policy)
     loop.agenda.add(loop.situation.recorded())
     if rules is not None:
         rules.retry()

@@ -12,17 +12,23 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import count
 
+from konduktor_health.agents import AgentCensus, AgentStanding, AgentState
 from konduktor_health.clock import Clock
-from konduktor_health.model import ProbeResult, ProbeStatus
+from konduktor_health.model import Fault, ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.sandbox.nodes import stable_uuid
 
 SMALL = 32  # nodes
 #: Tier and check of each run of a round, in this order.
-CHECKS = (("boot", "gpu-count"), ("light", "gpu-memory"), ("invasive", "pcie-bandwidth"))
+CHECKS = (("boot", "gpu-count"), ("light", "pcie-link"), ("invasive", "gpu-memory"))
+#: The GPUs of each simulated node, by PCI address: a run is of all of them.
+GPUS = (
+    "0000:1b:00", "0000:3b:00", "0000:43:00", "0000:52:00",
+    "0000:86:00", "0000:9d:00", "0000:c3:00", "0000:df:00",
+)  # fmt: skip
 
 
 class SimulatedAgents:
@@ -55,7 +61,8 @@ class SimulatedAgents:
             nodes = [name for name in self._broken if name in self._agents]
             for name in nodes:
                 kept = self._results.setdefault(name, deque(maxlen=MOST_PROBE_RESULTS))
-                kept.extend(self._run(name, tier, check) for tier, check in CHECKS)
+                for tier, check in CHECKS:
+                    kept.extend(self._run(name, tier, check))
         if nodes:
             self._tell(nodes)
 
@@ -74,6 +81,19 @@ class SimulatedAgents:
         with self._lock:
             return {name: tuple(self._results[name]) for name in names if name in self._results}
 
+    def faults(self) -> tuple[Fault, ...]:
+        """None: the log of a simulated node tells what breaks."""
+        return ()
+
+    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
+        """All of them answer."""
+        known = AgentStanding(AgentState.OK, 0)
+        return {name: known for name in names if name in self._agents}
+
+    def census(self) -> AgentCensus:
+        """All of them answer."""
+        return AgentCensus({AgentState.OK: len(self._agents)})
+
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
         """Whom to tell after each round."""
         self._tell = callback
@@ -82,13 +102,18 @@ class SimulatedAgents:
         while not self._clock.wait(stop, self._interval_s):
             self.round()
 
-    def _run(self, node: str, tier: str, check: str) -> ProbeResult:
-        return ProbeResult(
-            check=check,
-            tier=tier,
-            status=ProbeStatus.FAIL if self._broken[node] else ProbeStatus.PASS,
-            time_ns=self._clock.now_ns(),
-            under_load=tier == "invasive",
-            boot_id=stable_uuid(node, "boot").replace("-", ""),
-            run_id=f"{node}-{next(self._runs)}",
-        )
+    def _run(self, node: str, tier: str, check: str) -> Iterator[ProbeResult]:
+        status = ProbeStatus.FAIL if self._broken[node] else ProbeStatus.PASS
+        time_ns, run_id = self._clock.now_ns(), f"{node}-{next(self._runs)}"
+        boot_id = stable_uuid(node, "boot").replace("-", "")
+        for gpu in GPUS:
+            yield ProbeResult(
+                check=check,
+                tier=tier,
+                status=status,
+                time_ns=time_ns,
+                device=gpu,
+                under_load=tier == "invasive",
+                boot_id=boot_id,
+                run_id=run_id,
+            )

@@ -92,7 +92,7 @@ def run(options: KmsgOptions) -> int:
 
 
 def _follow(options: KmsgOptions, waker: Waker, log: StderrLog) -> int:
-    boot_id = _boot_id(options.boot_id_path)
+    boot_id = read_boot_id(options.boot_id_path)
     positions = PositionFile(options.state) if options.state and not options.once else None
     resume = None if positions is None else positions.start_after(boot_id)
     from_ring_start = options.once or options.from_start
@@ -186,7 +186,8 @@ def _stop_on_signals(waker: Waker) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _boot_id(path: str) -> str:
+def read_boot_id(path: str = BOOT_ID_PATH) -> str:
+    """Lower-case hex without dashes. Raises OSError: there is none."""
     with open(path, encoding="ascii", errors="replace") as file:
         value = file.read(100).strip().replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", value):

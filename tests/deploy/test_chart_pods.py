@@ -13,7 +13,12 @@ from konduktor_health.settings import LeaseSettings
 from parsers.fault import Trust
 from probes.kmsg.command import FLUSH_S
 from tests.support.chart import NAME, PROBE, ROOT, Helm, one, pod_of
-from tests.support.chart_programs import kmsg_options, settings_of
+from tests.support.chart_programs import (
+    agent_options,
+    container_of,
+    kmsg_options,
+    settings_of,
+)
 from tests.support.chart_values import EVERYTHING
 
 pytestmark = pytest.mark.e2e
@@ -46,8 +51,8 @@ def test_the_controller_pod_is_hardened(helm: Helm) -> None:
     assert all("hostPath" not in volume for volume in pod["volumes"])
 
 
-def test_the_probe_pod_has_no_token_and_nothing_of_the_host_but_the_device(helm: Helm) -> None:
-    found = helm.template()
+def test_the_forwarder_has_no_token_and_nothing_of_the_host_but_the_device(helm: Helm) -> None:
+    found = helm.template({"probe": {"agent": {"enabled": False}}})
     pod = pod_of(one(found, "DaemonSet", PROBE))
     assert pod["automountServiceAccountToken"] is False
     assert one(found, "ServiceAccount", PROBE)["automountServiceAccountToken"] is False
@@ -59,7 +64,7 @@ def test_the_probe_pod_has_no_token_and_nothing_of_the_host_but_the_device(helm:
     }
     assert security["readOnlyRootFilesystem"] is True
     assert [volume["hostPath"]["path"] for volume in pod["volumes"]] == [
-        "/var/lib/konduktor-health"
+        "/var/lib/konduktor-health/kmsg"
     ]
     bound = {
         subject["name"]
@@ -67,6 +72,37 @@ def test_the_probe_pod_has_no_token_and_nothing_of_the_host_but_the_device(helm:
         for subject in each.get("subjects", [])
     }
     assert bound == {NAME}  # not the probe's
+
+
+def test_the_agent_sees_the_host_and_can_change_nothing_of_it_but_its_state(helm: Helm) -> None:
+    pod = pod_of(one(helm.template(), "DaemonSet", PROBE))
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    agent = container_of(one(helm.template(), "DaemonSet", PROBE), "agent")
+    assert agent["securityContext"]["readOnlyRootFilesystem"] is True
+    of_host = {each["name"] for each in pod["volumes"] if "hostPath" in each}
+    writable = {each["name"] for each in agent["volumeMounts"] if not each.get("readOnly")}
+    assert writable & of_host == {"agent-state"}
+    seen = {each["mountPath"] for each in agent["volumeMounts"] if each["name"] in of_host}
+    assert seen == {"/host/proc", "/var/lib/konduktor-health/agent"}
+    kmsg = container_of(one(helm.template(), "DaemonSet", PROBE), "kmsg")
+    assert [each["name"] for each in kmsg["volumeMounts"] if each["name"] in of_host] == ["state"]
+
+
+def test_every_option_of_the_agent_is_one_that_it_knows(helm: Helm) -> None:
+    options = agent_options(helm.template(EVERYTHING))
+    assert options.listen == ":9999"
+    assert options.root == "/host/proc/1/root"
+    assert (options.light_interval, options.hourly_interval) == ("30", "600")
+    assert options.invasive_interval == "0"
+    assert options.state == "/var/lib/gpu-health/agent"
+    assert options.compat_autopilot is True
+    assert options.log_level == "debug"
+    pod = pod_of(one(helm.template(EVERYTHING), "DaemonSet", "gpu-nodes-probe"))
+    sources = {each["name"]: each.get("configMap", {}) for each in pod["volumes"]}
+    assert sources["keys"] == {"name": "our-keys", "optional": True}
+    assert sources["user-checks"]["name"] == "our-checks"
+    assert pod["runtimeClassName"] == "nvidia"
 
 
 def test_the_kmsg_pod_is_found_by_inject(helm: Helm) -> None:

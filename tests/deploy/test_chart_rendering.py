@@ -18,7 +18,7 @@ from deploy.chart.annotated import Value, values
 from konduktor_health import __version__
 from konduktor_health.adapters.kube.cluster import STATE_NAME
 from konduktor_health.errors import ConfigError
-from konduktor_health.settings import Settings
+from konduktor_health.settings import Settings, load
 from tests.support.chart import (
     CHART,
     MANIFESTS,
@@ -236,8 +236,9 @@ def test_no_egress_rule_is_open_because_a_list_is_empty(helm: Helm) -> None:
             if each["kind"] == "NetworkPolicy"
             for rule in each["spec"]["egress"]
         ]
-        assert len(rules) == 4  # of each kind of pod: DNS and Loki
-        assert all(rule.get("ports") for rule in rules)
+        # of each kind of pod: DNS, Loki, and agents
+        assert len(rules) == 6
+        assert all(rule.get("ports") or rule.get("to") for rule in rules)
 
 
 # ---------------------------------------------------------------- settings
@@ -263,7 +264,33 @@ def test_a_setting_left_out_renders_as_its_default(helm: Helm) -> None:
 
 
 def test_without_settings_the_defaults_hold(helm: Helm, tmp_path: Path) -> None:
-    assert settings_of(helm.template(), tmp_path).model_dump() == Settings().model_dump()
+    """But for the agents, which are those of this release."""
+    expected = Settings().model_dump()
+    selector = f"app.kubernetes.io/instance={NAME},{expected['probes']['selector']}"
+    expected["probes"] |= {"daemonset": PROBE, "selector": selector}
+    assert settings_of(helm.template(), tmp_path).model_dump() == expected
+
+
+def test_the_controller_asks_the_agents_where_the_chart_has_them(
+    helm: Helm, tmp_path: Path
+) -> None:
+    agent = {"port": 9999, "lightSeconds": 30}
+    found = helm.template({"fullnameOverride": "gpu", "probe": {"agent": agent}})
+    (settings,) = [
+        each
+        for each in found
+        if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "gpu-settings"
+    ]
+    path = tmp_path / "settings.yaml"
+    path.write_text(settings["data"]["settings.yaml"])
+    probes = load(path).probes
+    assert (probes.daemonset, probes.port, probes.light_interval_s) == ("gpu-probe", 9999, 30)
+    daemon_set = one(found, "DaemonSet", "gpu-probe")
+    labels = daemon_set["spec"]["template"]["metadata"]["labels"]
+    assert all(
+        labels[key] == value
+        for key, _, value in (each.partition("=") for each in probes.selector.split(","))
+    )
 
 
 def test_no_pod_is_given_the_variables_of_a_service(
@@ -338,7 +365,35 @@ def test_rights_on_pods_go_with_the_setting_that_uses_them(helm: Helm) -> None:
     told = rights_of(helm.template())
     silent = rights_of(helm.template({"settings": {"pod_events": {"enabled": False}}}))
     assert told - silent == {("list", "pods", ""), ("create", "events", "")}
-    assert silent - told == {("create", "events", "default")}
+    # the agents' pods are listed either way
+    assert silent - told == {("create", "events", "default"), ("list", "pods", NAME)}
+
+
+def test_rights_for_agents_go_with_the_setting_that_uses_them(helm: Helm) -> None:
+    def rights_of(found: list[Object]) -> set[str]:
+        return {str(g) for g in rights.grants(found, rights.Account(NAME, NAME))}
+
+    asked = rights_of(helm.template())
+    none = rights_of(helm.template({"settings": {"probes": {"enabled": False}}}))
+    assert asked - none == {
+        "get daemonsets konduktor-health-probe",
+        "watch pods",
+        "create secrets",
+        "get secrets konduktor-health-signing",
+        "update secrets konduktor-health-signing",
+        "get configmaps konduktor-health-probe-keys",
+        "update configmaps konduktor-health-probe-keys",
+    }
+
+
+def test_agents_are_those_of_the_release_whatever_it_is_called(helm: Helm) -> None:
+    found = helm.template({"fullnameOverride": "other", "settings": {"probes": {"workers": 4}}})
+    text = one(found, "ConfigMap", "other-settings")["data"]["settings.yaml"]
+    probes = yaml.safe_load(text)["probes"]
+    assert (probes["daemonset"], probes["workers"]) == ("other-probe", 4)
+    assert one(found, "DaemonSet", "other-probe")
+    grants = {str(g) for g in rights.grants(found, rights.Account(NAME, "other"))}
+    assert "get daemonsets other-probe" in grants
 
 
 def test_rights_follow_the_shard(helm: Helm) -> None:
@@ -356,4 +411,4 @@ def test_rights_follow_the_shard(helm: Helm) -> None:
         }
         assert named == {"leases": ["konduktor-health-a"], "configmaps": [f"{STATE_NAME}-a"]}
     settings = one(found, "ConfigMap", "konduktor-health-settings")["data"]["settings.yaml"]
-    assert yaml.safe_load(settings) == {"shard": shard}
+    assert yaml.safe_load(settings)["shard"] == shard

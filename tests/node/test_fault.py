@@ -20,7 +20,8 @@ def test_echo_into_the_kmsg_pod_taints_the_node(
     measured["seconds from echo to taint"] = time.monotonic() - began
     assert record["injected"] is True  # a program cannot write facility 0
     assert record["count"] == 1
-    assert record["trust"] == "kernel"
+    # attested where the agent's answer came before the first write
+    assert record["trust"] in ("kernel", "attested")
 
 
 def test_installed_release_has_state_and_lease_and_asks_for_nothing_it_may_not(

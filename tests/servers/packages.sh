@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Which Debian packages do the images and the real node need? Installs those that are missing;
-# with --check it only says by its exit status whether all are there.
+# Which Debian packages do the images, the real node and the tests of networks need? Installs those
+# that are missing; with --check it only says by its exit status whether all are there.
 #   buildah     builds the images      mmdebstrap  makes their plain base from Debian packages
 #   iproute2    bridge and addresses in the node's network namespace (with mount and unshare)
+#   iperf3, iputils-ping, iptables  measure between network namespaces, and break what lies between
 #   ca-certificates, debian-archive-keyring  for what is downloaded
 set -euo pipefail
 
@@ -10,6 +11,9 @@ wanted=()
 command -v buildah >/dev/null || wanted+=(buildah)
 command -v mmdebstrap >/dev/null || wanted+=(mmdebstrap)
 command -v ip >/dev/null || wanted+=(iproute2)
+command -v iperf3 >/dev/null || wanted+=(iperf3)
+command -v ping >/dev/null || wanted+=(iputils-ping)
+command -v iptables >/dev/null || wanted+=(iptables)
 command -v mount >/dev/null || wanted+=(mount)
 command -v unshare >/dev/null || wanted+=(util-linux)
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || wanted+=(debian-archive-keyring)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from konduktor_health.core.labels import DCGM_OUTPUT
 from konduktor_health.model import (
     EditNode,
     Fault,
@@ -109,6 +110,11 @@ def edited(view: NodeView, action: EditNode) -> NodeView:
     gone = {(taint.key, taint.effect) for taint in edit.remove_taints}
     taints = tuple(t for t in view.taints if (t.key, t.effect) not in gone) + edit.add_taints
     annotations = dict(edit.annotations)
+    labels = {**dict(view.labels), **{k: v for k, v in edit.labels.items() if k != KEYS.health}}
+    outputs = {
+        key: value for key, value in annotations.items() if key.endswith(DCGM_OUTPUT)
+    }  # the rest has fields of its own
+    diagnosed = {**dict(view.diagnosed), **outputs}
     return replace(
         view,
         taints=taints,
@@ -119,8 +125,15 @@ def edited(view: NodeView, action: EditNode) -> NodeView:
         reset_at=annotations.get(KEYS.reset_at, view.reset_at),
         hold=annotations.get(KEYS.hold, view.hold),
         maintenance=annotations.get(KEYS.maintenance, view.maintenance),
+        testing=annotations.get(KEYS.testing, view.testing),
         health_label=dict(edit.labels).get(KEYS.health, view.health_label),
+        labels=_there(labels),
+        diagnosed=_there(diagnosed),
     )
+
+
+def _there(pairs: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, value) for key, value in pairs.items() if value is not None))
 
 
 def edits(plan: Plan) -> list[EditNode]:

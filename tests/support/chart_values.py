@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
         "reading": {"cluster": "east"},
         "policy": {"budget_percent": 5},
         "http": {"port": 9000},
+        "probes": {"jobs": {"enabled": True}, "pvc": {"storage_class": "fast"}},
     },
     "lokiAccess": {
         "passwordSecret": {"name": "loki", "key": "pw"},
@@ -75,6 +76,7 @@ EVERYTHING: dict[str, Any] = {
     "priorityClasses": {
         "controller": {"name": "high", "value": 5},
         "probe": {"name": "higher", "value": 6},
+        "jobs": {"name": "lowest", "value": -7},
         "preemptionPolicy": "PreemptLowerPriority",
     },
     "networkPolicy": {
@@ -112,6 +114,19 @@ EVERYTHING: dict[str, Any] = {
                 "tokenSecret": {"name": "push", "key": "tk"},
                 "ca": _CA,
             },
+            "extraEnv": _ENVIRONMENT,
+            "resources": _RESOURCES,
+        },
+        "agent": {
+            "port": 9999,
+            "runtimeClassName": "nvidia",
+            "lightSeconds": 30,
+            "hourlySeconds": 600,
+            "invasiveSeconds": 0,
+            "keys": "our-keys",
+            "userChecks": "our-checks",
+            "autopilotMetrics": True,
+            "extraArgs": ["--log-level=debug"],
             "extraEnv": _ENVIRONMENT,
             "resources": _RESOURCES,
         },

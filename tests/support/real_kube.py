@@ -287,13 +287,16 @@ class RealKube:
             threading.Event().wait(0.05)
 
     def delete_all(self) -> None:
-        """Delete every Node, Pod, Event, Lease and ConfigMap, but for the API server's own."""
+        """Delete every Node, Pod, DaemonSet, Event, Lease, ConfigMap and Secret, but for the API
+        server's own."""
         now = {"gracePeriodSeconds": 0}
         self.request("DELETE", "/api/v1/nodes", now)
         for prefix, kind in (
             ("/api/v1", "pods"),
             ("/apis/coordination.k8s.io/v1", "leases"),
+            ("/apis/apps/v1", "daemonsets"),
             ("/api/v1", "configmaps"),
+            ("/api/v1", "secrets"),
             ("/api/v1", "events"),
         ):
             items = self.request("GET", f"{prefix}/{kind}")["items"]

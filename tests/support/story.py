@@ -17,6 +17,7 @@ from parsers.record import LogRecord, unwrap
 from tests.support.world import LOST, World
 
 GPU = "0000:3b:00"
+GPUS = (GPU, "0000:86:00")
 LOOKBACK_S = 900.0  # reading.first_lookback
 NODE_WRITES = ("edit", "condition")
 
@@ -104,12 +105,16 @@ class Story(World):
     def probe(
         self, name: str, tier: str, status: ProbeStatus = ProbeStatus.PASS, **fields: Any
     ) -> None:
-        """An agent on the node has run a tier of probes just now."""
+        """An agent on the node has run a tier of probes just now, on each GPU."""
         self.agents.add(name)
         now_ns = self.clock.now_ns()
         run_id = f"{tier}{now_ns}{len(self.probed.get(name, ()))}"
-        result = ProbeResult(f"{tier}-check", tier, status, now_ns, run_id=run_id, **fields)
-        self.probed.setdefault(name, []).append(result)
+        self.probed.setdefault(name, []).extend(
+            ProbeResult(
+                f"{tier}-check", tier, status, now_ns, run_id=run_id, **({"device": gpu} | fields)
+            )
+            for gpu in GPUS
+        )
         self.agenda.add([name])
 
     def prove(self, name: str, *tiers: str) -> None:

@@ -20,16 +20,21 @@ from konduktor_health.model import (
     Taint,
     Trust,
 )
-from konduktor_health.ports import LogEntry, Poll, Probes, Request, SourceStatus
+from konduktor_health.ports import Diagnoses, LogEntry, Poll, Probes, Request, SourceStatus
 from konduktor_health.runtime.agenda import Agenda
+from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
+from konduktor_health.runtime.attesting import AsksKernel, Attesting
+from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
 from konduktor_health.runtime.coverage import Observation
+from konduktor_health.runtime.diagnoses import DiagnosisWatch
 from konduktor_health.runtime.domains import DomainWatch
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.observe import Observer
+from konduktor_health.runtime.pair_findings import PairFindings
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
@@ -184,9 +189,15 @@ class World:
         shard: Shard | None = None,
         labels: Mapping[str, str] | None = None,
         probes: Probes | None = None,
+        kernel: AsksKernel | None = None,
+        diagnoses: Diagnoses | None = None,
+        pairs: PairFindings | None = None,
         **rules: Any,
     ) -> None:
         self._probes = probes
+        self._diagnoses = diagnoses
+        self._kernel = kernel
+        self._pairs = pairs
         self._shard = shard or Shard()
         self.clock = FakeClock(NOW)
         self.cluster = MemoryCluster()
@@ -212,6 +223,17 @@ class World:
         self.feed.on_change(reboots.changed)
         self.feed.on_change(self.tombstones.changed)
         probes = None if self._probes is None else ProbeWatch(self._probes)
+        if self._pairs is not None and probes is not None:
+            probes.add(self._pairs.results)
+            self._pairs.on_news(probes.tell)
+        self.attesting = (
+            None
+            if self._kernel is None
+            else Attesting(self._kernel, clock=self.clock, believed=lambda _name: True)
+        )
+        diagnoses = None if self._diagnoses is None else DiagnosisWatch(self._diagnoses, decides)
+        self.allocatable = AllocatableGpus(clock=self.clock, keys=KEYS)
+        self.feed.on_change(self.allocatable.changed)
         self.observer = Observer(
             self.feed,
             clock=self.clock,
@@ -220,7 +242,7 @@ class World:
             observation=self.observation,
             reboots=reboots,
             tombstones=self.tombstones,
-            probes=probes,
+            beside=Beside(probes, self.attesting, self.allocatable, diagnoses, self._pairs),
             **more,
         )
         self.agenda = Agenda(self.clock)
@@ -253,6 +275,9 @@ class World:
                 self.observation,
                 self.tombstones,
                 probes,
+                attesting=self.attesting,
+                diagnoses=diagnoses,
+                pairs=self._pairs,
             ),
             fleet=self.fleet,
             observer=self.observer,
@@ -262,6 +287,7 @@ class World:
             clock=self.clock,
             wake=wake,
             agenda=self.agenda,
+            followers=(diagnoses,) if diagnoses is not None else (),
         )
         self.feed.sync()
 

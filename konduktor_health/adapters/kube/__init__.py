@@ -2,7 +2,8 @@
 
 ``client`` moves bytes, ``status`` names errors, ``config`` finds server and credentials,
 ``nodes`` decodes, ``feed`` watches, ``cluster`` writes, ``belongings`` deletes what is ours,
-``exec`` runs a command in a pod, ``pods`` tells pods what became of their GPU.
+``exec`` runs a command in a pod, ``pods`` tells pods what became of their GPU, ``jobs`` makes
+Jobs that test nodes (``job_manifest``), ``claims`` claims volumes.
 Leader election is ``konduktor_health.adapters.lease``, on ``leases``.
 """
 
@@ -11,28 +12,36 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from konduktor_health.adapters.kube.belongings import KubeBelongings
+from konduktor_health.adapters.kube.claims import ClaimShape, KubeClaims
 from konduktor_health.adapters.kube.client import KubeHttp
 from konduktor_health.adapters.kube.cluster import KubeCluster
 from konduktor_health.adapters.kube.config import load, namespace_of_pod
 from konduktor_health.adapters.kube.feed import WatchFeed
+from konduktor_health.adapters.kube.job_manifest import Shape
+from konduktor_health.adapters.kube.jobs import KubeInvasiveJobs
 from konduktor_health.adapters.kube.leases import KubeLease
 from konduktor_health.adapters.kube.nodes import NodeDecoder
 from konduktor_health.adapters.kube.pods import KubePods
 from konduktor_health.adapters.lease import LeaseElector, LeaseTimes
 from konduktor_health.clock import Clock
 from konduktor_health.core.shard import Shard
+from konduktor_health.errors import ConfigError
 from konduktor_health.model import NodeView
 from konduktor_health.settings import Settings
 
 __all__ = [
     "KubeBelongings",
+    "KubeClaims",
     "KubeCluster",
     "KubeHttp",
+    "KubeInvasiveJobs",
     "KubePods",
     "WatchFeed",
     "build_belongings",
+    "build_claims",
     "build_cluster",
     "build_feed",
+    "build_jobs",
     "build_lease",
     "build_pods",
     "namespace",
@@ -69,13 +78,60 @@ def build_cluster(settings: Settings, clock: Clock) -> tuple[KubeHttp, KubeClust
 def build_belongings(settings: Settings, http: KubeHttp) -> KubeBelongings:
     """What of ours lies beside the Nodes."""
     return KubeBelongings(
-        http, namespace(settings), settings.lease.name, shard(settings), settings.keys()
+        http,
+        namespace(settings),
+        settings.lease.name,
+        shard(settings),
+        settings.keys(),
+        agents=settings.probes.namespace,
     )
 
 
 def build_pods(settings: Settings, http: KubeHttp) -> KubePods:
     """Who uses the GPUs of a node."""
     return KubePods(http, settings.cluster.gpu_resource)
+
+
+def build_jobs(settings: Settings, http: KubeHttp) -> KubeInvasiveJobs:
+    """Jobs that test nodes, in the namespace of the agents. Raises ConfigError without an image."""
+    jobs = settings.probes.jobs
+    if not jobs.image:
+        raise ConfigError(
+            "settings: probes.jobs.image: Jobs need the image of the probe",
+            hint="the chart sets it; without the chart, give the image of the DaemonSet",
+        )
+    shape = Shape(
+        namespace=settings.probes.namespace or namespace_of_pod(),
+        image=jobs.image,
+        keys=settings.keys(),
+        shard=settings.shard.value,
+        pull_policy=jobs.image_pull_policy,
+        pull_secrets=jobs.image_pull_secrets,
+        service_account=jobs.service_account,
+        priority_class=jobs.priority_class,
+        runtime_class=jobs.runtime_class,
+        state_directory=jobs.state_directory,
+        privileged=jobs.privileged,
+        requests=jobs.requests,
+        limits=jobs.limits,
+        tolerations=jobs.tolerations,
+        user_checks=jobs.user_checks,
+        longest_s=int(jobs.pending_s + jobs.deadline_s),
+        ttl_s=jobs.ttl_s,
+    )
+    return KubeInvasiveJobs(http, build_pods(settings, http), shape, settings.cluster.gpu_resource)
+
+
+def build_claims(settings: Settings, http: KubeHttp) -> KubeClaims:
+    """Claims of volumes, in the namespace of the agents."""
+    wanted = settings.probes.pvc
+    shape = ClaimShape(
+        namespace=settings.probes.namespace or namespace_of_pod(),
+        storage_class=wanted.storage_class,
+        access_mode=wanted.access_mode,
+        size=wanted.size,
+    )
+    return KubeClaims(http, shape, settings.keys(), shard(settings))
 
 
 def build_feed(

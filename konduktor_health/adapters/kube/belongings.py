@@ -1,4 +1,4 @@
-"""What of ours lies in the namespace, and how is it deleted? Lease and state ConfigMap.
+"""What of ours lies in the namespace, and how is it deleted? Lease, state ConfigMap, signing keys.
 
 A delete carries UID and resourceVersion as preconditions: what was written since it was read, by
 a controller that has started meanwhile, stays.
@@ -17,7 +17,11 @@ from konduktor_health.errors import NotFound
 from konduktor_health.model import Keys
 from konduktor_health.ports import OwnObject
 
+#: Private and public keys that requests to agents are signed with: all shards use the same.
+SIGNING_SECRET = "konduktor-health-signing"  # noqa: S105 - its name
+SIGNING_CONFIG_MAP = "konduktor-health-probe-keys"
 _COLLECTIONS = {
+    "Secret": "/api/v1/namespaces/{}/secrets",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
 }
@@ -27,13 +31,22 @@ class KubeBelongings:
     """Belongings of ports on a real API server. Thread-safe."""
 
     def __init__(
-        self, http: KubeHttp, namespace: str, lease: str, shard: Shard, keys: Keys
+        self,
+        http: KubeHttp,
+        namespace: str,
+        lease: str,
+        shard: Shard,
+        keys: Keys,
+        *,
+        agents: str = "",
     ) -> None:
+        """``agents``: namespace of the agents; default: the same."""
         self._http = http
         self._namespace = namespace
         self._lease = lease
         self._shard = shard
         self._keys = keys
+        self._agents = agents or namespace
 
     @property
     def shard(self) -> str:
@@ -52,7 +65,12 @@ class KubeBelongings:
             self,
             *(
                 KubeBelongings(
-                    self._http, self._namespace, self._lease, Shard("", value), self._keys
+                    self._http,
+                    self._namespace,
+                    self._lease,
+                    Shard("", value),
+                    self._keys,
+                    agents=self._agents,
                 )
                 for value in others
             ),
@@ -66,6 +84,14 @@ class KubeBelongings:
         """The Lease with its holder, or None."""
         return self._find("Lease", self._shard.name(self._lease))
 
+    def signing(self) -> tuple[OwnObject, ...]:
+        """The keys that requests to agents are signed with: Secret, then public keys."""
+        each = (
+            self._find("Secret", SIGNING_SECRET, self._agents),
+            self._find("ConfigMap", SIGNING_CONFIG_MAP, self._agents),
+        )
+        return tuple(found for found in each if found is not None)
+
     def delete(self, found: OwnObject) -> None:
         """Delete exactly the version that was found; Conflict otherwise. Gone is done."""
         body = {
@@ -74,7 +100,9 @@ class KubeBelongings:
             "preconditions": {"uid": found.uid, "resourceVersion": found.resource_version},
         }
         try:
-            self._http.request("DELETE", self._path(found.kind, found.name), body=body)
+            self._http.request(
+                "DELETE", self._path(found.kind, found.name, found.namespace), body=body
+            )
         except NotFound:
             return
 
@@ -89,9 +117,10 @@ class KubeBelongings:
                 found.add(value)
         return found
 
-    def _find(self, kind: str, name: str) -> OwnObject | None:
+    def _find(self, kind: str, name: str, namespace: str = "") -> OwnObject | None:
+        namespace = namespace or self._namespace
         try:
-            raw = self._http.get(self._path(kind, name))
+            raw = self._http.get(self._path(kind, name, namespace))
         except NotFound:
             return None
         meta, spec = _map(raw.get("metadata")), _map(raw.get("spec"))
@@ -99,7 +128,7 @@ class KubeBelongings:
         known = isinstance(seconds, int) and not isinstance(seconds, bool) and seconds > 0
         return OwnObject(
             kind=kind,
-            namespace=self._namespace,
+            namespace=namespace,
             name=name,
             uid=str(meta.get("uid") or ""),
             resource_version=str(meta.get("resourceVersion") or ""),
@@ -108,8 +137,8 @@ class KubeBelongings:
             renewed=printable(spec.get("renewTime"), 64),
         )
 
-    def _path(self, kind: str, name: str) -> str:
-        collection = _COLLECTIONS[kind].format(quote(self._namespace, safe=""))
+    def _path(self, kind: str, name: str, namespace: str) -> str:
+        collection = _COLLECTIONS[kind].format(quote(namespace, safe=""))
         return f"{collection}/{quote(name, safe='')}"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http.client import RemoteDisconnected
 from typing import Any
 from urllib.parse import urlencode
@@ -51,6 +52,16 @@ _KEEP_ALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An answer from behind the API server, or its own where it did not get through."""
+
+    status: int
+    body: bytes
+    etag: str
+    call: Call
 
 
 class KubeStream:
@@ -142,6 +153,44 @@ class KubeHttp:
             raise error_of(response.status, payload, call, self.server)
         return payload
 
+    def pass_on(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float,
+    ) -> Passed:
+        """What is behind a ``proxy`` subresource answers: bytes as they are, whatever the status.
+        Nothing is sent twice. Raises ClusterUnavailable."""
+        call = call_of(method, path)
+        deadline = self._clock.monotonic() + timeout_s
+        sent = {**self._headers(), **(headers or {})}
+        timeouts = urllib3.Timeout(connect=min(timeout_s, _CONNECT_S), read=timeout_s)
+        try:
+            response = self._pool.urlopen(
+                method,
+                self.server + path,
+                body=body or None,
+                headers=sent,
+                timeout=timeouts,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        except (HTTPError, OSError) as error:
+            raise _connection_error(error, call, self.server) from error
+        try:
+            payload = self._read(response, deadline, call)
+        except (HTTPError, OSError) as error:
+            response.close()
+            raise _connection_error(error, call, self.server) from error
+        except HealthError:
+            response.close()
+            raise
+        return Passed(response.status, payload, response.headers.get("etag", ""), call)
+
     def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """GET a JSON object."""
         return decode_object(self.request("GET", path, params=params), call_of("GET", path))
@@ -192,11 +241,7 @@ class KubeHttp:
         read: float,
         call: Call,
     ) -> urllib3.BaseHTTPResponse:
-        headers = {
-            "accept": JSON,
-            "user-agent": f"konduktor-health/{__version__}",
-            **self.access.headers(),
-        }
+        headers = self._headers()
         if body is not None:
             headers["content-type"] = content_type
         url = self.server + path
@@ -225,6 +270,13 @@ class KubeHttp:
                 return send()
         except (HTTPError, OSError) as error:
             raise _connection_error(error, call, self.server) from error
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "accept": JSON,
+            "user-agent": f"konduktor-health/{__version__}",
+            **self.access.headers(),
+        }
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float, call: Call) -> bytes:
         parts: list[bytes] = []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from konduktor_health.clock import parse_rfc3339
+from konduktor_health.core.labels import DCGM_OUTPUT, is_diagnosis
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import Condition, Keys, NodeView, Taint
 
@@ -93,6 +94,7 @@ class NodeDecoder:
             system_uuid=_word(info.get("systemUUID")).lower(),
             aliases=_aliases(name, status.get("addresses"), spec.get("providerID")),
             gpu_capacity=_count(_map(status.get("capacity")).get(self._gpu_resource)),
+            gpu_allocatable=_allocatable(status.get("allocatable"), self._gpu_resource),
             selected=bool(self._tests) and all(test(labels) for test in self._tests),
             managed_label=_text_or_none(labels.get(self._keys.managed)),
             health_label=_text_or_none(labels.get(self._keys.health)),
@@ -103,7 +105,9 @@ class NodeDecoder:
             labels=self._labels(labels),
             hold=_text_or_none(annotations.get(self._keys.hold)),
             maintenance=_text_or_none(annotations.get(self._keys.maintenance)),
+            testing=_text_or_none(annotations.get(self._keys.testing)),
             ready=_ready(status.get("conditions")),
+            diagnosed=_diagnosed(annotations),
         )
 
     def _labels(self, labels: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -212,6 +216,12 @@ def _count(value: object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
+def _allocatable(raw: object, resource: str) -> int | None:
+    """What pods can have of a resource. A resource that is not in the list is not there; a Node
+    without the list does not tell."""
+    return _count(raw.get(resource, 0)) if isinstance(raw, dict) and raw else None
+
+
 def _time(value: object) -> int:
     try:
         return parse_rfc3339(value) if isinstance(value, str) and len(value) < 64 else 0
@@ -227,6 +237,17 @@ def _aliases(name: str, addresses: object, provider_id: object) -> tuple[str, ..
     ]
     found.append(_word(provider_id).rsplit("/", 1)[-1])
     return tuple(dict.fromkeys(a for a in found if a and a != name))[:_MAX_ALIASES]
+
+
+def _diagnosed(annotations: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What stands beside Autopilot's labels of DCGM's levels."""
+    return tuple(
+        sorted(
+            (key, value[:_MAX_TEXT])
+            for key, value in annotations.items()
+            if key.endswith(DCGM_OUTPUT) and is_diagnosis(key) and isinstance(value, str)
+        )
+    )
 
 
 def _ready(conditions: object) -> bool:

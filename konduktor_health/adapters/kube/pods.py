@@ -36,10 +36,8 @@ class KubePods:
 
     def using_gpus(self, node: str, now_ns: int) -> tuple[PodOnNode, ...]:
         """Pods of the node that ask for GPUs; those that run first, then by name."""
-        params = {"fieldSelector": f"spec.nodeName={node}", "limit": str(_LISTED)}
-        items = self._http.get("/api/v1/pods", params).get("items")
         found: list[tuple[bool, PodOnNode]] = []
-        for raw in items if isinstance(items, list) else ():
+        for raw in self._on(node):
             pod = _pod(raw)
             ended_ns = _ended_ns(raw)
             late = ended_ns is not None and not 0 <= now_ns - ended_ns <= ENDED_NS
@@ -47,6 +45,19 @@ class KubePods:
                 found.append((ended_ns is not None, pod))
         found.sort(key=lambda each: (each[0], each[1].namespace, each[1].name))
         return tuple(pod for _, pod in found[:MOST_PODS])
+
+    def holding_gpus(self, node: str, *, but: str = "") -> tuple[PodOnNode, ...]:
+        """Pods of the node that hold GPUs now, by name. ``but``: those of this component
+        (label ``app.kubernetes.io/component``) are left out."""
+        found = [
+            pod
+            for raw in self._on(node)
+            if (pod := _pod(raw)) is not None
+            and _ended_ns(raw) is None
+            and self._asks(raw)
+            and not (but and _component(raw) == but)
+        ]
+        return tuple(sorted(found, key=lambda each: (each.namespace, each.name))[:MOST_PODS])
 
     def publish(self, event: PodEvent, now_ns: int) -> None:
         """Create the Event beside its pod; its name follows from the pod and ``dedupe``."""
@@ -78,6 +89,11 @@ class KubePods:
         except AlreadyExists:
             return
 
+    def _on(self, node: str) -> list[Any]:
+        params = {"fieldSelector": f"spec.nodeName={node}", "limit": str(_LISTED)}
+        items = self._http.get("/api/v1/pods", params).get("items")
+        return items if isinstance(items, list) else []
+
     def _asks(self, raw: Any) -> bool:
         return any(
             name == self._gpu_resource or name.startswith(self._part)
@@ -92,6 +108,11 @@ def _pod(raw: Any) -> PodOnNode | None:
     if not (isinstance(namespace, str) and isinstance(name, str) and isinstance(uid, str)):
         return None
     return PodOnNode(namespace, name, uid) if namespace and name and uid else None
+
+
+def _component(raw: Any) -> object:
+    labels = _map(_map(_map(raw).get("metadata")).get("labels"))
+    return labels.get("app.kubernetes.io/component")
 
 
 def _amounts(raw: Any) -> Iterator[tuple[str, Any]]:

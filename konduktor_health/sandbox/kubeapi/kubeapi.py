@@ -10,6 +10,7 @@ from konduktor_health.clock import Clock, SystemClock
 from konduktor_health.sandbox.kubeapi import actors, discovery
 from konduktor_health.sandbox.kubeapi.auth import Access, self_review
 from konduktor_health.sandbox.kubeapi.faults import Faults, RequestLog
+from konduktor_health.sandbox.kubeapi.proxy import proxied
 from konduktor_health.sandbox.kubeapi.reading import Pages, Reader
 from konduktor_health.sandbox.kubeapi.revisions import encode
 from konduktor_health.sandbox.kubeapi.route import (
@@ -149,6 +150,8 @@ class KubeApi:
             return Answer(encode(self_review(self.access, call.user, review)), 201)
         found = target(call)
         self.access.check(call.user, found.attributes())
+        if found.subresource == "proxy":
+            return proxied(call, found, self.store)
         check_accept(call.accept)
         return self._resource(call, found)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from konduktor_health.sandbox.kubeapi import resources
@@ -33,6 +33,7 @@ class Call:
     accept: str
     body: bytes
     user: str
+    headers: Mapping[str, str] = field(default_factory=dict)  # as they came
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter, in any of the spellings that Go accepts."""
@@ -59,6 +60,7 @@ class Answer:
     body: bytes
     code: int = 200
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)  # beside those of every answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Target:
     name: str
     subresource: str
     verb: str
+    rest: str = ""  # of a proxy: the path behind it
 
     def attributes(self) -> Attributes:
         """The same in RBAC's words."""
@@ -102,6 +105,9 @@ def target(call: Call) -> Target:
     namespace = ""
     if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
+    behind = ""
+    if namespace and rest[2:3] == ["proxy"]:
+        behind, rest = "/" + "/".join(rest[3:]), rest[:3]
     if not 1 <= len(rest) <= 3:
         raise no_such_path()
     plural, name, sub = (*rest, "", "")[:3]
@@ -112,11 +118,13 @@ def target(call: Call) -> Target:
         raise no_such_path()
     if name and resource.namespaced and not namespace:
         raise no_such_path()
-    return Target(resource, namespace, name, sub, _verb(call, name, sub))
+    return Target(resource, namespace, name, sub, _verb(call, name, sub), behind)
 
 
 def _verb(call: Call, name: str, sub: str) -> str:
-    if sub in ("eviction", "log"):
+    if sub == "proxy":
+        verb = {**_ON_NAME, "POST": "create"}.get(call.method)
+    elif sub in ("eviction", "log"):
         verb = {("POST", "eviction"): "create", ("GET", "log"): "get"}.get((call.method, sub))
     elif call.method == "GET" and call.flag("watch"):
         verb = "watch"

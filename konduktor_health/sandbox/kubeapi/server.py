@@ -152,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.headers.get("Accept", ""),
                 body,
                 self._user,
+                {name.lower(): value for name, value in self.headers.items()},
             )
         )
         if any(rule.drop == "after" for rule in rules):
@@ -198,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.code)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         if retry_after is not None:
             self.send_header("Retry-After", str(retry_after))
         if self.close_connection:

@@ -206,6 +206,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ),
         AGE,
     ),
+    "secrets": (
+        NAME,
+        Column("Type", lambda obj, _: obj.get("type") or "Opaque"),
+        Column("Data", lambda obj, _: len(obj.get("data") or {}), type="integer"),
+        AGE,
+    ),
     "namespaces": (NAME, Column("Status", _get("status", "phase")), AGE),
     "daemonsets": (
         NAME,

@@ -137,6 +137,7 @@ def test_nodes_are_as_before_the_controller_ever_ran(cluster: Cluster) -> None:
         ("list", "configmaps"),
         ("get", "configmaps"),
         ("delete", "configmaps"),
+        ("get", "secrets"),
     }
     again = cluster.uninstall(controller, "--yes")
     assert again.returncode == 0

@@ -150,6 +150,7 @@ def test_nodes_as_a_table(kube: KubeRest, mark: str) -> None:
         ),
         ("/apis/coordination.k8s.io/v1/leases", "Name Holder Age"),
         ("/api/v1/configmaps", "Name Data Age"),
+        ("/api/v1/secrets", "Name Type Data Age"),
         ("/api/v1/namespaces", "Name Status Age"),
         (
             "/apis/apps/v1/daemonsets",

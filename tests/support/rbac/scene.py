@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from konduktor_health.adapters.probes.keys import as_secret, rotated
 from konduktor_health.sandbox.loki import LokiServer
 from tests.support.controller import NAMESPACE, OUR_KEY, ControllerProcess, cli
 from tests.support.loglines import STREAM, Line
@@ -20,6 +21,7 @@ CONTROLLER = Account(NAMESPACE, "konduktor-health")
 PROBE = Account(NAMESPACE, "konduktor-health-probe")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 STATE = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 PODS = "/api/v1/namespaces/default/pods"
 EVENTS = "/api/v1/namespaces/default/events"
 LEASE_TIMES = {"duration_s": 15.0, "renew_deadline_s": 10.0}  # a busy machine loses no Lease
@@ -63,6 +65,37 @@ class Scene:
         )
         self.processes.append(process)
         return self._stack.enter_context(process)
+
+    def daemonset(self) -> None:
+        """The agents' DaemonSet; nothing makes pods of it here."""
+        labels = {"app": "probe"}
+        body = {
+            "metadata": {"name": "konduktor-health-probe", "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "agent", "image": "none.invalid/agent"}]},
+                },
+            },
+        }
+        self.kube.request("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets", body)
+
+    def public_keys(self) -> dict[str, str]:
+        """What agents would mount."""
+        answer = self.kube.request("GET", f"{STATE}/konduktor-health-probe-keys", check=False)
+        data = answer.get("data") if answer else None
+        return data if isinstance(data, dict) else {}
+
+    def stale_keys(self) -> None:
+        """A signing key whose time is over, and public keys that are of no use."""
+        (key,) = rotated((), 1, rotate_s=0)
+        for path, name, data in (
+            (SECRETS, "konduktor-health-signing", dict(as_secret((key,)))),
+            (STATE, "konduktor-health-probe-keys", {"old.pem": "x"}),
+        ):
+            body = {"metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
+            self.kube.request("POST", path, body)
 
     def run(self, *args: str) -> Any:
         """Another command as the account: a CompletedProcess."""

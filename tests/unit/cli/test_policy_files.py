@@ -37,7 +37,7 @@ def test_check_tells_what_a_policy_comes_to(policy: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for text in (
         f"{policy}: right",
-        "1 rules before those of the preset default; 9 in all",
+        "1 rules before those of the preset default; 13 in all",
         "2 known faults are treated otherwise than by the preset default",
         "rule app-xids acts on 2 application faults, by log lines alone",
     ):

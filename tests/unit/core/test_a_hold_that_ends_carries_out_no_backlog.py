@@ -95,7 +95,9 @@ def test_what_only_a_person_can_mend_is_not_mended_by_a_reboot() -> None:
 def test_it_is_cleared_by_proof_and_fades_without() -> None:
     view = step(rebooted(held()), NOW + 2 * MINUTE, **ROOM, **BOOTED)
     proofs = tuple(
-        ProbeResult(f"{tier}-check", tier, ProbeStatus.PASS, NOW + n * MINUTE, run_id=str(n))
+        ProbeResult(
+            f"{tier}-check", tier, ProbeStatus.PASS, NOW + n * MINUTE, "0000:3b:00", run_id=str(n)
+        )
         for n, tier in enumerate(("boot", "light", "light", "light", "invasive"), start=3)
     )
     agents = frozenset({"gpu-1"})

@@ -70,9 +70,10 @@ def reset_seen(at_ns: int, device: str = GPU) -> dict[str, tuple[RepairSeen, ...
 
 
 def passes(tier: str, *times_ns: int, **fields: Any) -> tuple[ProbeResult, ...]:
+    of_the_gpu: dict[str, Any] = {"device": GPU} | fields
     return tuple(
         ProbeResult(
-            f"{tier}-check", tier, ProbeStatus.PASS, at_ns, run_id=f"{tier}{at_ns}", **fields
+            f"{tier}-check", tier, ProbeStatus.PASS, at_ns, run_id=f"{tier}{at_ns}", **of_the_gpu
         )
         for at_ns in times_ns
     )

@@ -24,7 +24,7 @@ WATCH = Watch(BOOT, agent=True)
 def result(
     check: str, at_ns: int, status: ProbeStatus = ProbeStatus.PASS, **more: Any
 ) -> ProbeResult:
-    fields: dict[str, Any] = {"run_id": f"run-{at_ns}", "boot_id": BOOT}
+    fields: dict[str, Any] = {"run_id": f"run-{at_ns}", "boot_id": BOOT, "device": GPU}
     return ProbeResult(check, "boot", status, at_ns, **(fields | more))
 
 

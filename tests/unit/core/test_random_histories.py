@@ -162,16 +162,20 @@ class Histories(RuleBasedStateMachine):
     )
     def probe(self, name: str, tier: str, status: ProbeStatus, fake: bool) -> None:
         self.count += 1
-        result = ProbeResult(
-            f"{tier}-check",
-            tier,
-            status,
-            self.now,
-            boot_id=self.nodes[name].boot_id,
-            fake=fake,
-            run_id=f"run-{self.count}",
-        )
-        self.probes[name] = [*self.probes[name], result][-12:]
+        run = [
+            ProbeResult(
+                f"{tier}-check",
+                tier,
+                status,
+                self.now,
+                gpu,
+                boot_id=self.nodes[name].boot_id,
+                fake=fake,
+                run_id=f"run-{self.count}",
+            )
+            for gpu in GPUS
+        ]
+        self.probes[name] = [*self.probes[name], *run][-12 * len(GPUS) :]
         if status is ProbeStatus.PASS and not fake:
             self.passed.append((name, tier, self.now))
 

@@ -98,3 +98,19 @@ def test_autopilots_label_goes_only_where_it_is_said_to_be_ours() -> None:
     assert removal.edit is not None
     assert removal.edit.labels == {"autopilot.ibm.com/gpuhealth": None}
     assert removal.names == ("label autopilot.ibm.com/gpuhealth=EVICT",)
+
+
+def test_what_dcgm_found_goes_with_it_and_others_keys_of_that_domain_stay() -> None:
+    level, output = "autopilot.ibm.com/dcgm.level.3", "autopilot.ibm.com/dcgm.level.3.output"
+    view = node(
+        labels=(
+            (level, "ERR_2027-01-15_08.00.00UTC"),
+            ("autopilot.ibm.com/dcgm.level.9", "x"),
+            ("autopilot.ibm.com/other", "x"),
+        ),
+        diagnosed=((output, "pcie.3"),),
+    )
+    assert plan_removal(view, KEYS) is None
+    removal = plan_removal(view, KEYS, autopilot=True)
+    assert removal is not None
+    assert removal.edit == NodeEdit(annotations={output: None}, labels={level: None})

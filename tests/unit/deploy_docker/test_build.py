@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import gzip
 import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -211,7 +213,7 @@ def test_a_missing_engine_names_its_package(
     with pytest.raises(BuildError, match=r"docker is needed.*apt-get install docker\.io"):
         engine.find("docker", None)
     with pytest.raises(BuildError, match="apt-get install mmdebstrap"):
-        plain.unpack(tmp_path / "rootfs.tar")
+        plain.unpack(tmp_path / "rootfs.tar", plain.CONTROLLER)
 
 
 def test_the_plain_base_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,13 +240,33 @@ def test_a_deadline_ends_what_the_command_started_too() -> None:
     assert time.monotonic() - began < 30
 
 
-def test_the_wheel_of_the_probe_has_no_requirements(tmp_path: Path) -> None:
+def test_the_wheel_of_the_probe_needs_what_the_node_part_uses_alone(tmp_path: Path) -> None:
     wheels.write_probe_setup(ROOT, tmp_path)
-    text = (tmp_path / "setup.cfg").read_text(encoding="utf-8")
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.read(tmp_path / "setup.cfg", encoding="utf-8")
+    needed = parsed["options"]["install_requires"].split("\n")
+    names = {re.split("[ <>=]", line, maxsplit=1)[0] for line in needed if line}
+    assert names == {
+        "cryptography",
+        "fastapi",
+        "nvidia-ml-py",
+        "prometheus-client",
+        "pydantic",
+        "rich",
+        "uvicorn",
+    }
+    assert set(parsed["options.packages.find"]["include"].split()) == {
+        "parsers",
+        "parsers.*",
+        "probes",
+        "probes.*",
+    }
+    assert set(parsed["options.package_data"]) == {"parsers", "probes"}
+    text = (tmp_path / "setup.cfg").read_text(encoding="utf-8").partition("[tool:pytest]")[0]
     assert "name = konduktor-health-probe" in text
     assert "konduktor-probe = probes.cli:main" in text
-    for foreign in ("install_requires", "kubernetes", "pydantic", "konduktor_health.cli", "attr:"):
-        assert foreign not in text.partition("[tool:pytest]")[0]
+    for foreign in ("kubernetes", "konduktor_health", "attr:"):
+        assert foreign not in text
 
 
 def test_kubernetes_aio_is_not_imported() -> None:

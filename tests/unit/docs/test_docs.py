@@ -33,7 +33,9 @@ from konduktor_health.runtime.shutdown import HUNG_EXIT_CODE
 from konduktor_health.treatment import Effect
 from parsers.fault import Remedy, Severity, Trust
 from parsers.record import unwrap
+from probes.cli import COMMANDS as PROBE_COMMANDS
 from probes.cli import main as probe
+from tests.support.probe_on_servers import RULES
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -81,7 +83,17 @@ def setting_keys() -> Iterator[str]:
             yield name
         for model in models:
             separator = "." if info.annotation is model else "[]."
-            yield from (name + separator + each for each in model.model_fields)
+            yield from keys_of(name + separator, model)
+
+
+def keys_of(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    """The keys of a group, and of the groups in it."""
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from keys_of(f"{prefix}{name}.", inner)
+        else:
+            yield prefix + name
 
 
 def string_constants(path: Path) -> Iterator[str]:
@@ -110,11 +122,22 @@ def test_every_option_of_every_command_is_documented(
         assert re.search(rf"[` ]{option}[`,]", section), f"{command} {option}"
 
 
-def test_every_option_of_the_forwarder_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    section = reference("cli.md").split("## `konduktor-probe kmsg`")[1]
-    for option in options_of("konduktor-probe", "kmsg", capsys) - {"--help"}:
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("agent", ("NODE_NAME", "KONDUKTOR_USER_CHECKS", "KONDUKTOR_PROBE_<OPTION>")),
+        ("kmsg", ("NODE_NAME", "LOKI_PUSH_URL", "LOG_ENDPOINT")),
+        ("run", ("NODE_NAME", "KONDUKTOR_USER_CHECKS")),
+        ("list", ("KONDUKTOR_USER_CHECKS",)),
+    ],
+)
+def test_every_option_of_the_node_part_is_documented(
+    command: str, variables: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = reference("cli.md").split(f"## `konduktor-probe {command}`")[1].split("\n## ")[0]
+    for option in options_of("konduktor-probe", command, capsys) - {"--help"}:
         assert f"`{option}`" in section, option
-    for variable in ("NODE_NAME", "LOKI_PUSH_URL", "LOG_ENDPOINT"):
+    for variable in variables:
         assert f"`{variable}`" in section
 
 
@@ -181,6 +204,7 @@ def test_every_key_on_the_cluster_is_documented() -> None:
     page, keys = reference("keys.md"), Keys()
     names = [keys.taint, keys.ledger, keys.health, keys.reset_at, keys.managed, keys.condition]
     names += [f"{keys.ledger}-corrupt", EVENT_NAMESPACE, keys.hold, keys.maintenance]
+    names.append(keys.testing)
     names += [f"true:{effect.value}" for effect in Effect if effect is not Effect.LABEL]
     names.append(OPERATOR_TAINT)
     for name in names:
@@ -250,12 +274,15 @@ def test_every_dependency_has_its_reason() -> None:
 def test_settings_and_variables_that_pages_mention_exist() -> None:
     keys = set(setting_keys())
     groups = "|".join({key.split(".")[0] for key in keys if "." in key and "[]" not in key})
+    inside = {key.rpartition(".")[0] for key in keys if key.count(".") == 2}
     variables = {f"{settings.ENV_PREFIX}{key.replace('.', '__').upper()}" for key in keys}
     variables |= {settings.CONFIG_VARIABLE, settings.CACHE_VARIABLE}
     for page in PAGES:
         text = page.read_text()
-        for key in re.findall(rf"`((?:{groups})\.[a-z_]+)`", text):
-            assert key in keys, f"{page.name}: {key}"
+        for key in re.findall(rf"`((?:{groups})(?:\.[a-z_]+)+)`", text):
+            inner = key.rpartition(".")[0]
+            if key.count(".") == 1 or inner in inside:  # else a module of ``probes``
+                assert key in keys | inside, f"{page.name}: {key}"
         for variable in re.findall(rf"\b{settings.ENV_PREFIX}[A-Z_]+(?!<)\b", text):
             assert variable in variables or variable.endswith("__"), f"{page.name}: {variable}"
 
@@ -281,7 +308,7 @@ def test_commands_that_pages_show_exist(capsys: pytest.CaptureFixture[str]) -> N
             if (group := re.match(r" ([a-z]+)\b", rest)) and f"{command} {group[1]}" in COMMANDS:
                 command, rest = f"{command} {group[1]}", rest[group.end() :]
             known = options_of(program, command, capsys)
-            assert command in [*COMMANDS, "kmsg"], f"{page.name}: {line}"
+            assert command in [*COMMANDS, *PROBE_COMMANDS], f"{page.name}: {line}"
             given = [word for word in shlex.split(rest, comments=True) if word.startswith("-")]
             for word in given:
                 assert word.split("=")[0] in known | {"-"}, f"{page.name}: {line}"
@@ -299,6 +326,9 @@ def test_make_targets_that_pages_show_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
+        if block.startswith("apiVersion:"):  # objects for the cluster
+            assert all(each["kind"] and each["metadata"] for each in yaml.safe_load_all(block))
+            continue
         content = yaml.safe_load(block)
         assert content
         if block.startswith("# rules.yaml"):  # of a site
@@ -306,6 +336,9 @@ def test_examples_of_settings_can_be_loaded(page: Path, tmp_path: Path) -> None:
             continue
         if block.startswith("# policy.yaml"):  # tests/unit/docs/test_policy_guide.py plays it
             assert Reader().judge(block.encode()).problems == ()
+            continue
+        if content.get("kind") == "Role":  # tests/e2e/test_probe_command.py runs with these
+            assert content["rules"] == RULES
             continue
         if block.startswith("# my-values.yaml"):  # of the chart; the rest is its schema's matter
             assert content.keys() <= chart_values().keys()

@@ -187,3 +187,21 @@ def test_an_answer_that_is_no_list_is_a_value_error(payload: bytes) -> None:
 def test_items_may_be_null_or_missing() -> None:
     assert walk_list(b'{"items": null}', lambda _: None) == {"items": None}
     assert walk_list(b"{}", lambda _: None) == {}
+
+
+def test_what_stands_beside_autopilots_labels_is_picked_and_bounded() -> None:
+    at = "autopilot.ibm.com/dcgm.level."
+    raw = node()
+    raw["metadata"]["annotations"] = {
+        f"{at}3.output": "pcie.3",
+        f"{at}1.output": "",
+        f"{at}4.output": "x" * 5000,
+        f"{at}9.output": "no such level",
+        f"{at}3": "a label's name",
+        f"{at}2.output": 7,
+        "autopilot.ibm.com/other.output": "x",
+    }
+    found = dict(view(raw).diagnosed)
+    assert list(found) == [f"{at}1.output", f"{at}3.output", f"{at}4.output"]
+    assert found[f"{at}3.output"] == "pcie.3"
+    assert len(found[f"{at}4.output"]) == 1024

@@ -7,15 +7,18 @@ finds; otherwise it would count something else.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
-from re import _constants as op  # type: ignore[attr-defined]
-from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import pytest
 
 from parsers.rules import HEAD_LIMIT, POD_LIMIT, Rule, RuleSet, kernel_rules, pod_rules
+
+# Of re's own, and typed nowhere.
+op: Any = importlib.import_module("re._constants")
+_parser: Any = importlib.import_module("re._parser")
 
 #: Steps for one pattern on a kernel message, whatever its length; on a pod's line for each
 #: character.

@@ -386,3 +386,57 @@ def test_a_damaged_file_makes_a_policy_or_problems(data: st.DataObject) -> None:
     text = FULL[:start] + data.draw(st.text(max_size=6)) + FULL[end:]
     found = Reader().judge(text.encode("utf-8", "surrogatepass"))
     assert found.problems or found.document is not None
+
+
+# ---------------------------------------------------------------- the check that found a fault
+
+
+def test_a_rule_for_checks_may_ask_for_the_check_that_found_the_fault() -> None:
+    rule = right(
+        "version: 1\nrules:\n"
+        "  - {name: own, match: {faults: ['probe/*', probe/ping]}, mode: act,\n"
+        "     clear: {repair: nothing, probes: [{name: found-by, times: 5}]}, verify: [found-by]}\n"
+    ).rules[1]
+    assert rule.treatment.clear.probes == (ProbeNeed("found-by", 5),)
+    assert rule.treatment.verify == ("found-by",)
+
+
+@pytest.mark.parametrize("match", ["{}", "{severity: [fatal]}", "{faults: ['probe/*', xid/79]}"])
+def test_no_check_has_found_a_line_of_the_log(match: str) -> None:
+    text = (
+        f"version: 1\nrules:\n  - {{name: own, match: {match}, mode: act,"
+        " clear: {repair: nothing, probes: [{name: found-by}]}}\n"
+    )
+    message, hint = only(text)
+    assert "rules[0].clear.probes[0].name: no check has found what this rule is about" in message
+    assert "probe/*" in hint
+    text = (
+        f"version: 1\nrules:\n  - {{name: o, match: {match}, mode: observe, verify: [found-by]}}\n"
+    )
+    assert "rules[0].verify[0]" in only(text)[0]
+
+
+READERS = {
+    "rules[0].match.nodes": (
+        "rules: [{name: r, mode: act, match: {nodes: autopilot.ibm.com/gpuhealth=WARN}}]"
+    ),
+    "rules[0].match.when": (
+        "rules: [{name: r, mode: act, match: {when: '\"autopilot.ibm.com/gpuhealth\" in labels'}}]"
+    ),
+    "pools[0].label": "pools: [{name: p, label: autopilot.ibm.com/gpuhealth}]",
+    "domains[0]": "domains: [autopilot.ibm.com/gpuhealth]",
+    "pauses.driver_upgrade_label": "pauses: {driver_upgrade_label: autopilot.ibm.com/gpuhealth}",
+    "pauses.windows[0].nodes": (
+        "pauses: {windows: [{name: w, start: 2027-01-31T22:00:00Z, end: 2027-02-01T02:00:00Z,"
+        " nodes: autopilot.ibm.com/gpuhealth=WARN}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("where", READERS)
+def test_labels_that_we_write_are_not_read(where: str) -> None:
+    said, hint = only(f"version: 1\nautopilot_labels: true\n{READERS[where]}\n")
+    assert where in said
+    assert "which autopilot_labels has us write" in said
+    assert "autopilot_labels" in hint
+    right(f"version: 1\n{READERS[where]}\n")  # Autopilot itself writes them

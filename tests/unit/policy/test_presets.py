@@ -9,18 +9,23 @@ import pytest
 from konduktor_health.model import Policy
 from konduktor_health.policy import PRESETS, preset_policy
 from konduktor_health.policy.document import PresetName
-from konduktor_health.policy.known import Known
+from konduktor_health.policy.known import OWN, Known
 from konduktor_health.policy.presets import NAVARCH_FATAL
 from konduktor_health.policy.samples import samples
 from konduktor_health.treatment import (
+    ALLOCATABLE,
     DEFAULT_RULES,
+    FOUND_BY,
+    UNRESPONSIVE,
     Asked,
     Effect,
     FaultFacts,
     Match,
     Mode,
+    ProbeNeed,
     Treatment,
     choose,
+    repairs_for,
 )
 from parsers.fault import Remedy, Severity, Trust
 
@@ -80,9 +85,30 @@ def test_what_acts_is_never_cleared_by_silence(name: PresetName) -> None:
     """A probe, a repair or a person: quiet alone is no proof."""
     for rule in PRESETS[name].rules:
         clear = rule.treatment.clear
+        if rule.name == "allocatable-gpus":  # proven by the Node: the event that ends the state
+            assert clear.repair is Asked.REMEDY
+            assert repairs_for(clear.repair, OWN[ALLOCATABLE][1]) is None
+            continue
         if rule.treatment.mode is Mode.ACT:
             assert clear.operator or clear.probes, rule.name
             assert not clear.log_only or clear.repair is not Asked.NOTHING, rule.name
+
+
+def test_a_failing_check_acts_by_its_severity_and_is_cleared_by_the_same_check() -> None:
+    for severity, effect in (
+        (Severity.FATAL, "NoSchedule"),
+        (Severity.DEGRADED, "PreferNoSchedule"),
+    ):
+        fault_id = "probe/pcie-bandwidth"
+        assert told(PresetName.DEFAULT, fault_id, severity, Trust.PROBE) == effect
+        clear = treatment(PresetName.DEFAULT, fault_id, severity, Trust.PROBE).clear
+        assert clear.repair is Asked.NOTHING
+        assert ProbeNeed(FOUND_BY, 3) in clear.probes
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_check_that_does_not_answer_accuses_nobody(name: PresetName) -> None:
+    assert told(name, UNRESPONSIVE, Severity.UNKNOWN, Trust.PROBE) == "observe"
 
 
 def test_conservative_acts_on_fatal_hardware_alone_and_few_nodes() -> None:

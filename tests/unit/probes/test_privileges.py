@@ -89,7 +89,20 @@ for path in ("/dev/mem", {str(reachable / "other")!r}):
 
 
 @pytest.mark.root
-def test_a_state_directory_of_root_is_named(reachable: Path) -> None:
+def test_an_empty_directory_of_root_is_taken_over(reachable: Path) -> None:
+    """The kubelet makes it for a container that mounts it."""
+    state = reachable / "position.json"
+    program = f"from probes.privileges import drop_privileges; drop_privileges({str(state)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.stat(reachable).st_uid == USER
+
+
+@pytest.mark.root
+def test_a_state_directory_of_root_with_something_in_it_is_named(reachable: Path) -> None:
+    (reachable / "of-root").touch()
     state = reachable / "position.json"
     command = [sys.executable, "-m", "probes.cli", "kmsg", "--drop-privileges", "--once"]
     done = subprocess.run(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from konduktor_health.core.ledger import parse
 from konduktor_health.model import Keys, NodeEdit, NodeView, Policy, Snapshot, Taint
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.replay.heard import Told, batches, of_entry, of_fault
@@ -320,5 +320,5 @@ def _without_times(ledger: str | None) -> object:
     """Records and their counts. The boot is not compared: a replay makes one up from uptimes."""
     if ledger is None:
         return None
-    records = json.loads(ledger)["records"]
-    return [(each["device"], each["fault"], each["first"], each["last"]) for each in records]
+    records = parse(ledger).records
+    return [(each.device, each.fault_id, each.first_ns, each.last_ns) for each in records]

@@ -139,6 +139,25 @@ def test_the_same_comes_of_it(past: list[Burst], policy: Policy, asked_ms: list[
     assert played(lines_of(past), policy, asked_ms=asked_ms) == long
 
 
+def test_a_node_that_was_passed_over_in_one_plan_may_give_way_in_the_next() -> None:
+    """Both are decided at once: the degraded one is held by a surge, and gives way thereafter."""
+    gpu = "0000:3b:00"
+    past: list[Burst] = [
+        ("a", "xid/63", gpu, "7", 1, 0, 0, ""),
+        *[(name, "xid/79", gpu, "7", 1, 0, 0, "") for name in ("b", "b", "b", "c")],
+        ("a", "xid/79", gpu, "7", 1, 0, 10_000, ""),
+        ("b", "xid/48", gpu, "7", 1, 0, 0, ""),
+    ]
+    surge = POLICIES[2]
+    with long_ways():
+        long = played(lines_of(past), surge, asked_ms=[])
+
+    moments, *others = played(lines_of(past), surge, asked_ms=[])
+
+    assert "displace" in [each.kind for each in moments]
+    assert (moments, *others) == long
+
+
 def test_a_storm_is_counted_and_each_line_of_it() -> None:
     """Neither vacuous nor lost: hundreds of lines take the short way."""
     taken: list[Fault] = []

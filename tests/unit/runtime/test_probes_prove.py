@@ -6,23 +6,26 @@ import inspect
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
+from konduktor_health.agents import AgentCensus, AgentStanding
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
-from konduktor_health.model import ProbeResult, ProbeStatus
+from konduktor_health.model import Fault, ProbeResult, ProbeStatus
 from konduktor_health.ports import MOST_PROBE_RESULTS
 from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.wiring import build
-from konduktor_health.sandbox.probes import SMALL, SimulatedAgents
-from konduktor_health.settings import Settings
+from konduktor_health.sandbox.probes import GPUS, SMALL, SimulatedAgents
+from konduktor_health.settings import ProbeSettings
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import ClearRule, ProbeNeed, Rule, Treatment
 from tests.support.builders import NOW, OTHER_BOOT
 from tests.support.memory_loki import FakeClock
 from tests.support.world import World
 
+GPU = "0000:86:00"
 ECC = "NVRM: Xid (PCI:0000:86:00): 48, pid=1, name=x, An uncorrectable double bit error (DBE)."
 LOADED = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build"
 
@@ -34,6 +37,7 @@ class MemoryProbes:
         self.known = known
         self.kept: dict[str, tuple[ProbeResult, ...]] = {}
         self.asked: list[set[str]] = []
+        self.found: list[Fault] = []
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
         self._runs = 0
 
@@ -46,6 +50,16 @@ class MemoryProbes:
     def results(self, names: Iterable[str]) -> Mapping[str, tuple[ProbeResult, ...]]:
         self.asked.append(set(names))
         return {name: self.kept[name] for name in self.asked[-1] if name in self.kept}
+
+    def faults(self) -> tuple[Fault, ...]:
+        found, self.found = tuple(self.found), []
+        return found
+
+    def standing(self, names: Iterable[str]) -> Mapping[str, AgentStanding]:
+        return {}
+
+    def census(self) -> AgentCensus:
+        return AgentCensus()
 
     def on_news(self, callback: Callable[[Collection[str]], None]) -> None:
         self._tell = callback
@@ -65,8 +79,9 @@ class MemoryProbes:
             self._runs += 1
             boot_id = world.cluster.nodes[name].boot_id
             time_ns = world.clock.now_ns()
+            run_id = f"run-{self._runs}"
             run = ProbeResult(
-                f"{tier}-check", tier, status, time_ns, boot_id=boot_id, run_id=f"run-{self._runs}"
+                f"{tier}-check", tier, status, time_ns, GPU, boot_id=boot_id, run_id=run_id
             )
             self.kept[name] = (*self.kept.get(name, ()), run)
         self._tell([name])
@@ -217,9 +232,12 @@ def test_news_wakes_the_loop_and_is_told_once() -> None:
 
 
 def test_no_setting_makes_a_controller_believe_simulated_agents() -> None:
-    """They are an argument of ``build``, which only the sandbox gives."""
-    assert inspect.signature(build).parameters["probes"].default is None
-    assert not [name for name in Settings.model_fields if "probe" in name or "agent" in name]
+    """They are an argument of ``build``, which only the sandbox gives; so is the word that a fake
+    backend may be believed."""
+    arguments = inspect.signature(build).parameters
+    assert arguments["probes"].default is None
+    assert arguments["accept_fake_backend"].default is False
+    assert not [name for name in ProbeSettings.model_fields if "fake" in name or "accept" in name]
 
 
 @pytest.mark.parametrize("broken", [True, False])
@@ -230,7 +248,9 @@ def test_simulated_agents_pass_where_the_node_is_well(broken: bool) -> None:
         agents.mends("a")
     agents.round()
     results = agents.results(["a", "b"])
-    assert [each.tier for each in results["a"]] == ["boot", "light", "invasive"]
+    tiers = ("boot", "light", "invasive")
+    assert [(each.tier, each.device) for each in results["a"]] == list(product(tiers, GPUS))
+    assert len({each.run_id for each in results["a"]}) == len(tiers)
     status = ProbeStatus.FAIL if broken else ProbeStatus.PASS
     assert {each.status for each in results["a"]} == {status}
     assert {each.status for each in results["b"]} == {ProbeStatus.PASS}

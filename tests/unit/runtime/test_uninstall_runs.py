@@ -42,6 +42,9 @@ class MemoryBelongings:
     def lease(self) -> OwnObject | None:
         return self.look()
 
+    def signing(self) -> tuple[OwnObject, ...]:
+        return tuple(each for each in self.there if each.kind == "Secret")
+
     def delete(self, found: OwnObject) -> None:
         if found not in self.there:
             raise Conflict(found.name)
@@ -153,6 +156,14 @@ def test_a_writer_in_between_is_read_again_and_keeps_what_it_wrote() -> None:
     assert cordoned
     after = world.cluster.nodes["a"]
     assert (after.unschedulable, after.taints) == (True, (FOREIGN_TAINT,))
+
+
+def test_signing_keys_go_too() -> None:
+    world = World("a")
+    world.belongings.there.append(OwnObject("Secret", "ns", "konduktor-health-signing", "u-k", "3"))
+    outcome = world.run()
+    assert {each.kind for each in outcome.deleted} == {"Secret", "ConfigMap", "Lease"}
+    assert world.left() == set()
 
 
 def test_a_node_that_never_stands_still_fails_alone() -> None:

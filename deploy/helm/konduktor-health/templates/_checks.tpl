@@ -56,6 +56,9 @@
 {{- if and $classes.create $classes.controller.name (eq $classes.controller.name $classes.probe.name) -}}
 {{- fail "priorityClasses: two classes of one name cannot be made. Give two names, or create: false and the name of a class that exists" -}}
 {{- end -}}
+{{- if and $classes.create $classes.jobs.name (has $classes.jobs.name (list $classes.controller.name $classes.probe.name)) -}}
+{{- fail "priorityClasses: two classes of one name cannot be made. Give jobs a name of its own, or none" -}}
+{{- end -}}
 {{- range $annotation, $_ := .Values.controller.podAnnotations -}}
 {{- if and $.Values.metrics.scrapeAnnotations (has $annotation (list "prometheus.io/scrape" "prometheus.io/port" "prometheus.io/path")) -}}
 {{- fail (printf "controller.podAnnotations.%s: metrics.scrapeAnnotations sets it; give one of them" $annotation) -}}

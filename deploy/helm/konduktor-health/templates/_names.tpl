@@ -12,6 +12,11 @@
 {{- .Values.fullnameOverride | default $full | trunc 50 | trimAll "-" -}}
 {{- end -}}
 
+{{/* What the controller calls it (konduktor_health/adapters/signing.py). */}}
+{{- define "konduktor-health.probeKeys" -}}
+konduktor-health-probe-keys
+{{- end -}}
+
 {{- define "konduktor-health.probeName" -}}
 {{- include "konduktor-health.fullname" . }}-probe
 {{- end -}}
@@ -42,6 +47,26 @@ konduktor-health-state{{ include "konduktor-health.shardSuffix" . }}
 {{/* Not empty where the controller tells pods (settings.pod_events.enabled, true by default). */}}
 {{- define "konduktor-health.podEvents" -}}
 {{- if ne (dig "pod_events" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
+{{- end -}}
+
+{{/* Not empty where the controller lists pods of all namespaces. */}}
+{{- define "konduktor-health.listsPods" -}}
+{{- if or (include "konduktor-health.podEvents" .) (include "konduktor-health.jobs" .) }}true{{ end }}
+{{- end -}}
+
+{{/* Not empty where the controller asks agents (settings.probes.enabled, true by default). */}}
+{{- define "konduktor-health.asksAgents" -}}
+{{- if ne (dig "probes" "enabled" true (.Values.settings | default dict) | toString) "false" }}true{{ end }}
+{{- end -}}
+
+{{/* Where the agents' pods, the signing key and the public keys are: as the controller decides it. */}}
+{{- define "konduktor-health.agentsNamespace" -}}
+{{- dig "probes" "namespace" "" (.Values.settings | default dict) | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The DaemonSet that the controller takes for the agents'. */}}
+{{- define "konduktor-health.agentsDaemonSet" -}}
+{{- dig "probes" "daemonset" "" (.Values.settings | default dict) | default (include "konduktor-health.probeName" .) -}}
 {{- end -}}
 
 {{/* Selectors are immutable: of the values, only nameOverride changes these two. */}}

@@ -1,0 +1,1 @@
+"""The commands of ``konduktor-probe``: one module each, loaded when it is asked for."""

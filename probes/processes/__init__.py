@@ -1,0 +1,1 @@
+"""Processes of this machine: which there are, and how they are ended."""

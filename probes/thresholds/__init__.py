@@ -1,0 +1,1 @@
+"""What is a good value? Thresholds as data, by GPU model, form factor, PCIe and fabric."""

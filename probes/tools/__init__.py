@@ -1,0 +1,1 @@
+"""What did a program say? Parsers of tool output; ``probes.tools.run`` runs programs."""
