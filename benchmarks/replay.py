@@ -22,9 +22,9 @@ from benchmarks import past_log
 from benchmarks.command import Options, run
 from benchmarks.figures import Figure, at_most
 from benchmarks.process import memory_mib
-from konduktor_health.cli.replay_aside import entries_of
+from konduktor_health.cli.replay_aside import Polls, passages_of
 from konduktor_health.model import Policy
-from konduktor_health.runtime.replay.heard import Told, batches
+from konduktor_health.runtime.replay.heard import Told
 from konduktor_health.runtime.replay.past_nodes import Inventory
 from konduktor_health.runtime.replay.player import Assumed, Player, play
 from konduktor_health.runtime.replay.timeline import Moment
@@ -67,9 +67,9 @@ class _Run:
             Player(policy, Inventory(size=NODES), start_ns, digest.take, Assumed(RESET_AFTER_NS))
             for policy, digest in zip(policies, seen, strict=True)
         ]
-        entries = entries_of([str(path)], io.BytesIO(), None, tables.recorded(), None)
-        polls = play(batches(entries, told, interval_ns=2 * NS), players)
-        last_ns = max(polls, default=start_ns)
+        polls, files = Polls(2 * NS), [str(path)]
+        passages = passages_of(files, io.BytesIO(), None, tables.recorded(), None, polls, told)
+        last_ns = max(play(passages, players), default=start_ns)
         for player in players:
             player.end(last_ns)
         self.seconds = time.monotonic() - began

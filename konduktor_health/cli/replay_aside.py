@@ -1,8 +1,9 @@
-"""Large files are read and decoded by a process of its own, while this one plays what it tells.
+"""Large files are read, decoded and parted into polls by a process of its own, while this one plays
+what it tells.
 
-The other process is this module, run by the same Python. It writes frames to a pipe: what lines say
-once for each frame, and of each line what is its own (``marshal``, between two ends of one
-program). What comes out here is what ``replay_input.from_files`` gives in one process (tested).
+The other process is this module, run by the same Python. It writes packed passages to a pipe
+(``runtime.replay.passage``, by ``marshal`` between two ends of one program). The polls that come
+out here are those of one process (tested).
 
 Invariants: the reader never outlives its purpose. It is killed when nobody takes its lines any
 more; where this process dies, its next frame finds no reader and it ends, and it writes a frame
@@ -13,22 +14,24 @@ raised here, after what could be read; a reader that ends without a word is an e
 from __future__ import annotations
 
 import io
+import json
 import marshal
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from konduktor_health.cli.replay_input import from_files
 from konduktor_health.cli.scan import STDIN, Watch
 from konduktor_health.errors import ConfigError, HealthError
-from konduktor_health.model import Fault, Remedy, Severity, Trust
 from konduktor_health.ports import LogEntry
-from konduktor_health.runtime.replay.heard import DecodedRecord, record_of
+from konduktor_health.runtime.replay.heard import Told, batches
+from konduktor_health.runtime.replay.passage import Packer, Passage, Poll, one_by_one, unpacked
 from parsers import tables
 from parsers.tables import Tables
 
@@ -38,24 +41,45 @@ _MODULE = "konduktor_health.cli.replay_aside"
 _FRAME_LINES = 2000
 _SIGN_OF_LIFE_S = 0.25
 _LENGTH_BYTES = 8  # of a frame's length
-_MOST_BYTES = 1 << 28  # far more than a frame's lines can be
+_MOST_BYTES = 1 << 34  # far more than the lines of one poll can be
 _LINES, _ERROR, _END = range(3)  # kinds of frames
 
-#: What many lines have in common: node, source, boot id, and the fault.
-_Said = tuple[Any, ...]
-#: Which of these it is, and what is the line's own: time, uptime and its stamp, count, identity.
-_Line = tuple[int, int, int | None, str, int, str]
+
+@dataclass(frozen=True, slots=True)
+class Polls:
+    """How lines are parted into polls: ``runtime.replay.heard.batches``."""
+
+    interval_ns: int
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+    def of(self, entries: Iterable[LogEntry], told: Told) -> Iterator[Poll]:
+        """The polls that these lines make. ``told``: takes up what they were."""
+        return batches(
+            entries,
+            told,
+            interval_ns=self.interval_ns,
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+        )
 
 
-def entries_of(
-    paths: Sequence[str], stdin: BinaryIO, watch: Watch | None, read: Tables, rules: Path | None
-) -> Generator[LogEntry, None, None]:
-    """``from_files``, in whichever way is the faster. ``rules``: the file by which ``read`` was
-    made; None: the shipped tables are."""
+def passages_of(
+    paths: Sequence[str],
+    stdin: BinaryIO,
+    watch: Watch | None,
+    read: Tables,
+    rules: Path | None,
+    polls: Polls,
+    told: Told,
+) -> Generator[Passage, None, None]:
+    """What these files tell, read in whichever way is the faster. ``rules``: the file by which
+    ``read`` was made; None: the shipped tables are. ``told``: takes up what the lines were. Raises
+    ConfigError for a file that cannot be read, after what could be read of it."""
     if is_worth_it(paths):
-        yield from from_files_aside(paths, rules, watch)
+        yield from passages_aside(paths, rules, watch, polls, told)
     else:
-        yield from from_files(paths, stdin, watch, read)
+        yield from one_by_one(polls.of(from_files(paths, stdin, watch, read), told))
 
 
 def is_worth_it(paths: Sequence[str]) -> bool:
@@ -65,22 +89,22 @@ def is_worth_it(paths: Sequence[str]) -> bool:
     return sum(map(_size, paths)) >= LEAST_BYTES
 
 
-def from_files_aside(
-    paths: Sequence[str], rules: Path | None, watch: Watch | None
-) -> Generator[LogEntry, None, None]:
-    """As ``from_files``, by the tables that a rules file makes (None: the shipped ones). Raises
+def passages_aside(
+    paths: Sequence[str], rules: Path | None, watch: Watch | None, polls: Polls, told: Told
+) -> Generator[Passage, None, None]:
+    """As ``passages_of``, by the tables that a rules file makes (None: the shipped ones). Raises
     ConfigError as that does, and HealthError where somebody has ended the reader."""
-    command = [sys.executable, "-m", _MODULE, str(rules or ""), *paths]
+    asked = json.dumps([None if rules is None else str(rules), astuple(polls), *paths])
     with subprocess.Popen(  # noqa: S603 - this program itself
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [sys.executable, "-m", _MODULE, asked], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as reader:
         try:
-            yield from _entries(reader.stdout or io.BytesIO(), watch)
+            yield from _passages(reader.stdout or io.BytesIO(), watch, told)
         finally:
             reader.kill()
 
 
-def _entries(stream: IO[bytes], watch: Watch | None) -> Iterator[LogEntry]:
+def _passages(stream: IO[bytes], watch: Watch | None, told: Told) -> Iterator[Passage]:
     """What the frames tell, up to the last one."""
     while (frame := _frame(stream)) is not None:
         kind, *content = frame
@@ -89,15 +113,14 @@ def _entries(stream: IO[bytes], watch: Watch | None) -> Iterator[LogEntry]:
         if kind == _ERROR:
             message, hint = content
             raise ConfigError(message, hint=hint)
-        position, said, lines = content
+        position, counts, packed = content
         if watch is not None and position is not None:
             watch(*position)
-        common = [(*each[:3], [_fault_of(each)]) for each in said]
-        for which, time_ns, uptime_us, stamp, count, name in lines:
-            node, source, boot_id, faults = common[which]
-            record = record_of(faults, time_ns, uptime_us, stamp, boot_id, count)
-            trust = faults[0].trust
-            yield LogEntry(node, time_ns, record, name, source, trust, trust is Trust.POD)
+        for name, count in zip(Told.__slots__, counts, strict=True):
+            setattr(told, name, count)
+        passage = unpacked(packed)
+        if len(passage):
+            yield passage
     raise HealthError("the process that reads the files was ended", hint="is there memory enough?")
 
 
@@ -111,44 +134,14 @@ def _frame(stream: IO[bytes]) -> tuple[Any, ...] | None:
     return frame
 
 
-def _fault_of(said: _Said) -> Fault:
-    fault_id, severity, remedy, device, injected, trust, text, detail = said[3:]
-    return Fault(
-        fault_id,
-        Severity(severity),
-        Remedy(remedy),
-        device,
-        injected=injected,
-        trust=Trust(trust),
-        text=text,
-        detail=dict(detail),
-    )
-
-
-def _said_by(entry: LogEntry, fault: Fault) -> _Said:
-    return (
-        entry.node_name,
-        entry.source,
-        fault.boot_id,
-        fault.fault_id,
-        fault.severity.value,
-        fault.remedy.value,
-        fault.device,
-        fault.injected,
-        fault.trust.value,
-        fault.text,
-        tuple(fault.detail.items()),
-    )
-
-
 class _Writer:
     """The reader's end of the pipe."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], told: Told) -> None:
         self._pipe = pipe
+        self._told = told
         self._position: tuple[int, int] | None = None
-        self._said: dict[_Said, int] = {}
-        self._lines: list[_Line] = []
+        self._packer = Packer()
         self._told_at = 0.0
 
     def watch(self, done: int, size: int) -> None:
@@ -157,23 +150,17 @@ class _Writer:
         if time.monotonic() - self._told_at > _SIGN_OF_LIFE_S:
             self.flush()
 
-    def add(self, entry: LogEntry) -> None:
-        """One more line."""
-        record = entry.record
-        if not isinstance(record, DecodedRecord):
-            raise TypeError("not decoded")
-        said = _said_by(entry, record.faults[0])
-        which = self._said.setdefault(said, len(self._said))
-        stamp = record.uptime_stamp
-        line = (which, entry.time_ns, record.uptime_us, stamp, record.repeated, entry.identity)
-        self._lines.append(line)
-        if len(self._lines) >= _FRAME_LINES:
+    def add(self, poll: Poll) -> None:
+        """One more poll."""
+        self._packer.add(*poll)
+        if len(self._packer) >= _FRAME_LINES:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines there are. Raises BrokenPipeError when nobody reads them."""
-        self.write((_LINES, self._position, tuple(self._said), self._lines))
-        self._said, self._lines = {}, []
+        """Write the polls there are. Raises BrokenPipeError when nobody reads them."""
+        counts = astuple(self._told)
+        packed, self._packer = self._packer.packed(), Packer()
+        self.write((_LINES, self._position, counts, packed))
         self._told_at = time.monotonic()
 
     def write(self, frame: tuple[Any, ...]) -> None:
@@ -183,16 +170,18 @@ class _Writer:
         self._pipe.flush()
 
 
-def _read(rules: str, paths: list[str], pipe: IO[bytes]) -> None:
+def _read(asked: str, pipe: IO[bytes]) -> None:
     """The reader: write all that these files tell."""
     from konduktor_health.cli import options
 
-    writer = _Writer(pipe)
+    rules, polls, *paths = json.loads(asked)
+    told = Told()
+    writer = _Writer(pipe, told)
     try:
         site = options.rules(Path(rules) if rules else None)
         read = tables.recorded() if site is None else site.recorded
-        for entry in from_files(paths, io.BytesIO(), writer.watch, read):
-            writer.add(entry)
+        for poll in Polls(*polls).of(from_files(paths, io.BytesIO(), writer.watch, read), told):
+            writer.add(poll)
         writer.flush()
         writer.write((_END,))
     except ConfigError as error:
@@ -210,6 +199,6 @@ def _size(path: str) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _read(sys.argv[1], sys.argv[2:], sys.stdout.buffer)
+        _read(sys.argv[1], sys.stdout.buffer)
     except BrokenPipeError:
         os._exit(0)  # nobody reads it any more, and nothing is left to flush

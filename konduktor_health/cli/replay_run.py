@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,21 +17,22 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from konduktor_health.cli import options
-from konduktor_health.cli.replay_aside import entries_of
+from konduktor_health.cli.replay_aside import Polls, passages_of
 from konduktor_health.cli.replay_export import AsCsv, AsJson, Writes
 from konduktor_health.cli.replay_input import from_loki, nodes_in
 from konduktor_health.cli.replay_policy import Named, chosen, other
 from konduktor_health.cli.replay_show import AsTable, show_report
 from konduktor_health.cli.replay_sums import Played, difference, lines_of, not_known, sums
 from konduktor_health.cli.replay_window import Window, seconds_of, window
-from konduktor_health.cli.scan import STDIN
+from konduktor_health.cli.scan import STDIN, Watch
 from konduktor_health.cli.scan_progress import progress
 from konduktor_health.cli.times import when
 from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
-from konduktor_health.runtime.replay.heard import Told, batches
+from konduktor_health.runtime.replay.heard import Told
+from konduktor_health.runtime.replay.passage import Passage, one_by_one
 from konduktor_health.runtime.replay.past_nodes import Inventory, at_the_start
-from konduktor_health.runtime.replay.player import Assumed, Player
+from konduktor_health.runtime.replay.player import Assumed, Player, play_one
 from konduktor_health.settings import Settings
 from parsers import tables
 from parsers.tables import Tables
@@ -114,29 +115,34 @@ class Replay:
         """Read it all, and tell moments as they happen. Raises ConfigError and errors of Loki."""
         poll_ns = max(1, int(self.settings.reading.poll_interval_s * NS))
         start_ns, end_ns = self.window.start_ns, self.window.end_ns
-        with progress(keep_lines_whole=whole) as watch:
-            if files is None:
-                entries = from_loki(self.settings, start_ns or 0, end_ns or 0, self.read, watch)
-            else:
-                if STDIN in files and sys.stdin is None:
-                    raise ConfigError("standard input is closed", hint="name a log file")
-                stdin = sys.stdin.buffer if STDIN in files else io.BytesIO()
-                entries = entries_of(files, stdin, watch, self.read, self.rules)
-            with closing(entries):
-                found = batches(
-                    entries, self.told, interval_ns=poll_ns, start_ns=start_ns, end_ns=end_ns
-                )
-                last_ns = 0
-                for last_ns, heard in found:
-                    if not self.played:
-                        self._begin(start_ns or heard[0].time_ns, writer)
-                    for each in self.played:
-                        each.player.hear(last_ns, heard)
+        last_ns = 0
+        with (
+            progress(keep_lines_whole=whole) as watch,
+            closing(self._passages(files, watch, Polls(poll_ns, start_ns, end_ns))) as passages,
+        ):
+            for passage in passages:
+                if not self.played:
+                    self._begin(start_ns or passage.first_ns, writer)
+                last_ns = max(play_one(passage, [each.player for each in self.played]))
         if not self.played:
             self._begin(start_ns or 1, writer)
         self.end_ns = max(last_ns, self.window.to_ns or 0)
         for each in self.played:
             each.player.end(self.end_ns)
+
+    def _passages(
+        self, files: list[str] | None, watch: Watch | None, polls: Polls
+    ) -> Generator[Passage, None, None]:
+        told = self.told
+        if files is None:
+            start_ns, end_ns = polls.start_ns or 0, polls.end_ns or 0
+            with closing(from_loki(self.settings, start_ns, end_ns, self.read, watch)) as entries:
+                yield from one_by_one(polls.of(entries, told))
+            return
+        if STDIN in files and sys.stdin is None:
+            raise ConfigError("standard input is closed", hint="name a log file")
+        stdin = sys.stdin.buffer if STDIN in files else io.BytesIO()
+        yield from passages_of(files, stdin, watch, self.read, self.rules, polls, told)
 
     def report(self) -> dict[str, Any]:
         """The sums, and what could not be known."""

@@ -131,14 +131,50 @@ class Runs:
         run = self._of.get(view.name)
         if run is None:
             return None
-        seen = self._pending.get(view.name, {}).get(run.key)
-        if len(decoded) != 1 or not run.takes(decoded[0], entry, event_ns, view, seen):
+        if not self._is_taken(run, decoded, entry, event_ns, view):
             self.catch_up((view.name,))
             del self._of[view.name]
             return None
         self._kinds.note(run.heard, view.name, now_ns, event_ns)
         self._kin.touch(run.heard)
         return run.heard, run.take(entry, event_ns)
+
+    def until(
+        self, decoded: list[Fault], entry: LogEntry, event_ns: int, view: NodeView
+    ) -> tuple[int, int] | None:
+        """Up to which event time (Unix ns) and uptime lines only count that come in order from this
+        one on and are like it; None: this one may do more, or has no uptime. Changes nothing."""
+        run = self._of.get(view.name)
+        if run is None or not self._is_taken(run, decoded, entry, event_ns, view):
+            return None
+        return None if run.until_us is None else (run.until_ns, run.until_us)
+
+    def count_all(
+        self,
+        name: str,
+        last: LogEntry,
+        events_ns: tuple[int, int],
+        lines: int,
+        count: int,
+        now_ns: int,
+    ) -> Fault:
+        """As ``count`` of so many lines of a node within ``until``, which stand for ``count``.
+        ``last`` is heard now; ``events_ns``: event times of the first one and of the last. Returns
+        a fault like them."""
+        first_ns, last_ns = events_ns
+        run = self._of[name]
+        self._kinds.note(run.heard, name, now_ns, first_ns)
+        self._kin.touch(run.heard)
+        run.entry, run.event_ns = last, last_ns
+        run.lines += lines
+        run.count += count
+        return run.heard
+
+    def _is_taken(
+        self, run: Run, decoded: list[Fault], entry: LogEntry, event_ns: int, view: NodeView
+    ) -> bool:
+        seen = self._pending.get(view.name, {}).get(run.key)
+        return len(decoded) == 1 and run.takes(decoded[0], entry, event_ns, view, seen)
 
     def catch_up(self, names: Iterable[str]) -> None:
         """What is kept of these nodes tells all lines now. To be called before it is read."""

@@ -41,6 +41,7 @@ from konduktor_health.runtime.ledgers import Ledgers
 from konduktor_health.runtime.peers import PeerNotes
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
+from konduktor_health.runtime.repeats import Repeats
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
 from parsers import tables
@@ -100,6 +101,7 @@ class Observer:
         self._ledgers = Ledgers()
         self._begun = Begun(surge_window_s)
         self._faults = FaultCounts()
+        self.repeats = Repeats(feed, self._boots, self._decoders, self._runs, self._faults, clock)
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
         self.unknown_lines = 0
@@ -325,8 +327,8 @@ class Observer:
         self._beside.ask(faults, view, entry, self._ledgers.of)
         news = [self._take_fault(fault, view) for fault in faults]
         first = faults[0]
-        only = first.event_ns >= self.floor_ns and is_only_a_fault(first, self._read)
-        if only and len(faults) == 1 and not self._beside.asks(first):
+        only = len(faults) == 1 and first.event_ns >= self.floor_ns
+        if only and is_only_a_fault(first, self._read) and not self._beside.asks(first):
             self._runs.begin(decoded[0], first, entry, view)
         return any(news)
 

@@ -24,6 +24,7 @@ from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.replay.heard import LATEST_NS, DecodedBefore
+from konduktor_health.runtime.replay.passage import Chain, Passage
 from konduktor_health.runtime.replay.past_boots import PastBoots
 from konduktor_health.runtime.replay.past_clock import PastClock
 from konduktor_health.runtime.replay.past_nodes import Inventory, PastNodes
@@ -124,6 +125,37 @@ class Player:
         self._turn()
         self.timeline.totals.close(self._clock.now_ns())
 
+    def pass_by(self, passage: Passage, at: int) -> int:
+        """Polls from this one on, as far as their lines only count and nothing else is due: count
+        them, which is all that ``hear`` would do. Returns the first that has to be heard."""
+        observer = self._loop.observer
+        if self.nodes.restless or observer.waits_since_ns() is not None:
+            return at
+        if not self._idle_until_ns:
+            next_ns = self._next_ns()
+            self._idle_until_ns = LATEST_NS if next_ns is None else next_ns
+        end = passage.quiet_until(at, self._idle_until_ns)
+        if end > at:
+            end = min([end, *(self._does_more(passage, each) for each in passage.chains(at, end))])
+        if end <= at:
+            return at
+        # in the order of their last lines: who was heard of longest ago is forgotten first
+        for chain in sorted(passage.chains(at, end), key=lambda chain: chain.lines[-1]):
+            first, last = passage.entry(chain.lines[0]), passage.entry(chain.lines[-1])
+            self._clock.go_to(passage.times_ns[chain.polls[-1]])
+            self._at_home(last)
+            observer.repeats.count(first, last, len(chain.lines), passage.count(chain))
+        return end
+
+    def _does_more(self, passage: Passage, chain: Chain) -> int:
+        """The poll of the chain's first line that may do more than count, or one after all."""
+        first = passage.entry(chain.lines[0])
+        name = self.nodes.resolve(first.node_name)
+        until_ns = self._loop.observer.repeats.until_ns(first)
+        if name is None or until_ns is None or not self.boots.is_in(name, first):
+            return chain.polls[0]
+        return passage.poll_beyond(chain, until_ns)
+
     @property
     def unknown_lines(self) -> int:
         """Lines of names that are no Node of the list."""
@@ -212,9 +244,22 @@ class Player:
         return replace(snapshot, observed_from_ns=dict.fromkeys(snapshot.nodes, self.start_ns))
 
 
-def play(batches: Iterable[tuple[int, list[LogEntry]]], players: list[Player]) -> Iterator[int]:
-    """Play a past that is decoded once to all policies. Yields each poll's time."""
-    for poll_ns, entries in batches:
-        for player in players:
-            player.hear(poll_ns, entries)
-        yield poll_ns
+def play(passages: Iterable[Passage], players: list[Player]) -> Iterator[int]:
+    """Play a past that is decoded once to all policies. Yields the time of each poll that any of
+    them has to hear, and of the last."""
+    for passage in passages:
+        yield from play_one(passage, players)
+
+
+def play_one(passage: Passage, players: Sequence[Player]) -> Iterator[int]:
+    """Play a passage to all policies, as ``play``."""
+    heard = [0] * len(players)  # polls
+    at = 0
+    while at < len(passage):
+        for number, player in enumerate(players):
+            if heard[number] <= at:
+                player.hear(passage.times_ns[at], passage.entries(at))
+                heard[number] = player.pass_by(passage, at + 1)
+        yield passage.times_ns[at]
+        at = min(heard)
+    yield from passage.times_ns[-1:]

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,23 @@ import pytest
 
 from benchmarks import past_log
 from konduktor_health.cli import replay_aside
-from konduktor_health.cli.replay_aside import entries_of, from_files_aside, is_worth_it
+from konduktor_health.cli.replay_aside import (
+    Polls,
+    is_worth_it,
+    passages_aside,
+    passages_of,
+)
 from konduktor_health.cli.replay_input import from_files
 from konduktor_health.errors import ConfigError, HealthError
 from konduktor_health.model import Severity
 from konduktor_health.ports import LogEntry
-from konduktor_health.runtime.replay.heard import DecodedRecord
+from konduktor_health.runtime.replay.heard import DecodedRecord, Told
+from konduktor_health.runtime.replay.passage import Passage
+from konduktor_health.timestamps import NS
 from parsers import tables
 
 READER = "konduktor_health.cli.replay_aside"
+POLLS = Polls(2 * NS)
 
 
 @pytest.fixture(scope="module")
@@ -50,31 +59,62 @@ def told(entry: LogEntry) -> tuple[Any, ...]:
     )
 
 
-def in_one_process(*paths: Path) -> list[tuple[Any, ...]]:
+#: Each poll's time and lines.
+Heard = list[tuple[int, list[tuple[Any, ...]]]]
+
+
+def in_one_process(*paths: Path, polls: Polls = POLLS) -> tuple[Heard, Told]:
     files = from_files([str(path) for path in paths], io.BytesIO(), None, tables.recorded())
-    return [told(entry) for entry in files]
+    counts = Told()
+    found = [(at_ns, [told(each) for each in lines]) for at_ns, lines in polls.of(files, counts)]
+    return found, counts
 
 
-def test_the_same_lines_come_of_it(past: Path) -> None:
+def heard_in(passages: Iterable[Passage]) -> Heard:
+    return [
+        (at_ns, [told(each) for each in passage.entries(at)])
+        for passage in passages
+        for at, at_ns in enumerate(passage.times_ns)
+    ]
+
+
+def aside(*paths: Path, polls: Polls = POLLS, rules: Path | None = None) -> tuple[Heard, Told]:
+    counts = Told()
+    with closing(passages_aside([*map(str, paths)], rules, None, polls, counts)) as passages:
+        return heard_in(passages), counts
+
+
+def test_the_same_polls_come_of_it(past: Path) -> None:
     positions: list[tuple[int, int]] = []
 
     def watch(done: int, size: int) -> None:
         positions.append((done, size))
 
-    with closing(from_files_aside([str(past)], None, watch)) as entries:
-        found = [told(entry) for entry in entries]
+    counts = Told()
+    with closing(passages_aside([str(past)], None, watch, POLLS, counts)) as passages:
+        found = heard_in(passages)
 
-    assert found == in_one_process(past)
-    assert len(found) == 5_002
+    assert (found, counts) == in_one_process(past)
+    assert (counts.lines, counts.without_time, counts.without_node) == (5_000, 2, 0)
     assert positions[-1] == (past.stat().st_size, past.stat().st_size)
+
+
+def test_the_window_and_the_interval_of_polls_count_there_too(past: Path) -> None:
+    start_ns = past_log.START_S * NS
+    polls = Polls(5 * NS, start_ns + 3600 * NS, start_ns + 2 * 3600 * NS)
+
+    found, counts = aside(past, polls=polls)
+
+    assert (found, counts) == in_one_process(past, polls=polls)
+    assert counts.outside > 1000
+    assert found[0][0] % (5 * NS) == 0
 
 
 def test_several_files_are_merged(past: Path, tmp_path: Path) -> None:
     other = tmp_path / "node-9.log"
     past_log.write(other, 500, 3, 0.2, seed=2)
 
-    with closing(from_files_aside([str(past), str(other)], None, None)) as entries:
-        assert [told(entry) for entry in entries] == in_one_process(past, other)
+    assert aside(past, other) == in_one_process(past, other)
 
 
 def test_a_rules_file_counts_there_too(tmp_path: Path) -> None:
@@ -83,10 +123,9 @@ def test_a_rules_file_counts_there_too(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     past_log.write(log, 2_000, 3, 0.2)
 
-    with closing(from_files_aside([str(log)], rules, None)) as entries:
-        found = {told(entry)[2][2:4] for entry in entries}
+    found, _ = aside(log, rules=rules)
 
-    severities = dict(found)
+    severities = dict(line[2][2:4] for _, lines in found for line in lines)
     assert severities["xid/31"] is Severity.DEGRADED
     assert severities["xid/13"] is Severity.APPLICATION
 
@@ -98,10 +137,10 @@ def test_a_file_that_cannot_be_read_is_an_error_after_the_others(
     damaged.write_bytes(b"\x1f\x8b\x08" + b"\0" * 40)
 
     with pytest.raises(ConfigError, match="cannot read") as raised:
-        list(from_files_aside([str(damaged)], None, None))
+        aside(damaged)
     assert raised.value.hint
     with pytest.raises(ConfigError, match="No such file"):
-        list(from_files_aside([str(past), str(tmp_path / "none.log")], None, None))
+        aside(past, tmp_path / "none.log")
 
 
 def test_a_reader_that_was_ended_is_no_end_of_the_files(
@@ -110,7 +149,7 @@ def test_a_reader_that_was_ended_is_no_end_of_the_files(
     for other in ("this", "keyword"):  # modules that say something else, or nothing
         monkeypatch.setattr(replay_aside, "_MODULE", other)
         with pytest.raises(HealthError, match="was ended"):
-            list(from_files_aside([str(past)], None, None))
+            aside(past)
 
 
 def test_a_reader_whose_lines_nobody_takes_any_more_ends(
@@ -124,17 +163,21 @@ def test_a_reader_whose_lines_nobody_takes_any_more_ends(
             started.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Seen)
-    entries = from_files_aside([str(past)], None, None)
-    next(entries)
-    entries.close()
+    passages = passages_aside([str(past)], None, None, POLLS, Told())
+    next(passages)
+    passages.close()
 
     assert started[0].returncode is not None
+
+
+def asked(*paths: Path) -> str:
+    return json.dumps([None, [2 * NS, None, None], *map(str, paths)])
 
 
 def test_a_reader_without_a_parent_ends_quietly(past: Path) -> None:
     """As if the one that plays had been killed: nobody is at the other end of the pipe."""
     reader = subprocess.Popen(
-        [sys.executable, "-m", READER, "", *[str(past)] * 20],
+        [sys.executable, "-m", READER, asked(*[past] * 20)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -149,7 +192,7 @@ def test_a_reader_without_a_parent_ends_quietly(past: Path) -> None:
 
 
 def test_ctrl_c_is_not_for_the_reader(past: Path) -> None:
-    reader = subprocess.Popen([sys.executable, "-m", READER, "", str(past)], stdout=subprocess.PIPE)
+    reader = subprocess.Popen([sys.executable, "-m", READER, asked(past)], stdout=subprocess.PIPE)
     assert reader.stdout is not None
     begin = reader.stdout.read(8)
     os.kill(reader.pid, signal.SIGINT)
@@ -176,8 +219,9 @@ def test_whichever_way_the_lines_are_the_same(
     past: Path, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_aside, "LEAST_BYTES", least)
-    with closing(entries_of([str(past)], io.BytesIO(), None, tables.recorded(), None)) as entries:
-        assert [told(entry) for entry in entries] == in_one_process(past)
+    files, counts, read = [str(past)], Told(), tables.recorded()
+    with closing(passages_of(files, io.BytesIO(), None, read, None, POLLS, counts)) as passages:
+        assert (heard_in(passages), counts) == in_one_process(past)
 
 
 def test_the_past_is_json_lines(past: Path) -> None:

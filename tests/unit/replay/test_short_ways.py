@@ -1,13 +1,14 @@
 """What takes a short way comes to what the long way comes to.
 
-Random pasts are played twice: as they are, and with every short way closed. Lines that only count
-are taken by themselves then, bursts are looked at line by line, and each of our own writes is
-decided about once more.
+Random pasts are played twice: as they are, and with every short way closed. Each line is heard and
+taken by itself then, bursts are looked at line by line, and each of our own writes is decided about
+once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import marshal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from konduktor_health.runtime.again import Runs
 from konduktor_health.runtime.fleet import Fleet
 from konduktor_health.runtime.observe import Observer
 from konduktor_health.runtime.replay.heard import Told, batches, of_fault
+from konduktor_health.runtime.replay.passage import Packer, Passage, one_by_one, unpacked
 from konduktor_health.runtime.replay.past_nodes import Inventory
 from konduktor_health.runtime.replay.player import Assumed, Player, play
 from konduktor_health.runtime.replay.timeline import Moment
@@ -87,15 +89,34 @@ def lines_of(past: list[Burst]) -> list[LogEntry]:
     return found
 
 
-def played(entries: list[LogEntry], policy: Policy, *, asked_ms: list[int]) -> Any:
-    """All that came of it; the observer is also asked now and then what it keeps."""
+def packed(entries: list[LogEntry], lines: int) -> Iterator[Passage]:
+    """Passages of so many lines or a few more, as another process hands them over."""
+    packer = Packer()
+    for poll in batches(entries, Told(), interval_ns=2 * NS):
+        packer.add(*poll)
+        if len(packer) >= lines:
+            yield unpacked(marshal.loads(marshal.dumps(packer.packed())))
+            packer = Packer()
+    yield unpacked(packer.packed())
+
+
+def played(
+    entries: list[LogEntry], policy: Policy, *, asked_ms: Sequence[int] = (), lines: int = 0
+) -> Any:
+    """All that came of it; the observer is also asked now and then what it keeps. ``lines``: of a
+    passage, if any line may be passed by."""
     moments: list[Moment] = []
     player = Player(
         policy, Inventory(size=6), NOW, moments.append, Assumed(reset_after_ns=1800 * NS)
     )
     observer = player._loop.observer
     told: list[Any] = []
-    for poll_ns in play(batches(entries, Told(), interval_ns=2 * NS), [player]):
+    passages = (
+        packed(entries, lines)
+        if lines
+        else one_by_one(batches(entries, Told(), interval_ns=2 * NS))
+    )
+    for poll_ns in play(passages, [player]):
         if (poll_ns - NOW) // 10**6 % 7 in asked_ms:
             told.append(kept_by(observer, player.nodes.nodes()))
     player.end(NOW + 40_000 * NS)
@@ -124,6 +145,17 @@ def long_ways() -> Iterator[None]:
         patch.setattr(Fleet, "pass_over", nothing_rests)
         patch.setattr(relate, "_BURST_NS", -1)
         yield
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(bursts, max_size=12), st.sampled_from(POLICIES), st.sampled_from([1, 5, 50, 1000]))
+def test_the_same_comes_of_lines_that_are_passed_by(
+    past: list[Burst], policy: Policy, lines: int
+) -> None:
+    with long_ways():
+        long = played(lines_of(past), policy)
+
+    assert played(lines_of(past), policy, lines=lines) == long
 
 
 @settings(max_examples=60, deadline=None)
@@ -175,3 +207,45 @@ def test_a_storm_is_counted_and_each_line_of_it() -> None:
 
     assert len(taken) > 350
     assert sums[3]["taint"] == 1
+
+
+def test_polls_that_only_repeat_are_not_heard_one_by_one() -> None:
+    """Two storms at a time, of which one is written now and then."""
+    polls: list[int] = []
+    storms = [
+        *lines_of([("a", "xid/63", "0000:3b:00", "", 1500, 1000, 0, "")]),
+        *lines_of([("b", "xid/31", "0000:3b:00", "7", 1500, 1000, 300, "")]),
+    ]
+    entries = sorted(storms, key=lambda entry: entry.time_ns)
+    with pytest.MonkeyPatch.context() as patch:
+        hear = Player.hear
+
+        def heard(player: Player, poll_ns: int, lines: Sequence[LogEntry]) -> None:
+            polls.append(poll_ns)
+            hear(player, poll_ns, lines)
+
+        patch.setattr(Player, "hear", heard)
+        found = played(entries, Policy(), lines=2000)
+
+    assert len(polls) < 150
+    assert found == played(entries, Policy())
+    counts = found[4][0]
+    assert counts == {
+        ("xid/63", "degraded", "files"): 1500,
+        ("xid/31", "application", "files"): 1500,
+    }
+
+
+def test_policies_side_by_side_tell_their_moments_in_the_order_of_time() -> None:
+    """One may have passed by what the other has to hear."""
+    storm: list[Burst] = [
+        (name, "xid/63", "0000:3b:00", "", 300, 1000, 0, "") for name in ("a", "b", "c")
+    ]
+    told: list[Moment] = []
+    players = [Player(each, Inventory(size=6), NOW, told.append) for each in POLICIES[:2]]
+
+    for _ in play(packed(lines_of(storm), 1000), players):
+        pass
+
+    assert len({each.time_ns for each in told}) > 1
+    assert [each.time_ns for each in told] == sorted(each.time_ns for each in told)
