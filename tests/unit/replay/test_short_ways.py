@@ -56,9 +56,11 @@ bursts = st.tuples(
     st.sampled_from(["0000:3b:00", "0000:86:00"]),
     st.sampled_from(["7", "7", "8", ""]),
     st.integers(1, 12),
-    st.sampled_from([0, 300, 1500, 40_000, 100_000]),
+    st.sampled_from([0, 300, 300, 1500, 1500, 40_000, 100_000, 200_000]),
     st.sampled_from([0, 500, 10_000, 200_000, 700_000, 4_000_000, -3000]),
-    st.sampled_from(["", "", "", "boot", "no stamp", "no boot", "twice", "program", "worse"]),
+    st.sampled_from(
+        ["", "", "", "boot", "no stamp", "no boot", "twice", "program", "worse", "drift", "back"]
+    ),
 )
 
 
@@ -68,8 +70,9 @@ def lines_of(past: list[Burst]) -> list[LogEntry]:
     for name, kind, gpu, pid, count, apart_ms, before_ms, odd in past:
         at_ms = max(0, at_ms + before_ms)
         severity, remedy = KINDS[kind]
-        for _ in range(count):
-            at_ms += apart_ms
+        for number in range(count):
+            at_ms += -200 if odd == "back" and number % 4 == 3 else apart_ms
+            drift_us = 700_000 * (number % 3) if odd == "drift" else 0
             values: dict[str, Any] = {
                 "node": name,
                 "device": gpu,
@@ -78,7 +81,7 @@ def lines_of(past: list[Burst]) -> list[LogEntry]:
                 "time_ns": NOW + at_ms * 10**6,
                 "event_ns": 0,
                 "identity": "",
-                "uptime_us": None if odd == "no stamp" else (100_000_000 + at_ms) * 1000,
+                "uptime_us": None if odd == "no stamp" else (100_000_000 + at_ms) * 1000 - drift_us,
                 "boot_id": {"boot": OTHER_BOOT, "no boot": ""}.get(odd, BOOT),
                 "injected": odd == "program",
                 "count": 3 if odd == "twice" else 1,
@@ -131,7 +134,7 @@ def played(
 
 def kept_by(observer: Observer, names: Any) -> Any:
     kept = {name: sorted(map(repr, seen)) for name, seen in observer.sightings(list(names)).items()}
-    return kept, observer.kinds.now(0)
+    return kept, observer.kinds.now(0), observer.kinds._seen
 
 
 @contextmanager
