@@ -158,7 +158,8 @@ class Snapshot:
     attestations: Mapping[str, Mapping[tuple[str, str, str], Attestation]] = field(
         default_factory=dict
     )
-    agents: frozenset[str] = frozenset()  # nodes on which a probe agent answers
+    # nodes on which a probe agent answers; None: not known yet
+    agents: frozenset[str] | None = frozenset()
     # what DCGM's levels came to, for Autopilot's labels; nothing rests on it
     diagnoses: Mapping[str, tuple[Diagnosis, ...]] = field(default_factory=dict)
     # since when a node's log has been read without a gap and has said anything at all; a node

@@ -134,8 +134,12 @@ class Probes(Protocol):
     """What the agents on the nodes have measured. Thread-safe, and never blocks: an adapter asks
     the agents in threads of its own and answers from memory, which a restart may lose."""
 
+    def follow(self, stop: threading.Event) -> None:
+        """Begin to follow who has an agent, until ``stop`` is set; nobody is asked anything."""
+        ...
+
     def start(self, stop: threading.Event) -> None:
-        """Start asking; it ends when ``stop`` is set."""
+        """Start asking; it ends when ``stop`` is set. ``follow`` comes first."""
         ...
 
     def agents(self) -> frozenset[str] | None:

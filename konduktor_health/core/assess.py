@@ -112,7 +112,7 @@ def assess(
         view.boot_id,
         noticed_ns,
         snapshot.observed_from_ns.get(view.name),
-        view.name in snapshot.agents,
+        None if snapshot.agents is None else view.name in snapshot.agents,
     )
     results = snapshot.probes.get(view.name, ())
     done = tended(after, view, repairs, results, watch, policy, now_ns, clears=clears)

@@ -15,7 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
@@ -35,6 +35,8 @@ from konduktor_health.treatment import (
 from parsers.device import normalise
 
 OPERATOR, REPAIR, QUIET, OBSERVATION = "operator", "repair", "quiet", "observation"
+PROBE = "probe:"
+_AGENTS = "agents"  # not known yet who has one; never written
 #: Visible records of evidence that never acts fade away after so long, observed: 7 days.
 SHOWN_DECAY_S = 7 * 86_400.0
 LOAD = "+load"
@@ -54,7 +56,7 @@ class Watch:
     boot_id: str  # the Node's
     noticed_ns: int = 0  # when its present boot was noticed; 0: not known
     observed_from_ns: int | None = None  # None: it is not observed now
-    agent: bool = False  # a probe agent answers on it
+    agent: bool | None = False  # a probe agent answers on it; None: not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,13 @@ def still_missing(
     done = [time_ns for repair, time_ns in seen.items() if asked is None or repair in asked]
     if asked and not done:
         missing.append(REPAIR)
-    if rule.probes and not watch.agent and not rule.log_only:
+    if watch.agent is not False:
+        needs = [need for need in needs_of(record, treatment) if not _passed(record, need)]
+        missing += [PROBE + key_of(need) for need in needs]
+        if needs and watch.agent is None:
+            missing.append(_AGENTS)
+    elif rule.probes and not rule.log_only:
         missing.append(OPERATOR)  # nobody can prove it: it waits for a person
-    elif watch.agent:
-        needs = needs_of(record, treatment)
-        missing += [f"probe:{key_of(need)}" for need in needs if not _passed(record, need)]
     since_ns = max([record.last_ns, *done])
     again_ns = None
     if watch.observed_from_ns is None:
@@ -167,11 +171,24 @@ def told(record: Record, found: Pending, now_ns: int) -> Record:
     """The record with what is missing; what was missing before keeps its time."""
     before = {each.what: each.since_ns for each in record.missing}
     names = found.missing
+    if _AGENTS in names:
+        names = _as_before(tuple(what for what in names if what != _AGENTS), before)
     if OBSERVATION in names and before:  # nothing is known anew: an outage must write no Node
         kept = tuple(what for what in (QUIET, OBSERVATION) if what in before)[:1]
         names = (*(what for what in names if what != OBSERVATION), *kept)
     missing = tuple(Missing(what, before.get(what, now_ns)) for what in names)
     return record if missing == record.missing else replace(record, missing=missing)
+
+
+def _as_before(names: tuple[str, ...], before: Collection[str]) -> tuple[str, ...]:
+    """What is missing while nobody knows who has an agent: of proofs what was told before, if
+    anything was. A restart must write no Node only to write it again when the agents are known."""
+    if not before:
+        return names
+    proofs = [what for what in before if what == OPERATOR or what.startswith(PROBE)]
+    first = [what.startswith(PROBE) for what in names].index(True)
+    rest = [what for what in names[first:] if not what.startswith(PROBE)]
+    return tuple(dict.fromkeys((*names[:first], *proofs, *rest)))
 
 
 def with_repairs(record: Record, repairs: Iterable[RepairSeen]) -> Record:

@@ -1,6 +1,7 @@
 """In which order is a controller started, run and put down?
 
-Order: node watch and status port first, then leadership, then stored cursors, then the log.
+Order: node watch, watch of the agents and status port first, then leadership, then stored cursors,
+then the log.
 A replica that does not lead keeps its node cache warm and reads no log. One that cannot read
 nodes or stored state does not stand for leadership: another one may be able to.
 """
@@ -40,6 +41,7 @@ from konduktor_health.runtime.surges import STATE_KEY
 from konduktor_health.settings import Settings
 
 SYNC_TIMEOUT_S = 30.0
+AGENTS_TIMEOUT_S = 5.0  # afterwards it is decided without knowing who has an agent
 ONCE_ROUNDS = 10
 ONCE_LEASES = 2  # so many lease durations --once waits for another replica
 SAVE_S = 1.5  # of the seconds that the end may take
@@ -90,6 +92,7 @@ class Controller:
             if not self._lead():
                 return
             self._resume()
+            self._await_agents()
             for part in (*self.aside, *([self.probes] if self.probes else ())):
                 part.start(self.stop)
             self.sources.start(self.stop)
@@ -107,6 +110,7 @@ class Controller:
             if not self._lead(once=True):
                 return
             self._resume(once=True)
+            self._await_agents()
             self.loop.cycle(self.sources.poll_once(self.stop))
             for _ in range(ONCE_ROUNDS):
                 if self.stop.is_set() or not self.loop.agenda.unfinished():
@@ -143,6 +147,8 @@ class Controller:
 
     def _start(self) -> None:
         self.feed.start(self.stop)
+        if self.probes is not None:
+            self.probes.follow(self.stop)
         if self.teller:
             self.teller.start()
         for server in (self.status, self.autopilot):
@@ -163,6 +169,16 @@ class Controller:
         """Read no log before the nodes are known: a line is handed out once, and a line from an
         unknown name is dropped."""
         while not self.feed.synced() and not self.stop.is_set():
+            self.clock.wait(self.stop, 0.02)
+
+    def _await_agents(self) -> None:
+        """Decide nothing before it is known who has an agent, if that can be had soon: what proof
+        is still missing depends on it, and stands on the Node."""
+        deadline = self.clock.monotonic() + AGENTS_TIMEOUT_S
+        while self.probes is not None and not self.probes.known() and not self.stop.is_set():
+            if self.clock.monotonic() > deadline:
+                logger.warning("not known yet which nodes have agents: deciding without")
+                return
             self.clock.wait(self.stop, 0.02)
 
     def _lead(self, *, once: bool = False) -> bool:

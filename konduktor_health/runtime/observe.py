@@ -50,7 +50,6 @@ from parsers.decode import Decoder
 MAX_UNKNOWN_NAMES = 1000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
-
 _UNMANAGED = "\0unmanaged"  # names the decoder of lines of no managed node; no source has it
 #: The node of a line, the line, its boot, and the start of that by the line alone.
 _AtHome = tuple[NodeView, LogEntry, str, int | None]

@@ -44,6 +44,9 @@ AGAIN_S = 60.0  # between two tries to find a partner for a node that has to pro
 NEW_FOLLOW_UPS_S = 600.0  # between two times that suspicions allow further follow-ups
 MOST_SUSPECTED = 10_000
 MOST_ANEW = 4  # rounds at once, where nobody works with anybody
+#: Until a round of which nothing was measured is done again (no key yet, no agent has it yet);
+#: twice as long each time.
+NOTHING_S = 5.0
 
 Place = tuple[str, str]  # node, interface
 
@@ -101,6 +104,7 @@ class Course:
         self._confirm_ns = int(confirm_s * NS)
         self._open = False  # there may be follow-ups
         self._anew = 0
+        self._nothing = 0  # rounds in a row of which nothing was measured
         self._identity: dict[str, tuple[str, str]] = {}
         self._suspected: dict[PairKey, None] = {}
         self._wanted: dict[str, None] = {}
@@ -235,12 +239,16 @@ class Course:
 
     def _pair_anew(self, results: Sequence[PairResult], now_ns: int) -> None:
         """Where all pairs of a round failed there is nobody to ask further with: others are paired
-        at once, a few times."""
+        at once, a few times. Where nothing was measured, the round is done again soon."""
         outcomes = {each.outcome for each in results}
         stuck = PairOutcome.OK not in outcomes and any(each.bad for each in outcomes)
         self._anew = self._anew + 1 if stuck else 0
         if 0 < self._anew <= MOST_ANEW:
             self.state = replace(self.state, due_ns=now_ns)
+        self._nothing = self._nothing + 1 if outcomes == {PairOutcome.NOT_MEASURED} else 0
+        if self._nothing:
+            soon_ns = now_ns + int(NOTHING_S * NS) * 2 ** min(self._nothing - 1, 20)
+            self.state = replace(self.state, due_ns=min(self.state.due_ns, soon_ns))
 
     # ------------------------------------------------------------ what it comes to
 

@@ -3,8 +3,8 @@
 Invariants:
 - Nothing here is remembered but names: a result that was counted is in the node's ledger, and any
   other is asked for again (``ports.Probes.results``). A restart loses nothing that counts.
-- Until it is known which nodes have agents, each of them counts as one that has: what asks for
-  probes is not cleared without them because somebody has just been started.
+- Until it is known which nodes have agents, nothing that asks for probes is cleared without them,
+  and no Node is written to say so: somebody has just been started.
 - What cannot be measured on many nodes at once is no news of any of them: it writes no Node.
 
 Adapter and rounds tell from their threads; all else is called on the loop's thread.
@@ -57,6 +57,14 @@ class ProbeWatch:
         """Take this for results too (before ``start``): what nodes have measured of each other."""
         self._more = more
 
+    def follow(self, stop: threading.Event) -> None:
+        """Let the adapter find out who has an agent."""
+        self._probes.follow(stop)
+
+    def known(self) -> bool:
+        """Whether it is known who has an agent."""
+        return self._probes.agents() is not None
+
     def start(self, stop: threading.Event) -> None:
         """Let the adapter begin to ask."""
         self._probes.start(stop)
@@ -70,7 +78,7 @@ class ProbeWatch:
         has become known which of them have agents."""
         with self._lock:
             told, self._told = self._told, set()
-        known = self._probes.agents() is not None
+        known = self.known()
         flipped, self._known = known is not self._known, known
         return set(nodes) if flipped else {name for name in told if name in nodes}
 
@@ -86,10 +94,10 @@ class ProbeWatch:
             for name, results in both.items()
         }
 
-    def agents(self, names: Collection[str]) -> frozenset[str]:
-        """Those of these nodes that have an agent, as far as is known."""
+    def agents(self, names: Collection[str]) -> frozenset[str] | None:
+        """Those of these nodes that have an agent; None: not known yet."""
         agents = self._probes.agents()
-        return frozenset(name for name in names if agents is None or name in agents)
+        return None if agents is None else frozenset(name for name in names if name in agents)
 
     def faults(self, managed: int) -> tuple[Fault, ...]:
         """What checks have found since the last call. ``managed``: how many nodes there are."""

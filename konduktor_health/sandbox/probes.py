@@ -66,6 +66,9 @@ class SimulatedAgents:
         if nodes:
             self._tell(nodes)
 
+    def follow(self, stop: threading.Event) -> None:
+        """All are known from the start."""
+
     def start(self, stop: threading.Event) -> None:
         """Make rounds until ``stop`` is set."""
         threading.Thread(

@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 
+from probes.report import PORT
 from tests.support.chart import Helm
 from tests.support.controller import NAMESPACE, OUR_KEY
 from tests.support.processes import free_port
 from tests.support.rbac import rights
 from tests.support.rbac.rights import Account, Object
-from tests.support.rbac.scene import LEASE, LEASE_NAME, STATE, STATE_NAME, Scene
+from tests.support.rbac.scene import LEASE, LEASE_NAME, SECRETS, STATE, STATE_NAME, Scene
 from tests.support.servers import RealKube
 
 PERSON = Account("rbac-people", "operator")
+UNREACHED = "127.0.0.1"  # the API server takes no pod to be there, and asks nobody
 
 pytestmark = pytest.mark.e2e  # helm renders the roles
+SIGNING, KEYS = "konduktor-health-signing", "konduktor-health-probe-keys"
 STATUS = ("status",)
 EXPLAIN = ("explain", "gpu-z")
 RESET = ("reset", "gpu-z")
@@ -33,6 +36,8 @@ ORDERS = (
     ("maintenance", "start", "gpu-z"),
 )
 INJECT = ("inject", "--node", "gpu-z", "--yes")
+RESULTS = ("probe", "results", "--node", "gpu-z")
+MEASURE = ("probe", "run", "ping", "--node", "gpu-z")
 RESUME = ("resume", "--all")
 LIST = ("uninstall", "--dry-run")
 UNINSTALL = ("uninstall", "--yes")
@@ -48,21 +53,28 @@ class Missed:
 
 
 MISSED = {
-    ("get", "nodes"): Missed(RESET, 4, "error: "),
-    ("list", "nodes"): Missed(RESET_ALL, 4, "error: "),
-    ("patch", "nodes"): Missed(RESET, 1, "gpu-z: not reset: "),
-    ("patch", "nodes/status"): Missed(UNINSTALL, 1, "gpu-z: not cleared: "),
-    ("create", "events"): Missed(RESET, 0, "Event not published: "),
-    ("list", "leases"): Missed(LIST, 0, "shards are not looked for"),
-    ("list", "configmaps"): Missed(LIST, 0, "shards are not looked for"),
-    ("get", "leases"): Missed(LIST, 4, "error: "),
-    ("delete", "leases"): Missed(UNINSTALL, 1, "Lease: not cleared: "),
-    ("get", "configmaps"): Missed(LIST, 4, "error: "),
-    ("patch", "configmaps"): Missed(RESUME, 4, "error: "),
-    ("delete", "configmaps"): Missed(UNINSTALL, 1, "ConfigMap: not cleared: "),
-    ("list", "pods"): Missed(INJECT, 4, "error: "),
-    ("get", "pods/exec"): Missed(INJECT, 4, "error: "),
-    ("create", "pods/exec"): Missed(INJECT, 4, "error: "),
+    "get nodes": Missed(RESET, 4, "error: "),
+    "list nodes": Missed(RESET_ALL, 4, "error: "),
+    "patch nodes": Missed(RESET, 1, "gpu-z: not reset: "),
+    "patch nodes/status": Missed(UNINSTALL, 1, "gpu-z: not cleared: "),
+    "create events": Missed(RESET, 0, "Event not published: "),
+    "list leases": Missed(LIST, 0, "shards are not looked for"),
+    "list configmaps": Missed(LIST, 0, "shards are not looked for"),
+    f"get leases {LEASE_NAME}": Missed(LIST, 4, "error: "),
+    f"delete leases {LEASE_NAME}": Missed(UNINSTALL, 1, "Lease: not cleared: "),
+    f"get configmaps {STATE_NAME}": Missed(LIST, 4, "error: "),
+    f"patch configmaps {STATE_NAME}": Missed(RESUME, 4, "error: "),
+    f"delete configmaps {STATE_NAME}": Missed(UNINSTALL, 1, "ConfigMap: not cleared: "),
+    f"get secrets {SIGNING}": Missed(MEASURE, 1, "error: "),
+    f"delete secrets {SIGNING}": Missed(UNINSTALL, 1, f"Secret {SIGNING}: not cleared: "),
+    f"get configmaps {KEYS}": Missed(LIST, 4, "error: "),
+    f"delete configmaps {KEYS}": Missed(UNINSTALL, 1, f"ConfigMap {KEYS}: not cleared: "),
+    "get daemonsets konduktor-health-probe": Missed(RESULTS, 1, "error: "),
+    "list pods": Missed(INJECT, 4, "error: "),
+    "get pods/proxy": Missed(RESULTS, 1, "error: "),
+    "create pods/proxy": Missed(MEASURE, 1, "error: "),
+    "get pods/exec": Missed(INJECT, 4, "error: "),
+    "create pods/exec": Missed(INJECT, 4, "error: "),
 }
 
 
@@ -110,7 +122,8 @@ def scene(clean_kube: RealKube, tmp_path: Path) -> Iterator[Scene]:
         made.kube.request("POST", "/api/v1/nodes", node())
         made.kube.patch_node("gpu-z", {"status": status()}, subresource="/status")
         leave(made)
-        pod(made)
+        made.stale_keys()
+        pods(made)
         yield made
 
 
@@ -146,18 +159,30 @@ def leave(scene: Scene) -> None:
     scene.kube.request("POST", STATE, body)
 
 
-def pod(scene: Scene) -> None:
-    """A kmsg pod that the API server takes for running."""
-    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    labels = {"app.kubernetes.io/component": "probe"}
-    body = {
-        "metadata": {"name": "kmsg", "namespace": NAMESPACE, "labels": labels},
-        "spec": {"nodeName": "gpu-z", "containers": [{"name": "kmsg", "image": "none"}]},
+def pods(scene: Scene) -> None:
+    """A pod of the DaemonSet that the API server takes for running."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    made = scene.daemonset()
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "name": made["metadata"]["name"],
+        "uid": made["metadata"]["uid"],
+        "controller": True,
     }
-    scene.kube.request("POST", pods, body)
+    labels = {"app.kubernetes.io/component": "probe"}
+    meta = {"name": "kmsg", "namespace": NAMESPACE, "labels": labels, "ownerReferences": [owner]}
+    containers = [
+        {"name": "kmsg", "image": "none"},
+        {"name": "agent", "image": "none", "ports": [{"containerPort": PORT}]},
+    ]
+    scene.kube.request(
+        "POST", path, {"metadata": meta, "spec": {"nodeName": "gpu-z", "containers": containers}}
+    )
+    address = {"podIP": UNREACHED, "podIPs": [{"ip": UNREACHED}]}
+    running = {"status": {"phase": "Running", **address}}
     merge = "application/merge-patch+json"
-    running = {"status": {"phase": "Running"}}
-    scene.kube.request("PATCH", f"{pods}/kmsg/status", running, content_type=merge)
+    scene.kube.request("PATCH", f"{path}/kmsg/status", running, content_type=merge)
 
 
 def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: list[Object]) -> None:
@@ -184,28 +209,30 @@ def test_operator_role_is_enough_for_a_persons_commands(scene: Scene, bound: lis
     assert not scene.tainted("gpu-z")
     told = scene.reasons("gpu-z")
     assert sorted(told) == ["Held", "MaintenanceStarted", "Released", "Reset", "TaintedByOperator"]
+    for asked in (RESULTS, MEASURE):
+        done = scene.run(*asked)
+        assert "(400): address not allowed" in done.stderr  # got as far as the pod
     done = scene.run(*UNINSTALL)
     assert done.returncode == 0, done.stderr
     assert scene.condition("gpu-z") == ""
     assert scene.state() == {}
-    for path in (f"{LEASE}/{LEASE_NAME}", f"{STATE}/{STATE_NAME}"):
+    gone = (f"{LEASE}/{LEASE_NAME}", f"{STATE}/{STATE_NAME}", f"{SECRETS}/{SIGNING}")
+    for path in (*gone, f"{STATE}/{KEYS}"):
         assert scene.kube.request("GET", path, check=False)["code"] == 404
     assert "nothing of ours is there" in scene.run(*LIST).stdout
 
 
 def test_every_right_of_the_operator_has_an_effect_of_its_own(bound: list[Object]) -> None:
-    given = [(grant.verb, grant.resource) for grant in rights.grants(bound, PERSON)]
+    given = [str(grant) for grant in rights.grants(bound, PERSON)]
     assert sorted(given) == sorted(MISSED)
 
 
-@pytest.mark.parametrize(("verb", "resource"), MISSED)
+@pytest.mark.parametrize("right", MISSED)
 def test_command_names_the_right_that_is_missing(
-    scene: Scene, bound: list[Object], verb: str, resource: str
+    scene: Scene, bound: list[Object], right: str
 ) -> None:
-    missed = MISSED[verb, resource]
-    (grant,) = [
-        one for one in rights.grants(bound, PERSON) if (one.verb, one.resource) == (verb, resource)
-    ]
+    missed = MISSED[right]
+    (grant,) = [one for one in rights.grants(bound, PERSON) if str(one) == right]
     objects = [*people(), *rights.without(bound, PERSON, grant)]
     scene.accounts.install(objects, PERSON, missing=[grant])
     scene.act_as(PERSON)
@@ -213,7 +240,7 @@ def test_command_names_the_right_that_is_missing(
     said = done.stdout + done.stderr
     assert (done.returncode, missed.says in said) == (missed.code, True), said
     assert "(403)" in said
-    if resource == "pods/exec":  # the server does not say which of the two it misses
+    if grant.resource == "pods/exec":  # the server does not say which of the two it misses
         assert "grant verbs 'get' and 'create' on resource 'pods/exec'" in said
     else:
         assert f"not allowed to {grant}" in said

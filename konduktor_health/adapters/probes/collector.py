@@ -113,9 +113,18 @@ class Collector:
 
     # ------------------------------------------------------------ the port
 
-    def start(self, stop: threading.Event) -> None:
-        """Watch the pods and ask the agents, until ``stop`` is set."""
+    def follow(self, stop: threading.Event) -> None:
+        """Watch the pods until ``stop`` is set."""
         self._pods.start(stop)
+
+    def start(self, stop: threading.Event) -> None:
+        """Ask the agents until ``stop`` is set."""
+        views, now_s = self._feed.nodes(), self._clock.monotonic()
+        with self._lock:
+            self._schedule.spread(now_s)
+            for name, view in views.items():
+                if self._closely(view) and self._pods.of(name) is not None:
+                    self._schedule.hasten(name, now_s)
         self._crew.start(stop)
 
     def agents(self) -> frozenset[str] | None:

@@ -49,6 +49,12 @@ class Schedule:
         if name not in self._due and name not in self._asking:
             self._at(name, now_s + (0.0 if closely else self._close_s * self._jitter()))
 
+    def spread(self, now_s: float) -> None:
+        """Asking begins only now: those that are late are asked within ``close_s``, not at once."""
+        for name, due_s in list(self._due.items()):
+            if due_s <= now_s:
+                self._at(name, now_s + self._close_s * self._jitter())
+
     def hasten(self, name: str, now_s: float) -> None:
         """Ask this one now."""
         if name in self._asking:

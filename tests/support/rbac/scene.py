@@ -66,8 +66,8 @@ class Scene:
         self.processes.append(process)
         return self._stack.enter_context(process)
 
-    def daemonset(self) -> None:
-        """The agents' DaemonSet; nothing makes pods of it here."""
+    def daemonset(self) -> Any:
+        """The agents' DaemonSet as it was made; nothing makes pods of it here."""
         labels = {"app": "probe"}
         body = {
             "metadata": {"name": "konduktor-health-probe", "namespace": NAMESPACE},
@@ -79,7 +79,8 @@ class Scene:
                 },
             },
         }
-        self.kube.request("POST", f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets", body)
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"
+        return self.kube.request("POST", path, body)
 
     def public_keys(self) -> dict[str, str]:
         """What agents would mount."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -353,6 +354,20 @@ def test_an_agent_is_one_until_its_pod_is_away_for_long() -> None:
     scene.clock.advance(2)
     scene.collector.find_due()
     assert (scene.collector.agents(), scene.told) == (frozenset(), [{"gpu-1"}])
+
+
+def test_a_replica_that_begins_to_lead_asks_the_ill_at_once_and_the_others_not_all_together() -> (
+    None
+):
+    scene = Scene("gpu-1", "gpu-2", "gpu-3")
+    scene.change("gpu-2", health_label="faulty")
+    scene.clock.advance(3600)  # it stood by for so long
+    stop = threading.Event()
+    stop.set()  # nobody works: what is due is counted by hand
+    scene.collector.start(stop)
+    assert scene.collector._schedule.take(scene.clock.monotonic()) == ["gpu-2"]
+    scene.clock.advance(Pace().close_s)
+    assert set(scene.collector._schedule.take(scene.clock.monotonic())) == {"gpu-1", "gpu-3"}
 
 
 def test_until_the_pods_are_listed_nobody_knows_who_has_an_agent() -> None:

@@ -26,7 +26,7 @@ from konduktor_health.model import (
     Taint,
 )
 from konduktor_health.timestamps import NS
-from konduktor_health.treatment import ClearRule, ProbeNeed, Repair, Rule, Treatment
+from konduktor_health.treatment import Asked, ClearRule, ProbeNeed, Repair, Rule, Treatment
 from tests.support.builders import (
     FOREIGN_TAINT,
     KEYS,
@@ -113,6 +113,40 @@ def test_fatal_is_cleared_by_repair_probes_and_quiet() -> None:
     assert view.condition.status == "True"
     assert [past.fault_id for past in ledger(view).history] == ["xid/79"]
     assert decided(view, NOW + 12 * MINUTE).actions == ()
+
+
+@pytest.mark.parametrize("agents", [frozenset(), frozenset({"gpu-1"})])
+def test_a_restart_that_does_not_know_the_agents_yet_writes_nothing(agents: frozenset[str]) -> None:
+    view = step(tainted(**RESET), NOW + MINUTE, agents=agents)
+    known = missing(view)
+    for minute in (2, 3):
+        assert decided(view, NOW + minute * MINUTE, agents=None).actions == ()
+    assert decided(view, NOW + 4 * MINUTE, agents=agents).actions == ()
+    assert missing(view) == known
+
+
+@pytest.mark.parametrize("log_only", [False, True])
+def test_nothing_is_cleared_without_its_probes_before_the_agents_are_known(log_only: bool) -> None:
+    light = (ProbeNeed("light", 3),)
+    clear = ClearRule(Asked.NOTHING, light, 60.0, log_only=log_only)
+    rules = policy(rules=(Rule("any", treatment=Treatment(clear=clear)),))
+    view = step(tainted(**RESET), NOW + MINUTE // 2, rules, agents=frozenset())
+    view = step(view, NOW + DAY, rules, agents=None)
+    assert OUR_TAINT in view.taints
+    view = step(view, NOW + DAY + MINUTE, rules, agents=frozenset())
+    assert (OUR_TAINT in view.taints) is not log_only
+
+
+def test_a_fault_that_is_found_before_the_agents_are_known_says_what_it_would_need() -> None:
+    view = step(node(), NOW, sightings={"gpu-1": [sighting(fault(**RESET))]}, agents=None)
+    assert {"probe:boot", "probe:light", "probe:invasive"} <= set(missing(view))
+
+
+def test_a_proof_that_was_complete_stays_so_while_the_agents_are_not_known() -> None:
+    agents = frozenset({"gpu-1"})
+    view = step(tainted(**RESET), NOW + 2 * MINUTE, repairs=reset_seen(NOW + MINUTE), agents=agents)
+    view = step(view, NOW + 6 * MINUTE, probes={"gpu-1": PROVEN}, agents=agents)
+    assert OUR_TAINT not in step(view, NOW + 11 * MINUTE, agents=None).taints
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,23 @@ def test_where_all_is_well_a_round_an_hour_is_all() -> None:
     assert scene.told == []
 
 
+def test_a_round_of_which_nothing_was_measured_is_done_again_soon_and_not_for_ever() -> None:
+    """After an installation the agents have the key once their kubelets have brought it."""
+    scene = RoundScene(PairWorld(fleet(), silent=frozenset(fleet())))
+    scene.settle_for(80.0)
+    tried = len(scene.measures.asked)
+    assert 3 <= tried <= 6
+    scene.measures.world = PairWorld(fleet())
+    scene.settle_for(80.0)
+    assert len(scene.measures.asked) == tried + 1
+    scene.settle_for(HOUR_S)
+    assert len(scene.measures.asked) == tried + 2
+
+    scene = RoundScene(PairWorld(fleet(), silent=frozenset(fleet())))
+    scene.settle_for(24 * HOUR_S)
+    assert 24 <= len(scene.measures.asked) <= 24 + 12
+
+
 def test_a_broken_node_is_a_fault_with_both_its_partners_as_evidence() -> None:
     scene = RoundScene(PairWorld(fleet(), bad_nodes={"n13": FAILED}))
     scene.settle_for(300.0)

@@ -41,6 +41,9 @@ class MemoryProbes:
         self._tell: Callable[[Collection[str]], None] = lambda _names: None
         self._runs = 0
 
+    def follow(self, stop: threading.Event) -> None:
+        """Nothing runs by itself."""
+
     def start(self, stop: threading.Event) -> None:
         """Nothing runs by itself."""
 
