@@ -94,9 +94,10 @@ def passages_aside(
 ) -> Generator[Passage, None, None]:
     """As ``passages_of``, by the tables that a rules file makes (None: the shipped ones). Raises
     ConfigError as that does, and HealthError where somebody has ended the reader."""
-    asked = json.dumps([None if rules is None else str(rules), astuple(polls), *paths])
+    asked = json.dumps([None if rules is None else str(rules), *astuple(polls)])
+    command = [sys.executable, "-m", _MODULE, asked, *paths]
     with subprocess.Popen(  # noqa: S603 - this program itself
-        [sys.executable, "-m", _MODULE, asked], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as reader:
         try:
             yield from _passages(reader.stdout or io.BytesIO(), watch, told)
@@ -170,11 +171,12 @@ class _Writer:
         self._pipe.flush()
 
 
-def _read(asked: str, pipe: IO[bytes]) -> None:
-    """The reader: write all that these files tell."""
+def _read(asked: str, paths: Sequence[str], pipe: IO[bytes]) -> None:
+    """The reader: write all that these files tell. ``asked``: JSON of the rules file, and of how
+    lines are parted into polls."""
     from konduktor_health.cli import options
 
-    rules, polls, *paths = json.loads(asked)
+    rules, *polls = json.loads(asked)
     told = Told()
     writer = _Writer(pipe, told)
     try:
@@ -199,6 +201,6 @@ def _size(path: str) -> int:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _read(sys.argv[1], sys.stdout.buffer)
+        _read(sys.argv[1], sys.argv[2:], sys.stdout.buffer)
     except BrokenPipeError:
         os._exit(0)  # nobody reads it any more, and nothing is left to flush

@@ -34,6 +34,7 @@ from parsers import tables
 
 READER = "konduktor_health.cli.replay_aside"
 POLLS = Polls(2 * NS)
+ASKED = json.dumps([None, 2 * NS, None, None])
 
 
 @pytest.fixture(scope="module")
@@ -170,14 +171,10 @@ def test_a_reader_whose_lines_nobody_takes_any_more_ends(
     assert started[0].returncode is not None
 
 
-def asked(*paths: Path) -> str:
-    return json.dumps([None, [2 * NS, None, None], *map(str, paths)])
-
-
 def test_a_reader_without_a_parent_ends_quietly(past: Path) -> None:
     """As if the one that plays had been killed: nobody is at the other end of the pipe."""
     reader = subprocess.Popen(
-        [sys.executable, "-m", READER, asked(*[past] * 20)],
+        [sys.executable, "-m", READER, ASKED, *[str(past)] * 20],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -192,7 +189,9 @@ def test_a_reader_without_a_parent_ends_quietly(past: Path) -> None:
 
 
 def test_ctrl_c_is_not_for_the_reader(past: Path) -> None:
-    reader = subprocess.Popen([sys.executable, "-m", READER, asked(past)], stdout=subprocess.PIPE)
+    reader = subprocess.Popen(
+        [sys.executable, "-m", READER, ASKED, str(past)], stdout=subprocess.PIPE
+    )
     assert reader.stdout is not None
     begin = reader.stdout.read(8)
     os.kill(reader.pid, signal.SIGINT)
