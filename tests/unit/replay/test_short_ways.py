@@ -252,3 +252,36 @@ def test_policies_side_by_side_tell_their_moments_in_the_order_of_time() -> None
 
     assert len({each.time_ns for each in told}) > 1
     assert [each.time_ns for each in told] == sorted(each.time_ns for each in told)
+
+
+def test_late_lines_of_a_boot_that_then_begins_are_heard() -> None:
+    """The node was seen in its boot after the first of them, and before the last."""
+
+    def line(name: str, at_ms: int, boot_id: str) -> LogEntry:
+        severity, remedy = KINDS["xid/63"]
+        return of_fault(
+            fault(
+                "xid/63",
+                node=name,
+                severity=severity,
+                remedy=remedy,
+                time_ns=NOW + at_ms * 10**6,
+                event_ns=0,
+                identity="",
+                uptime_us=(100_000_000 + at_ms) * 1000,
+                boot_id=boot_id,
+                text="the same",
+                detail={},
+            ),
+            "files",
+        )
+
+    entries = [line("a", 100_000, BOOT)]
+    for number in range(20):
+        entries.append(line("b", 103_000 + 2000 * number, BOOT))
+        entries.append(line("a", 95_000 + 500 * number, OTHER_BOOT))
+
+    found = played(entries, Policy(), lines=1000)
+
+    assert found == played(entries, Policy())
+    assert [each.kind for each in found[0]].count("boot") == 1
