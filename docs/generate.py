@@ -16,6 +16,7 @@ from docs.pages.agent import agent_api_page, agent_openapi
 from docs.pages.agent_metrics import agent_metrics_page
 from docs.pages.backends import backends_page
 from docs.pages.checks import checks_page
+from docs.pages.checks_data import checks_data
 from docs.pages.commands import cli_page
 from docs.pages.exits import exit_codes_page
 from docs.pages.faults import faults_page
@@ -42,6 +43,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "agent-api.md": agent_api_page,
     "agent-openapi.json": agent_openapi,
     "probe-metrics.md": agent_metrics_page,
+    "../../konduktor_health/checks.json": checks_data,  # no page: the controller reads it
 }
 
 

@@ -293,6 +293,14 @@ class ProbeSettings(_Group):
             " An agent is stale after 3 intervals (this or interval_s) without a run."
         ),
     )
+    invasive_interval_s: float = Field(
+        14_400.0,
+        ge=0,
+        description=(
+            "How often agents run the invasive tier on idle GPUs, as they are configured, seconds;"
+            " 0: they do not. It is told of rules that ask for the tier where nobody runs it."
+        ),
+    )
     workers: int = Field(16, ge=1, le=256, description="Agents that are asked at once.")
     key_days: float = Field(
         30.0, ge=0, description="Days after which the signing key is replaced; 0: never."
@@ -324,6 +332,11 @@ class ProbeSettings(_Group):
     jobs: JobSettings = JobSettings()
     pvc: ClaimSettings = ClaimSettings()
 
+    @property
+    def run_invasive(self) -> bool:
+        """Whether anybody runs the invasive tier: agents by themselves, or Jobs."""
+        return self.enabled and (self.jobs.enabled or self.invasive_interval_s > 0)
+
     @field_validator("thresholds")
     @classmethod
     def _are_of_measurements(cls, value: dict[str, float]) -> dict[str, float]:
@@ -345,8 +358,15 @@ class AutopilotSettings(_Group):
     start: bool = Field(
         False,
         description=(
-            "Let whoever asks have light checks run on nodes, and iperf3 between them; else the"
-            " newest results are told."
+            "Let whoever asks have light checks run on nodes, iperf3 and pings between them, and a"
+            " volume claimed (probes.pvc); else the newest results are told."
+        ),
+    )
+    start_invasive: bool = Field(
+        False,
+        description=(
+            "Let whoever asks for /invasive have healthy nodes tested by Jobs that take all GPUs"
+            " once they are idle; needs probes.jobs.enabled."
         ),
     )
     agent_port: int = Field(

@@ -90,6 +90,21 @@ def repairs_for(asked: Asked, remedy: Remedy) -> frozenset[Repair] | None:
 
 #: Names of tiers: in a clear rule, in ``verify`` and in a request.
 TIERS = frozenset({"boot", "light", "invasive"})
+#: The tier that takes the GPUs away from everybody else,
+INVASIVE = "invasive"
+#: and shipped checks of it that need no partner (docs/reference/checks.md); those of a site come
+#: from its settings.
+INVASIVE_CHECKS = frozenset(
+    {
+        "gpu-arithmetic",
+        "gpu-memory",
+        "p2p-bandwidth",
+        "nccl-node",
+        "dcgm-2",
+        "dcgm-3",
+        "dcgm-4",
+    }
+)
 #: Name of a probe in a clear rule: the check that found the fault (``probe/<check>``).
 FOUND_BY = "found-by"
 #: Faults that a check has found begin so.

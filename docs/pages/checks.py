@@ -27,7 +27,7 @@ may set those that a check names below, and no other: an option that names a pro
 never taken from the network.
 
 """
-_RUNS = {
+RUNS = {
     Cadence.BOOT: "once in each boot",
     Cadence.LIGHT: "each minute",
     Cadence.HOURLY: "hourly",
@@ -43,7 +43,7 @@ def checks_page() -> str:
             f"[{check.spec.name}](#{check.spec.name})",
             check.spec.title,
             code(check.spec.tier.value),
-            _RUNS[check.spec.cadence],
+            RUNS[check.spec.cadence],
             f"{check.spec.deadline_s:g} s",
         ]
         for check in CHECKS
@@ -54,7 +54,7 @@ def checks_page() -> str:
 
 def _section(check: Check) -> str:
     """What its module says below its question."""
-    module = _module(check)
+    module = module_of(check)
     _, _, rest = (inspect.getdoc(module) or "").partition("\n\n")
     if not rest.strip():
         raise KeyError(f"{module.__name__}: its docstring does not say what fails")
@@ -64,7 +64,7 @@ def _section(check: Check) -> str:
     return f"\n## {check.spec.name}\n\n{rest.strip().replace('``', '`')}{idle}{options}\n"
 
 
-def _module(check: Check) -> ModuleType:
+def module_of(check: Check) -> ModuleType:
     """The file of ``probes.checks`` that has it: some share a class from elsewhere."""
     for name, module in sorted(sys.modules.items()):
         if name.startswith("probes.checks.") and any(

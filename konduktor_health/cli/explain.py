@@ -10,6 +10,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
+from difflib import get_close_matches
 from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from konduktor_health.cli import options
+from konduktor_health.cli import options, probe_where
+from konduktor_health.cli.check_told import check_json, check_rows
 from konduktor_health.cli.node_explained import explain_node
+from konduktor_health.cli.probe_where import Via
 from konduktor_health.errors import ConfigError, excerpt
+from konduktor_health.known_checks import KnownCheck, check_of, names
+from konduktor_health.treatment import PROBE_FAULT
 from parsers import catalog
 from parsers.catalog import Entry
 
@@ -45,17 +50,24 @@ def command(
     ],
     code: Annotated[str, typer.Argument(help="The code, after xid or sxid.")] = "",
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TABLE,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="Of a node: ask its agent what it has measured last.")
+    ] = False,
+    via: probe_where.Way = Via.AUTO,
     rules: options.Rules = None,
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
+    namespace: options.Namespace = None,
 ) -> None:
     """Print what a fault means, how bad it is, what to do and where to look.
 
     Of a node: its verdict, taints and condition, each open fault with its evidence, what is held
-    and why, and what is missing before the taint can go.
+    and why, and what is missing before the taint can go. It is read from the cluster alone; with
+    --agent the node's agent is asked too. Of a check (probe/NAME): what it measures, and by which
+    limits.
     """
-    settings = options.load(config, kubeconfig=kubeconfig, context=context)
+    settings = options.load(config, kubeconfig=kubeconfig, context=context, namespace=namespace)
     site = options.rules(rules or settings.rules_file)
     console = Console()
     if not console.is_terminal:
@@ -63,7 +75,17 @@ def command(
     as_objects = output is Output.JSON
     if is_node(what, code):
         known = catalog.entry if site is None else site.entry
-        explain_node(what.strip(), settings, known, console, as_objects=as_objects)
+        way = via if agent else None
+        explain_node(what.strip(), settings, known, console, as_objects=as_objects, agent=way)
+        return
+    if agent:
+        raise ConfigError("--agent: a fault has no agent", hint="konduktor-health explain NODE")
+    check = None if code else find_check(what)
+    if check is not None:
+        if as_objects:
+            typer.echo(json.dumps(check_json(check), ensure_ascii=False, indent=2))
+        else:
+            _print(f"probe/{check.name}", list(check_rows(check)), console)
         return
     entry = find(what, code, site=site)
     if as_objects:
@@ -76,6 +98,23 @@ def is_node(what: str, code: str = "") -> bool:
     """A single word is a Node's name: neither a kind nor a code nor a fault id."""
     word = what.strip()
     return bool(word) and not (code or "/" in word or word.lower() in CODED or word.isdigit())
+
+
+def find_check(what: str) -> KnownCheck | None:
+    """The check of a fault ``probe/NAME``; None for another fault. Raises ConfigError when there is
+    none of that name."""
+    fault_id = what.strip().lower()
+    if not fault_id.startswith(PROBE_FAULT):
+        return None
+    check = check_of(fault_id)
+    if check is None:
+        near = get_close_matches(fault_id.removeprefix(PROBE_FAULT)[:80], names(), n=1)
+        meant = f"did you mean probe/{near[0]}? " if near else ""
+        raise ConfigError(
+            f"no check of ours is behind {excerpt(fault_id)}",
+            hint=f"{meant}checks of a site: konduktor-health probe list",
+        )
+    return check
 
 
 def find(what: str, code: str = "", *, site: Judged | None = None) -> Entry:
@@ -176,9 +215,12 @@ _BY = {"bits": "status bit", "value": "status"}
 
 def render(entry: Entry, console: Console) -> None:
     """Print the entry: a heading, then what is known; log lines are never broken."""
-    told = list(rows(entry))
+    _print(f"{entry.fault_id}  {entry.mnemonic}", list(rows(entry)), console)
+
+
+def _print(heading: str, told: list[tuple[str, str]], console: Console) -> None:
     column = max(len(name) for name, _ in told) + 2
-    console.print(Text(f"{entry.fault_id}  {entry.mnemonic}", style="bold"), soft_wrap=True)
+    console.print(Text(heading, style="bold"), soft_wrap=True)
     for name, text in told:
         whole = name in ("example", "not it")
         lines = [text] if whole else textwrap.wrap(text, max(40, console.width - column))

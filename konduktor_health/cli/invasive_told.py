@@ -7,7 +7,11 @@ from typing import Any
 from konduktor_health.cli.times import ago, when
 from konduktor_health.core.invasive_note import Note, Purpose, Stage, in_words
 
-_FOR = {Purpose.PROOF: "clearing asks for it", Purpose.SCHEDULE: "by the schedule of the site"}
+_FOR = {
+    Purpose.PROOF: "clearing asks for it",
+    Purpose.SCHEDULE: "by the schedule of the site",
+    Purpose.REQUEST: "somebody, or a rule, has asked for it",
+}
 
 
 def note_text(note: Note, now_ns: int) -> str:

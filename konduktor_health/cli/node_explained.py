@@ -17,6 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from konduktor_health.cli import policy_source
+from konduktor_health.cli.agent_measured import (
+    MeasuredByAgent,
+    ask_agent,
+    checks_of,
+    measured_json,
+    measured_rows,
+)
+from konduktor_health.cli.check_told import ACTIONS
 from konduktor_health.cli.invasive_told import note_text
 from konduktor_health.cli.node_json import as_json
 from konduktor_health.cli.node_missing import missing_rows
@@ -30,15 +38,18 @@ from konduktor_health.cli.node_story import (
     Story,
     tell,
 )
+from konduktor_health.cli.probe_where import Via
 from konduktor_health.cli.record_explained import past_rows, reason_in_words, record_rows
 from konduktor_health.cli.stored_state import StoredState
 from konduktor_health.cli.times import ago
 from konduktor_health.clock import SystemClock
 from konduktor_health.core.declared import describe_declared
 from konduktor_health.errors import NotFound, excerpt
+from konduktor_health.known_checks import check_of
 from konduktor_health.model import Taint
 from konduktor_health.settings import Settings
 from parsers.catalog import Entry
+from parsers.fault import Remedy
 
 Known = Callable[[str], Entry | None]
 Row = tuple[str, str]
@@ -48,16 +59,23 @@ _COLUMN = 14
 
 
 def explain_node(
-    name: str, settings: Settings, known: Known, console: Console, *, as_objects: bool
+    name: str,
+    settings: Settings,
+    known: Known,
+    console: Console,
+    *,
+    as_objects: bool,
+    agent: Via | None = None,
 ) -> None:
-    """Read one Node and print its story, as JSON if so asked.
+    """Read one Node and print its story, as JSON if so asked. ``agent``: ask its agent too what it
+    has measured, this way.
 
     Raises NotFound, ClusterUnavailable, ClusterForbidden, and ConfigError without a cluster.
     """
     from konduktor_health.adapters.kube import build_cluster  # loads the Kubernetes client
 
     clock = SystemClock()
-    _, cluster = build_cluster(settings, clock)
+    http, cluster = build_cluster(settings, clock)
     try:
         view = cluster.get_node(name)
     except NotFound as error:
@@ -68,19 +86,34 @@ def explain_node(
     stored = StoredState(cluster).look()  # agents, and whom the controller remembers
     story = tell(view, policy.keys, now_ns, policy, stored.remembered)
     story = replace(story, agent=stored.agents.get(view.name))
+    measured = None
+    if agent is not None:
+        direct = agent.is_direct(in_cluster=http.access.origin == "in-cluster")
+        measured = ask_agent(view, settings, http, clock, direct=direct)
+        now_ns = clock.now_ns()
     if as_objects:
-        typer.echo(json.dumps(story_as_json(story, known), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(story_as_json(story, known, measured), ensure_ascii=False, indent=2))
     else:
-        render_story(story, known, now_ns, console)
+        render_story(story, known, now_ns, console, measured)
 
 
-def story_as_json(story: Story, known: Known) -> dict[str, Any]:
-    """The node's object, and in each record what the catalog knows of its fault, or null."""
-    whole = as_json(story)
+def story_as_json(
+    story: Story, known: Known, measured: MeasuredByAgent | None = None
+) -> dict[str, Any]:
+    """The node's object, in each record what the catalog knows of its fault, or null, and what its
+    agent has measured, if it was asked."""
+    whole = as_json(story) | {"measured": measured_json(measured)}
     for record in whole["records"]:
-        entry = known(record["fault_id"])
+        entry, check = known(record["fault_id"]), check_of(record["fault_id"])
         record["known"] = None
-        if entry is not None:
+        if check is not None:
+            record["known"] = {
+                "mnemonic": None,
+                "meaning": check.question,
+                "action": ACTIONS[Remedy(record["remedy"])],
+                "investigation": check.text,
+            }
+        elif entry is not None:
             record["known"] = {
                 "mnemonic": entry.mnemonic or None,
                 "meaning": entry.meaning,
@@ -90,9 +123,15 @@ def story_as_json(story: Story, known: Known) -> dict[str, Any]:
     return whole
 
 
-def render_story(story: Story, known: Known, now_ns: int, console: Console) -> None:
-    """Print the node, each of its open records worst first, what was cleared before, and what is
-    missing."""
+def render_story(
+    story: Story,
+    known: Known,
+    now_ns: int,
+    console: Console,
+    measured: MeasuredByAgent | None = None,
+) -> None:
+    """Print the node, each of its open records worst first, what was cleared before, what its
+    agent has measured, if it was asked, and what is missing."""
     _heading(story.node, story.verdict.value, console)
     _print(node_rows(story, now_ns), console)
     for course in story.courses:
@@ -106,6 +145,11 @@ def render_story(story: Story, known: Known, now_ns: int, console: Console) -> N
         _heading("cleared before", "", console)
         for past in story.ledger.history:
             _print(past_rows(past, now_ns), console)
+    if measured is not None:
+        console.print()
+        _heading("measured last", "as the node's agent tells", console)
+        checks = checks_of([course.record.fault_id for course in story.courses])
+        _print(measured_rows(measured, checks, now_ns), console)
     console.print()
     _heading("before the taint can go" if story.ours else "what is missing", "", console)
     _print(missing_rows(story), console)

@@ -44,16 +44,19 @@ def command(
         Kind, typer.Option("--kind", help="What the files are; auto: by their keys.")
     ] = Kind.AUTO,
     rules: options.Rules = None,
+    config: options.Config = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="Form.")] = Output.TEXT,
 ) -> None:
     """Check rules files and policy files: what each says, or every problem with line and column.
 
-    Policy files may name the faults of the rules file given with --rules. Exit code 2 when a file
-    has a problem.
+    Policy files may name the faults of the rules file given with --rules. With --config they are
+    warned about what will not do what it says with these settings. Exit code 2 when a file has a
+    problem.
     """
+    runs = config is None or options.load(config).probes.run_invasive
     judged = options.rules(rules)
     read = None if judged is None else judged.recorded
-    found = [_checked(path, kind, read) for path in file]
+    found = [_checked(path, kind, read, runs_invasive=runs) for path in file]
     if output is Output.JSON:
         rows = {"files": [each.as_json() for each in found]}
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
@@ -67,7 +70,9 @@ def command(
         raise ConfigError(f"{count} problem{'s' if count > 1 else ''} in {names}", hint=_HINT)
 
 
-def _checked(path: Path, kind: Kind, read: Tables | None) -> _Rules | _Policy:
+def _checked(
+    path: Path, kind: Kind, read: Tables | None, *, runs_invasive: bool
+) -> _Rules | _Policy:
     from konduktor_health.adapters.marked_yaml import read_content
 
     content = read_content(path, what="file", hint="a rules file or a policy file")
@@ -79,7 +84,8 @@ def _checked(path: Path, kind: Kind, read: Tables | None) -> _Rules | _Policy:
         return _Rules(path, rules_file.judge(content))
     from konduktor_health.adapters import policy_file
 
-    return _Policy(path, policy_file.Reader(read=read).judge(content), read)
+    reader = policy_file.Reader(read=read, runs_invasive=runs_invasive)
+    return _Policy(path, reader.judge(content), read)
 
 
 def _kind_of(content: bytes) -> Kind:
@@ -178,6 +184,9 @@ class _Policy:
             return
         typer.echo(printable(f"{self.path}: right"))
         document = judged.document
+        for warning in judged.warnings:
+            print(printable(f"{self.path}:{warning} (warning)"), file=sys.stderr)
+            print(printable(f"  hint: {warning.hint}"), file=sys.stderr)
         typer.echo(
             f"  {len(document.rules)} rules before those of the preset {document.preset.value};"
             f" {len(judged.policy.rules)} in all"
@@ -197,6 +206,7 @@ class _Policy:
             "ok": right,
             "problems": [problem.as_json() for problem in judged.problems],
             "more_problems": judged.unsaid,
+            "warnings": [warning.as_json() for warning in judged.warnings],
             "preset": document.preset.value if right and document else None,
             "rules": [rule.name for rule in judged.policy.rules] if right else [],
             "faults_changed": self._changed() if right else None,

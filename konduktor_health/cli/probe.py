@@ -21,7 +21,7 @@ from rich.live import Live
 from konduktor_health.cli import options, probe_show, probe_where
 from konduktor_health.cli.probe_told import each_agent, newest, summed
 from konduktor_health.cli.probe_visits import State, Visit, Visits, Wanted
-from konduktor_health.cli.probe_where import Found, Where
+from konduktor_health.cli.probe_where import Found, Via, Where
 from konduktor_health.cli.status_watch import ended_by_sigterm
 from konduktor_health.cli.times import age
 from konduktor_health.clock import Clock, SystemClock
@@ -54,14 +54,6 @@ class Output(StrEnum):
     JSON = "json"
 
 
-class Via(StrEnum):
-    """Ways to the agents."""
-
-    AUTO = "auto"
-    API = "api"
-    DIRECT = "direct"
-
-
 class Tier(StrEnum):
     """Tiers, as agents have them."""
 
@@ -72,12 +64,6 @@ class Tier(StrEnum):
 
 Form = Annotated[
     Output, typer.Option("--output", "-o", help="Form; wide: the results that passed, too.")
-]
-Way = Annotated[
-    Via,
-    typer.Option(
-        "--via", help="How agents are reached; auto: through the API server, from a pod directly."
-    ),
 ]
 
 
@@ -109,7 +95,7 @@ def run(
         ),
     ] = None,
     output: Form = Output.TABLE,
-    via: Way = Via.AUTO,
+    via: probe_where.Way = Via.AUTO,
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
@@ -149,7 +135,7 @@ def list_checks(
     pod_label: probe_where.Pods = None,
     every: probe_where.Every = False,
     output: Form = Output.TABLE,
-    via: Way = Via.AUTO,
+    via: probe_where.Way = Via.AUTO,
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
@@ -202,7 +188,7 @@ def results(
         str | None, typer.Option("--run", help="Only of this run.", show_default=False)
     ] = None,
     output: Form = Output.TABLE,
-    via: Way = Via.AUTO,
+    via: probe_where.Way = Via.AUTO,
     config: options.Config = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
@@ -252,9 +238,7 @@ class Ways:
         from konduktor_health.adapters.probes.operators import find_agents, nodes_of_pods, reach
 
         http, cluster = build_cluster(settings, clock)
-        direct = self._via is Via.DIRECT or (
-            self._via is Via.AUTO and http.access.origin == "in-cluster"
-        )
+        direct = self._via.is_direct(in_cluster=http.access.origin == "in-cluster")
         pods = find_agents(settings, http, clock)
         found = where.find(cluster, pods, lambda ns, text: nodes_of_pods(http, ns, text))
         return found, reach(settings, http, pods, found.views, clock, direct=direct)

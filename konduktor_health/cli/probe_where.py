@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -32,6 +33,26 @@ Pods = Annotated[
     ),
 ]
 Every = Annotated[bool, typer.Option("--all", help="All nodes with an agent.")]
+
+
+class Via(StrEnum):
+    """Ways to the agents."""
+
+    AUTO = "auto"
+    API = "api"
+    DIRECT = "direct"
+
+    def is_direct(self, *, in_cluster: bool) -> bool:
+        """Past the API server."""
+        return self is Via.DIRECT or (self is Via.AUTO and in_cluster)
+
+
+Way = Annotated[
+    Via,
+    typer.Option(
+        "--via", help="How agents are reached; auto: through the API server, from a pod directly."
+    ),
+]
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from konduktor_health.cli.check_told import fault_rows
 from konduktor_health.cli.node_course import Course, Proof
 from konduktor_health.cli.node_story import Story
 from konduktor_health.cli.times import ago, span
@@ -12,6 +13,8 @@ from konduktor_health.core.reasons import MEANINGS, named
 from konduktor_health.core.record import MAX_EPISODES, Past, Record
 from konduktor_health.core.states import MEANING
 from konduktor_health.core.wording import describe
+from konduktor_health.known_checks import check_of
+from konduktor_health.treatment import PROBE_FAULT
 from parsers.catalog import Entry
 
 Row = tuple[str, str]
@@ -44,6 +47,9 @@ def record_rows(story: Story, course: Course, entry: Entry | None, now_ns: int) 
         yield "boot", "the present one" if this else f"{record.boot_id}, not the present one"
     if record.text:
         yield "evidence", record.text
+    check = check_of(record.fault_id)
+    if check is not None:
+        yield from fault_rows(check, record.remedy)
     if entry and entry.action:
         yield "do", entry.action
     if entry and entry.investigation:
@@ -127,4 +133,7 @@ def _acting(record: Record) -> str:
 def _meaning(record: Record, entry: Entry | None) -> str:
     if is_operators(record):
         return "an operator's own word (konduktor-health taint), not a fault that was seen"
+    if record.fault_id.startswith(PROBE_FAULT):
+        check = check_of(record.fault_id)
+        return check.question if check else "a check of this site: konduktor-health probe list"
     return entry.meaning if entry else "the catalog does not know it"

@@ -10,28 +10,15 @@ from __future__ import annotations
 from konduktor_health.core.clearing import LOAD, QUIET
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.pauses import pause_of
+from konduktor_health.core.wanted import verified_by
 from konduktor_health.core.wording import PROBE
 from konduktor_health.model import NodeView, Policy
-
-TIER = "invasive"
-#: Shipped checks of that tier that need no partner (docs/reference/checks.md); those of a site come
-#: from its settings.
-INVASIVE_CHECKS = frozenset(
-    {
-        "gpu-arithmetic",
-        "gpu-memory",
-        "p2p-bandwidth",
-        "nccl-node",
-        "dcgm-2",
-        "dcgm-3",
-        "dcgm-4",
-    }
-)
+from konduktor_health.treatment import INVASIVE, INVASIVE_CHECKS
 
 
 def is_invasive(probe: str, own: frozenset[str] = frozenset()) -> bool:
     """Whether a probe that clearing waits for needs a Job. ``own``: checks of the site."""
-    return probe == TIER or probe in INVASIVE_CHECKS or probe in own
+    return probe == INVASIVE or probe in INVASIVE_CHECKS or probe in own
 
 
 def wanted_tests(ledger: Ledger, own: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -48,6 +35,15 @@ def wanted_tests(ledger: Ledger, own: frozenset[str] = frozenset()) -> tuple[str
             elif each.what != QUIET:
                 return ()
     return tuple(sorted(wanted))
+
+
+def verifying_tests(
+    view: NodeView, ledger: Ledger, policy: Policy, own: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """The invasive probes that rules verify the node's open records by, sorted. Unlike those that
+    clearing waits for, they are asked for at once: the rule says so."""
+    verified = verified_by(view, ledger, policy)
+    return tuple(sorted(name for name in verified if is_invasive(name, own)))
 
 
 def since_when(ledger: Ledger, own: frozenset[str] = frozenset()) -> int:

@@ -42,6 +42,7 @@ class Purpose(Enum):
 
     PROOF = "proof"  # clearing asks for it
     SCHEDULE = "schedule"  # the site tests idle nodes now and then
+    REQUEST = "request"  # somebody, or a rule that verifies, has asked for it
 
 
 @dataclass(frozen=True, slots=True)

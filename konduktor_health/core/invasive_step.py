@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from konduktor_health.core.invasive_note import Note, Purpose, Stage
 from konduktor_health.jobs import InvasiveJob, JobState
 from konduktor_health.timestamps import NS
+from konduktor_health.treatment import INVASIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Subject:
     alone: str = ""  # why no test may begin now; "" when one may
     passed: bool = False  # an invasive run that ended since the note counts as a pass
     scheduled: bool = False  # a test is due by the site's schedule
+    requested: bool = False  # somebody, or a rule that verifies, has asked for one
+    verifies: tuple[str, ...] = ()  # probes that such a rule names; (): all of the tier
     untidy: bool = False  # something of a note is on the Node that is none
     since_ns: int = 0  # when the first of ``wanted`` was missing
 
@@ -126,8 +129,9 @@ def next_step(
     if not subject.wanted:
         if note is not None:
             return Write(None)
-        due = subject.scheduled and not subject.alone
-        return (Remove(job) if job else Look(Purpose.SCHEDULE, 0)) if due else None
+        due = (subject.scheduled or subject.requested) and not subject.alone
+        purpose = Purpose.REQUEST if subject.requested else Purpose.SCHEDULE
+        return (Remove(job) if job else Look(purpose, 0)) if due else None
     if subject.alone or (note is not None and _is_too_early(note, pace, now_ns)):
         return None
     if job is not None:
@@ -138,9 +142,9 @@ def next_step(
 
 def after_look(subject: Subject, look: Look, held: str, pace: Pace, now_ns: int) -> Step | None:
     """What was seen: ``held`` says why a Job could not begin now, "" that it can. Of a test that
-    only the schedule asks for nothing is written: it is tried again."""
+    clearing does not ask for nothing is written: it is tried again."""
     proof = look.purpose is Purpose.PROOF
-    probes = subject.wanted if proof else ("invasive",)
+    probes = subject.wanted if proof else subject.verifies or (INVASIVE,)
     if not held:
         run_id = _run_id(subject.uid, now_ns)
         note = Note(Stage.TESTING, now_ns, probes, look.purpose, run_id, look.tries)
@@ -204,7 +208,7 @@ def _while_testing(
 
 
 def _delivered(note: Note, pace: Pace, now_ns: int) -> Step:
-    if note.purpose is Purpose.SCHEDULE:
+    if note.purpose is not Purpose.PROOF:
         return Write(None, DELIVERED)
     until_ns = now_ns + int(_pause_s(note.tries, pace) * NS)
     tested = replace(note, stage=Stage.TESTED, tries=note.tries + 1, until_ns=until_ns)
@@ -212,9 +216,9 @@ def _delivered(note: Note, pace: Pace, now_ns: int) -> Step:
 
 
 def _given_up(note: Note, why: str, pace: Pace, now_ns: int) -> Write:
-    """Nothing came of it. A test that only the schedule asked for is left until it is due again."""
+    """Nothing came of it. A test that clearing did not ask for is left until it is due again."""
     outcome = WAITING if note.stage is Stage.WAITING else FAILED
-    if note.purpose is Purpose.SCHEDULE:
+    if note.purpose is not Purpose.PROOF:
         return Write(None, outcome)
     told = replace(note, since_ns=now_ns, run_id="", why=why)
     return Write(_paused(told, pace, now_ns), outcome)

@@ -1,7 +1,8 @@
 """Which probes are to be run on a node now? What its rules verify by, and proof that is missing.
 
 Pure. The light tier runs by itself every minute and is asked for only where a rule verifies by it;
-the invasive tier needs the GPUs of the node and is no request's to start. What is left are checks
+the invasive tier needs the GPUs of the node and is no request's to start: Jobs run it
+(``core.invasive``), or agents by themselves. What is left are checks
 that run by themselves once an hour or once in a boot: proof would take that long.
 """
 
@@ -12,9 +13,9 @@ from konduktor_health.core.facts import LabelsOf, facts_of
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.wording import PROBE
 from konduktor_health.model import NodeView, Policy
-from konduktor_health.treatment import FOUND_BY, PROBE_FAULT, choose
+from konduktor_health.treatment import FOUND_BY, INVASIVE, PROBE_FAULT, choose
 
-_BY_ITSELF = frozenset({"light", "invasive"})
+_BY_ITSELF = frozenset({"light", INVASIVE})
 
 
 def wanted_probes(
@@ -24,13 +25,8 @@ def wanted_probes(
     ``left_to_jobs``: checks that Jobs run on reserved GPUs (``core.invasive``)."""
     if view.hold is not None or view.maintenance is not None:
         return frozenset()
-    labels = LabelsOf(view)
-    found: set[str] = set()
+    found = set(verified_by(view, ledger, policy) - left_to_jobs)
     for record in ledger.records:
-        treatment = choose(policy.rules, facts_of(record, labels)).treatment
-        check = record.fault_id.removeprefix(PROBE_FAULT)
-        own = check if record.fault_id.startswith(PROBE_FAULT) else ""
-        found |= {own if name == FOUND_BY else name for name in treatment.verify}
         if record.asks:
             missing = {
                 each.what.removeprefix(PROBE).removesuffix(LOAD)
@@ -38,4 +34,16 @@ def wanted_probes(
                 if each.what.startswith(PROBE)
             }
             found |= missing - _BY_ITSELF - left_to_jobs
-    return frozenset(found - {"", "invasive", FOUND_BY})
+    return frozenset(found - {INVASIVE, FOUND_BY})
+
+
+def verified_by(view: NodeView, ledger: Ledger, policy: Policy) -> frozenset[str]:
+    """Tiers and checks by which rules verify what is open on the node."""
+    labels = LabelsOf(view)
+    found: set[str] = set()
+    for record in ledger.records:
+        treatment = choose(policy.rules, facts_of(record, labels)).treatment
+        check = record.fault_id.removeprefix(PROBE_FAULT)
+        own = check if record.fault_id.startswith(PROBE_FAULT) else ""
+        found |= {own if name == FOUND_BY else name for name in treatment.verify}
+    return frozenset(found - {""})

@@ -216,7 +216,7 @@ class Attesting:
         if found.said is Attested.CONFIRMED:
             attested = replace(line.fault, trust=Trust.ATTESTED, injected=found.injected)
             self._late.append(attested)
-        if found.said is Attested.DENIED:
+        if found.said is Attested.DENIED and (before is None or before.said is not found.said):
             logger.bind(node=name, fault_id=line.fault.fault_id, device=line.fault.device).warning(
                 f"the agent denies a kernel line that was read from the log: {found.reason}"
             )

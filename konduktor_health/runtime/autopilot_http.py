@@ -1,8 +1,9 @@
 """What does the controller answer on Autopilot's paths? Plain text, to GET, piece by piece.
 
 Nobody who asks is asked who they are, as with Autopilot. So nothing is begun here unless the
-settings allow it, and then only light checks; invasive tests and PVCs are never begun for whoever
-asks. Only the leader answers: it alone knows the agents, and may ask them.
+settings allow it: light checks and a PVC with one, with another one invasive tests, which are only
+wanted here: they begin when all GPUs of a node are idle, a few at once. Only the leader answers: it
+alone knows the agents, and may ask them.
 
 Invariants: so many questions are answered at once, others are refused; an answer ends when its
 reader hangs up; a bug is one line of the answer and one of the log.
@@ -18,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from loguru import logger
 
-from konduktor_health.adapters.autopilot import build_fan_out
+from konduktor_health.adapters.autopilot import TestsVolumes, build_fan_out
 from konduktor_health.adapters.autopilot.fan_out import FanOut
 from konduktor_health.adapters.autopilot.query import QueryError, parsed
 from konduktor_health.adapters.kube import KubeHttp
@@ -41,18 +42,20 @@ _BANNERS: Mapping[str, str] = {
 }
 _INVASIVE = (
     "Invasive health checks are not launched through this port: they run in Jobs that reserve the"
-    " GPUs first. Their results are added to 'autopilot.ibm.com/gpuhealth' and"
+    " GPUs first ({}). Their results are added to 'autopilot.ibm.com/gpuhealth' and"
     " 'autopilot.ibm.com/dcgm.level.3' node labels. ABORT\n"
 )
+_NO_JOBS, _DRY_RUN = "probes.jobs.enabled is off", "this is a dry run"
+_NOT_FROM_HERE = "autopilot.start_invasive is off: when clearing asks for it, or by schedule"
 _FIXED: Mapping[str, tuple[int, str]] = {
-    "/invasive": (403, _INVASIVE),
     "/iperfservers": (403, "Servers are started with their clients, by /iperf. ABORT\n"),
     "/iperfclients": (403, "Clients are started with their servers, by /iperf. ABORT\n"),
     "/iperfstopservers": (200, "No iperf3 servers are running.\n"),
 }
-PATHS = ("/status", "/iperf", *_BANNERS, *_FIXED, "/readinessprobe", "/metrics")
+PATHS = ("/status", "/iperf", "/invasive", *_BANNERS, *_FIXED, "/readinessprobe", "/metrics")
 _READY = '{"Name":"readinessProbe","Body":"ready"}\n'
 _MOST_PARAMETERS = 32
+CONNECTIONS = 128  # at once: nobody who asks is known
 _STANDBY = "Another replica leads: ask it, or again. ABORT\n"
 _BUSY = "Too many questions are being answered: ask again. ABORT\n"
 _BUG = "A fault of the controller; its log says more. ABORT\n"
@@ -80,11 +83,14 @@ class AutopilotServer:
         host: str,
         port: int,
         at_once: int,
+        why_not_invasive: str = _NOT_FROM_HERE,
     ) -> None:
+        """``why_not_invasive``: told where the fan-out launches no test."""
+        self._why_not_invasive = why_not_invasive
         self._fan_out, self._metrics, self._leads = fan_out, metrics, leads
         self._free = threading.BoundedSemaphore(at_once)
         try:
-            self._server = ThreadedServer(host, port, _handler(self))
+            self._server = ThreadedServer(host, port, _handler(self), most=CONNECTIONS)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror}",
@@ -129,13 +135,17 @@ class AutopilotServer:
         if path in _FIXED:
             status, said = _FIXED[path]
             return Answer([said], status, "ok" if status == 200 else "refused"), False
+        if path == "/invasive" and not self._fan_out.launches:
+            said = _INVASIVE.format(self._why_not_invasive)
+            return Answer([said], 403, "refused"), False
         if path not in PATHS:
             return Answer(["404 page not found\n"], 404, "refused"), False
         if not self._leads():
             return Answer([_STANDBY], 503, "standby"), False
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
-            query = parsed(dict(pairs), path[1:] if path in _BANNERS else "")
+            check = path[1:] if path in _BANNERS else ""
+            query = parsed(dict(pairs), check, named=path == "/invasive")
         except QueryError as error:
             return Answer([f"{error} ABORT\n"], 422, "refused"), False
         except ValueError:
@@ -144,6 +154,8 @@ class AutopilotServer:
             return Answer([_BUSY], 503, "busy"), False
         if path == "/iperf":
             return Answer(self._fan_out.ring(query)), True
+        if path == "/invasive":
+            return Answer(self._fan_out.invasive(query)), True
         pieces = self._fan_out.status(query)
         return Answer(_after(_BANNERS.get(path, ""), pieces)), True
 
@@ -156,21 +168,27 @@ def autopilot_server(
     clock: Clock,
     metrics: Metrics,
     lease: Leadership | None,
+    *,
+    volumes: TestsVolumes | None = None,
+    test: Callable[[str], str] | None = None,
 ) -> AutopilotServer:
-    """Wired from settings. ``lease`` None: a dry run, which begins nothing. Raises ConfigError."""
+    """Wired from settings. ``lease`` None: a dry run, which begins nothing. ``volumes``: who tests
+    storage; ``test``: has a node tested by a Job. Raises ConfigError."""
     if agents is None:
         raise ConfigError(
             "autopilot.enabled: there are no agents to ask",
             hint="probes.enabled switches them on; docs/guides/switch-from-autopilot.md",
         )
-    wanted = settings.autopilot
+    wanted, jobs = settings.autopilot, settings.probes.jobs
+    why_not = _NOT_FROM_HERE if not wanted.start_invasive else _DRY_RUN
     return AutopilotServer(
-        build_fan_out(settings, http, feed, agents, clock),
+        build_fan_out(settings, http, feed, agents, clock, volumes=volumes, test=test),
         metrics,
         leads=lease.is_leader if lease is not None else lambda: True,
         host=wanted.host,
         port=wanted.port,
         at_once=wanted.at_once,
+        why_not_invasive=why_not if jobs.enabled else _NO_JOBS,
     )
 
 

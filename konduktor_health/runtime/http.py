@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from loguru import logger
 
@@ -66,7 +67,17 @@ class ThreadedServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        handler: type[BaseHTTPRequestHandler],
+        *,
+        most: int | None = None,
+    ) -> None:
+        """``most``: connections at once; more are closed. None: the port is for those who run the
+        cluster, and whoever asks it must never be shut out by others."""
+        self._places = None if most is None else threading.BoundedSemaphore(most)
         if ":" in host or (host == "" and socket.has_dualstack_ipv6()):
             self.address_family = socket.AF_INET6
         super().__init__((host, port), handler)
@@ -76,6 +87,21 @@ class ThreadedServer(ThreadingHTTPServer):
         if self.address_family == socket.AF_INET6 and socket.has_dualstack_ipv6():
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread, if there is a place."""
+        if self._places is not None and not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The thread of a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            if self._places is not None:
+                self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - base class
         """A client that hung up, or a bug: one line in the log instead of a dump on stderr."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,11 +26,12 @@ from konduktor_health.core import invasive
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.invasive_note import Purpose, Stage, parse_note
 from konduktor_health.core.invasive_step import ERROR, Look, Pace, Subject, leftover, next_step
-from konduktor_health.core.invasive_turns import most_at_once
+from konduktor_health.core.invasive_turns import is_well, most_at_once
 from konduktor_health.errors import Conflict, HealthError, LeadershipLost, NotFound
 from konduktor_health.job_ports import InvasiveJobs
 from konduktor_health.jobs import InvasiveJob
 from konduktor_health.model import NodeView, Policy
+from konduktor_health.runtime.invasive_requests import InvasiveRequests
 from konduktor_health.runtime.invasive_rota import Rota
 from konduktor_health.runtime.invasive_work import InvasiveWork
 
@@ -37,6 +39,7 @@ LOOK_S = 5.0
 LIST_AGAIN_S = 600.0  # for Jobs that nobody expects
 LOOKS = 8  # nodes whose pods are listed in one look
 NOT_HEARD = "its agent is not heard, or not believed"
+NOT_WELL = "something is open on the node: konduktor-health explain says what it waits for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Limits:
 
 
 class InvasiveTests:
-    """``changed`` is called by the feed, ``stages`` by the loop, all else by one thread."""
+    """``changed`` is called by the feed, ``stages`` by the loop, ``ask`` by anybody, all else by
+    one thread."""
 
     def __init__(
         self,
@@ -73,13 +77,16 @@ class InvasiveTests:
         self._pace = pace
         self._limits = limits
         self._rota = rota
+        self._requests = InvasiveRequests(clock, pause_s=pace.busy_most_s)
         self.work = work
         self._lock = threading.Lock()
         self._wanting: set[str] = set()  # nodes with a note, or of which a test is wanted
+        self._verified: dict[str, tuple[str, ...]] = {}  # node -> probes that rules verify by
         self._stages: Mapping[str, int] = {}
         self._seen: dict[str, str] = {}  # node -> run of the Job that was there last
         self._said: dict[str, str] = {}
         self._listed_s = -math.inf
+        self._turns = 0
         self._changed = False  # the last look changed something: what follows from it is due
 
     def start(self, stop: threading.Event) -> None:
@@ -89,20 +96,41 @@ class InvasiveTests:
     def use(self, policy: Policy) -> None:
         """Go by this policy from now on."""
         self._policy = policy
+        for view in self._nodes().values():
+            self.changed(None, view)
 
     def changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Callback of the feed."""
         view = new or old
         if view is None:
             return
-        wanting = new is not None and (
-            self._has_something(new)
-            or bool(invasive.wanted_tests(read_ledger(new)[0], self._limits.own))
-        )
+        own, wanting, verified = self._limits.own, False, tuple[str, ...]()
+        if new is not None:
+            ledger = read_ledger(new)[0]
+            wanting = self._has_something(new) or bool(invasive.wanted_tests(ledger, own))
+            verified = invasive.verifying_tests(new, ledger, self._policy, own)
         with self._lock:
             (self._wanting.add if wanting else self._wanting.discard)(view.name)
+            if verified:
+                self._verified[view.name] = verified
+            elif self._verified.pop(view.name, None):
+                self._requests.withdraw(view.name)
         if new is None:
             self._seen.pop(view.name, None)
+            self._said.pop(view.name, None)
+            self._requests.drop(view.name)
+
+    def ask(self, name: str) -> str:
+        """Have a node that is well tested once its GPUs are idle; why not, or "". Of one with
+        something open clearing decides: a GPU that awaits its repair would only fail again."""
+        view = self._nodes().get(name)
+        if view is None:
+            return "no node of that name is managed"
+        if self._has_something(view):
+            return "it is being tested, or waits for it"
+        if not is_well(view, self._policy.keys):
+            return NOT_WELL
+        return self._alone(view) or self._requests.ask(name)
 
     def stages(self) -> Mapping[str, int]:
         """How many nodes have a note, by what it says."""
@@ -113,9 +141,13 @@ class InvasiveTests:
         """Look once; returns how many changes were made. Raises HealthError where the Jobs cannot
         be listed, LeadershipLost."""
         views, now_s = self._nodes(), self._clock.monotonic()
-        due = self._rota.due(views)
         with self._lock:
-            names = {name for name in self._wanting if name in views} | due
+            verified = dict(self._verified)
+        for name in verified:
+            self._requests.ask(name)
+        due, asked = self._rota.due(views), self._requests.due() & views.keys()
+        with self._lock:
+            names = {name for name in self._wanting if name in views} | due | asked
         quiet = not (names or self._changed)
         if quiet and now_s - self._listed_s < LIST_AGAIN_S:
             self._tell_stages(())
@@ -124,9 +156,14 @@ class InvasiveTests:
         self._listed_s = now_s
         changes = sum(self._leave(job) for job in jobs if job.node not in views)
         ours = _by_node(jobs, views)
-        subjects = [self._subject(views[name], due) for name in names | ours.keys()]
+        subjects = [self._subject(views[name], due, asked) for name in names | ours.keys()]
+        for each in subjects:
+            if each.node in asked and (each.alone or not each.requested):
+                self._requests.put_off(each.node)  # not well by now, or left alone
         self._tell_stages(subjects)
-        changes += self._go_through(sorted(subjects, key=_first), views, ours)
+        self._turns += 1
+        ordered = sorted(subjects, key=partial(_first, self._turns))
+        changes += self._go_through(ordered, views, ours)
         self._changed = changes > 0
         return changes
 
@@ -157,25 +194,39 @@ class InvasiveTests:
             taken = self._carefully(subject.node, partial(self.work.take, view, subject, step))
             if isinstance(taken, NodeView):
                 self.changed(view, taken)
-                room -= begins and _is_testing(self._subject(taken, frozenset()))
-            self._note_schedule(step, view, taken)
+                room -= begins and _is_testing(self._subject(taken))
+            self._note_begun(step, view, begun=isinstance(taken, NodeView))
             changes += bool(taken)
         return changes
 
-    def _note_schedule(self, step: object, view: NodeView, taken: NodeView | bool) -> None:
-        if isinstance(step, Look) and step.purpose is Purpose.SCHEDULE:
-            if isinstance(taken, NodeView):
-                self._rota.begun(view)
-            else:
-                self._rota.put_off(view.name)
+    def _note_begun(self, step: object, view: NodeView, *, begun: bool) -> None:
+        """Of what clearing does not ask for nothing stands on the Node until it begins."""
+        if not isinstance(step, Look) or step.purpose is Purpose.PROOF:
+            return
+        if begun:
+            self._requests.begun(view.name)
+            self._rota.begun(view)
+        elif step.purpose is Purpose.REQUEST:
+            self._requests.put_off(view.name)
+        else:
+            self._rota.put_off(view.name)
 
-    def _subject(self, view: NodeView, due: frozenset[str]) -> Subject:
+    def _alone(self, view: NodeView) -> str:
+        """Why no test may begin on the node now; "" when one may."""
+        alone = invasive.why_left_alone(view, self._policy, self._clock.now_ns())
+        return alone or ("" if self._believed(view.name) else NOT_HEARD)
+
+    def _subject(
+        self,
+        view: NodeView,
+        due: frozenset[str] = frozenset(),
+        asked: frozenset[str] = frozenset(),
+    ) -> Subject:
         own = self._limits.own
         ledger, _ = read_ledger(view)
+        with self._lock:
+            verifies = self._verified.get(view.name, ())
         note = parse_note(view.testing)
-        alone = invasive.why_left_alone(view, self._policy, self._clock.now_ns())
-        if not alone and not self._believed(view.name):
-            alone = NOT_HEARD
         since_ns = note.since_ns if note is not None else 0
         return Subject(
             node=view.name,
@@ -183,9 +234,11 @@ class InvasiveTests:
             note=note,
             wanted=invasive.wanted_tests(ledger, own),
             asks=invasive.still_asks(ledger),
-            alone=alone,
+            alone=self._alone(view),
             passed=note is not None and invasive.has_passed_since(ledger, since_ns, own),
             scheduled=view.name in due,
+            requested=view.name in asked and (bool(verifies) or is_well(view, self._policy.keys)),
+            verifies=verifies,
             untidy=note is None and self._has_something(view),
             since_ns=invasive.since_when(ledger, own),
         )
@@ -252,6 +305,14 @@ def _is_testing(subject: Subject) -> bool:
     return subject.note is not None and subject.note.stage is Stage.TESTING
 
 
-def _first(subject: Subject) -> tuple[bool, bool, int, str]:
-    """What has begun, then proof that is missing the longest, then what the schedule asks for."""
-    return (not _is_testing(subject), not subject.wanted, subject.since_ns, subject.node)
+def _first(turn: int, subject: Subject) -> tuple[bool, bool, int, int, str]:
+    """What has begun, then proof that is missing the longest, then what schedule, rules and people
+    ask for: in another order each time, as only a few nodes are looked at in one turn."""
+    shuffled = 0 if subject.wanted else zlib.crc32(f"{turn} {subject.node}".encode())
+    return (
+        not _is_testing(subject),
+        not subject.wanted,
+        subject.since_ns,
+        shuffled,
+        subject.node,
+    )

@@ -22,7 +22,7 @@ from parsers.printable import printable
 from parsers.tables import Tables
 
 _MOST_TOLD = 100
-_SHOWN = 200
+_SHOWN, _WARNED = 200, 500
 
 
 class PolicyWatch(FileWatch[Policy]):
@@ -61,6 +61,9 @@ class PolicyWatch(FileWatch[Policy]):
         if judged.problems:
             raise ConfigError(summary(self._path, judged), hint=CHECK_HINT)
         self._judging = content
+        for each in judged.warnings:
+            where = f"{self.what} {self._path}:{each}"
+            logger.bind(hint=each.hint).warning(printable(where, _WARNED))
         return judged.policy
 
     def _taken(self) -> None:

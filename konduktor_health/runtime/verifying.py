@@ -5,8 +5,10 @@ the policy (``core.wanted``). Each probe of a node is asked for at most once per
 all together at most ``per_minute``: a mass event must not make all nodes measure at once.
 
 Invariants: only agents that are believed are asked; what an agent refuses (GPUs busy, queue full)
-is asked for again after the interval, one that was not reached sooner; memory is bounded by the
-nodes that want anything.
+is asked for again after the interval, one that was not reached sooner; whoever was asked longest
+ago comes first, so that nobody is left out where more is wanted than may be asked for; agents that
+do not answer keep a few of the requests waiting, not all; memory is bounded by the nodes that want
+anything.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from loguru import logger
@@ -29,6 +33,7 @@ from konduktor_health.treatment import TIERS
 INTERVAL_S = 600.0
 FAILED_S = 60.0  # an agent that was not reached is asked again after so long
 PER_MINUTE = 120
+AT_ONCE = 16
 _LOOK_S = 5.0
 
 
@@ -46,6 +51,17 @@ class AsksToRun(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Monotonic seconds."""
+
+    at_s: float = -math.inf
+    again_s: float = -math.inf  # not asked for before
+
+
+_NEVER = _Asked()
+
+
 class Verifying:
     """Requests for measurements that decisions wait for."""
 
@@ -59,6 +75,7 @@ class Verifying:
         believed: Callable[[str], bool],
         interval_s: float = INTERVAL_S,
         per_minute: int = PER_MINUTE,
+        at_once: int = AT_ONCE,
         elsewhere: Callable[[str, str], bool] = lambda _node, _probe: False,
         left_to_jobs: frozenset[str] = frozenset(),
     ) -> None:
@@ -72,11 +89,12 @@ class Verifying:
         self._believed = believed
         self._interval_s = interval_s
         self._per_minute = per_minute
+        self._at_once = at_once
         self._elsewhere = elsewhere
         self._left_to_jobs = left_to_jobs
         self._lock = threading.Lock()
         self._wanted: dict[str, frozenset[str]] = {}
-        self._asked_s: dict[str, dict[str, float]] = {}  # node -> probe -> when, monotonic
+        self._asked: dict[str, dict[str, _Asked]] = {}  # node -> probe
         self._minute: tuple[float, int] = (-math.inf, 0)  # its begin, and requests in it
         self._counts: Counter[str] = Counter()
 
@@ -104,20 +122,31 @@ class Verifying:
 
     def turn(self) -> int:
         """Ask for what is due; returns how many requests were sent. Raises LeadershipLost."""
-        sent = 0
-        with self._lock:
-            due = [(name, probe) for name, wanted in self._wanted.items() for probe in wanted]
-        for name, probe in due:
-            if not self._is_due(name, probe):
-                continue
+        sending, room = [], True
+        for name, probe in self._due():
             if self._elsewhere(name, probe):
                 self._note(name, probe)
-            elif self._believed(name):
-                if not self._has_room():
-                    break
-                self._ask(name, probe)
-                sent += 1
-        return sent
+            elif room and self._believed(name):
+                room = self._has_room()
+                sending += [(name, probe)] if room else []
+        if sending:
+            with ThreadPoolExecutor(min(self._at_once, len(sending)), "verifying") as pool:
+                for sent in [pool.submit(self._ask, *each) for each in sending]:
+                    sent.result()
+        return len(sending)
+
+    def _due(self) -> list[tuple[str, str]]:
+        """What is to be asked for now, whoever was asked longest ago first."""
+        now_s = self._clock.monotonic()
+        found = []
+        with self._lock:
+            for name, wanted in self._wanted.items():
+                known = self._asked.get(name, {})
+                for probe in wanted:
+                    asked = known.get(probe, _NEVER)
+                    if now_s >= asked.again_s:
+                        found.append((asked.at_s, name, probe))
+        return [(name, probe) for _, name, probe in sorted(found)]
 
     def drain_counts(self) -> Counter[str]:
         """Requests since the last call, by what came of them."""
@@ -131,11 +160,7 @@ class Verifying:
                 self._wanted[name] = wanted
             else:
                 self._wanted.pop(name, None)
-                self._asked_s.pop(name, None)
-
-    def _is_due(self, name: str, probe: str) -> bool:
-        asked_s = self._asked_s.get(name, {}).get(probe, -math.inf)
-        return self._clock.monotonic() - asked_s >= self._interval_s
+                self._asked.pop(name, None)
 
     def _has_room(self) -> bool:
         now_s = self._clock.monotonic()
@@ -153,7 +178,8 @@ class Verifying:
         with self._lock:
             if name not in self._wanted:
                 return False
-            self._asked_s.setdefault(name, {})[probe] = self._clock.monotonic()
+            now_s = self._clock.monotonic()
+            self._asked.setdefault(name, {})[probe] = _Asked(now_s, now_s + self._interval_s)
             return True
 
     def _ask(self, name: str, probe: str) -> None:
@@ -178,11 +204,12 @@ class Verifying:
 
     def _again(self, name: str, probe: str) -> None:
         """It was not heard: ask again soon."""
-        early_s = self._interval_s - min(FAILED_S, self._interval_s)
+        pause_s = min(FAILED_S, self._interval_s)
         with self._lock:
-            asked_s = self._asked_s.get(name, {})
-            if probe in asked_s:
-                asked_s[probe] -= early_s
+            known = self._asked.get(name, {})
+            if probe in known:
+                at_s = known[probe].at_s
+                known[probe] = _Asked(at_s, at_s + pause_s)
 
     def _run(self, stop: threading.Event) -> None:
         while not self._clock.wait(stop, _LOOK_S):

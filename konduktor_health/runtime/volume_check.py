@@ -2,15 +2,16 @@
 
 The controller does it itself, since agents have no rights. It says something about the storage, not
 about a node: a result is a metric and, when it changes, an Event on our namespace; no Node is
-written. A thread aside, while this replica leads.
+written. A thread aside, while this replica leads; whoever asks may have it done in between.
 
-Invariants: each wait has an end; a claim that was left behind is deleted before another is made;
-what cannot be measured (no such class, no right, a class that binds only for a pod) neither passes
-nor fails.
+Invariants: one test at a time; each wait has an end; a claim that was left behind is deleted before
+another is made; what cannot be measured (no such class, no right, a class that binds only for a
+pod) neither passes nor fails.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class _Stopped(Exception):
 
 
 class VolumeCheck:
-    """Used by one thread; ``last`` may be read from any."""
+    """``once`` is of its own thread; ``last`` and ``fresh`` are for any."""
 
     def __init__(
         self,
@@ -61,14 +62,35 @@ class VolumeCheck:
         self._assert_leader = assert_leader
         self._publish = publish
         self._counted = counted
+        self._lock = threading.Lock()  # held for a whole test
+        self._stop: threading.Event | None = None
+        self._ended_s = -math.inf  # monotonic
         self.last: VolumeResult | None = None
 
     def start(self, stop: threading.Event) -> None:
         """Test in a thread until ``stop`` is set."""
+        self._stop = stop
         threading.Thread(target=self._run, args=(stop,), name="volumes", daemon=True).start()
+
+    def fresh(self, oldest_s: float) -> VolumeResult | None:
+        """A result that is not older, seconds: of a test now where there is none, which all who
+        ask meanwhile wait for. None: nothing is tested here now. Raises LeadershipLost."""
+        stop = self._stop
+        if stop is None or stop.is_set():
+            return None
+        with self._lock:
+            if self.last is not None and self._clock.monotonic() - self._ended_s <= oldest_s:
+                return self.last
+            return self._one(stop)
 
     def once(self, stop: threading.Event) -> VolumeResult | None:
         """Test now; None: stopped before it was over. Raises LeadershipLost."""
+        with self._lock:
+            return self._one(stop)
+
+    # ------------------------------------------------------------ the test
+
+    def _one(self, stop: threading.Event) -> VolumeResult | None:
         try:
             status, message = self._tested(stop)
         except _Stopped:
@@ -78,10 +100,9 @@ class VolumeCheck:
         except HealthError as error:
             status, message = ProbeStatus.ERROR, str(error)
         result = VolumeResult(status, message, self._clock.now_ns())
+        self._ended_s = self._clock.monotonic()
         self._tell(result)
         return result
-
-    # ------------------------------------------------------------ the test
 
     def _tested(self, stop: threading.Event) -> tuple[ProbeStatus, str]:
         try:

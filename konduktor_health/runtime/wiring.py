@@ -23,17 +23,16 @@ from konduktor_health.adapters.loki import (
     build_specs,
     literals_for,
 )
-from konduktor_health.adapters.probes import AgentHttp, Agents, build_agents
+from konduktor_health.adapters.probes import AgentHttp, build_agents
 from konduktor_health.clock import Clock, SystemClock
-from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.model import Policy, PublishEvent
-from konduktor_health.ports import Cluster, Leadership, NodeFeed, Probes
+from konduktor_health.ports import Cluster, Leadership, Probes
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.agent_report import AgentReport
+from konduktor_health.runtime.agent_wiring import build_attesting, build_verifying, warn_of_unasked
 from konduktor_health.runtime.agents_told import STATE_KEY, AgentsTold
 from konduktor_health.runtime.allocatable import AllocatableGpus
 from konduktor_health.runtime.apply import Applier
-from konduktor_health.runtime.attesting import Attesting
 from konduktor_health.runtime.autopilot_http import autopilot_server
 from konduktor_health.runtime.beside import Beside
 from konduktor_health.runtime.checkpoint import Checkpoint
@@ -52,12 +51,10 @@ from konduktor_health.runtime.probes import ProbeWatch
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.report import Report
 from konduktor_health.runtime.roll_call import RollCall
-from konduktor_health.runtime.rounds import Rounds
 from konduktor_health.runtime.situation import Situation
 from konduktor_health.runtime.sources import Sources
 from konduktor_health.runtime.surges import SurgeWatch
 from konduktor_health.runtime.tombstones import Tombstones
-from konduktor_health.runtime.verifying import Verifying
 from konduktor_health.runtime.wired_rounds import build_rounds
 from konduktor_health.settings import Settings
 from parsers import tables
@@ -99,6 +96,7 @@ def build(
         rules = RulesWatch(settings.rules_file, clock=clock, metrics=metrics)
     read = tables.recorded() if rules is None else rules.tables
     watch, policy = _policy(settings, read, clock, metrics)
+    warn_of_unasked(policy, settings)
     keys = settings.keys()
     http, cluster = build_cluster(settings, clock)
     fleet = Fleet(keys, clock.now_ns, wake.set, shard(settings), policy=policy)
@@ -134,9 +132,9 @@ def build(
             accept_fake=accept_fake_backend,
         )
         probes = agents.collector
-    attesting = _attesting(agents, clock, wake)
+    attesting = build_attesting(agents, clock, wake)
     rounds = build_rounds(settings, agents, feed, policy, clock)
-    verifying = _verifying(agents, feed, policy, clock, rounds, settings)
+    verifying = build_verifying(agents, feed, policy, clock, rounds, settings)
     if verifying is not None:
         feed.on_change(verifying.changed)
     allocatable = AllocatableGpus(clock=clock, keys=keys)
@@ -188,6 +186,7 @@ def build(
     tests = build_invasive(settings, http, agents, feed, applier, policy, clock, lease)
     if tests is not None:
         feed.on_change(tests.changed)
+    volumes = build_volume_check(settings, http, cluster, clock, lease, metrics)
     checkpoint = Checkpoint(
         cluster,
         clock=clock,
@@ -280,7 +279,7 @@ def build(
                 verifying,
                 rounds,
                 tests,
-                build_volume_check(settings, http, cluster, clock, lease, metrics),
+                volumes,
             )
             if part is not None
         ),
@@ -294,39 +293,18 @@ def build(
             port=settings.http.port,
         )
     if serve and settings.autopilot.enabled:
-        controller.autopilot = autopilot_server(settings, http, feed, agents, clock, metrics, lease)
+        controller.autopilot = autopilot_server(
+            settings,
+            http,
+            feed,
+            agents,
+            clock,
+            metrics,
+            lease,
+            volumes=volumes,
+            test=None if tests is None else tests.ask,
+        )
     return controller
-
-
-def _attesting(agents: Agents | None, clock: Clock, wake: threading.Event) -> Attesting | None:
-    """Who asks agents about kernel lines. A dry run asks nobody for anything."""
-    if agents is None or agents.orders is None:
-        return None
-    believed = agents.collector.believed
-    return Attesting(agents.orders, clock=clock, believed=believed, wake=wake.set)
-
-
-def _verifying(
-    agents: Agents | None,
-    feed: NodeFeed,
-    policy: Policy,
-    clock: Clock,
-    rounds: Rounds | None,
-    settings: Settings,
-) -> Verifying | None:
-    """Who asks agents to measure what a decision waits for."""
-    if agents is None or agents.orders is None:
-        return None
-    jobs = settings.probes.jobs
-    return Verifying(
-        agents.orders,
-        feed.nodes,
-        policy,
-        clock=clock,
-        believed=agents.collector.believed,
-        elsewhere=rounds.want if rounds is not None else lambda _node, _probe: False,
-        left_to_jobs=INVASIVE_CHECKS.union(jobs.own_checks) if jobs.enabled else frozenset(),
-    )
 
 
 def _surges(

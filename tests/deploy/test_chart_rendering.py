@@ -274,7 +274,7 @@ def test_without_settings_the_defaults_hold(helm: Helm, tmp_path: Path) -> None:
 def test_the_controller_asks_the_agents_where_the_chart_has_them(
     helm: Helm, tmp_path: Path
 ) -> None:
-    agent = {"port": 9999, "lightSeconds": 30}
+    agent = {"port": 9999, "lightSeconds": 30, "invasiveSeconds": 0}
     found = helm.template({"fullnameOverride": "gpu", "probe": {"agent": agent}})
     (settings,) = [
         each
@@ -285,6 +285,7 @@ def test_the_controller_asks_the_agents_where_the_chart_has_them(
     path.write_text(settings["data"]["settings.yaml"])
     probes = load(path).probes
     assert (probes.daemonset, probes.port, probes.light_interval_s) == ("gpu-probe", 9999, 30)
+    assert not probes.run_invasive
     daemon_set = one(found, "DaemonSet", "gpu-probe")
     labels = daemon_set["spec"]["template"]["metadata"]["labels"]
     assert all(

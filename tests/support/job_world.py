@@ -119,7 +119,7 @@ class JobScene:
             self.jobs,
             lambda: dict(self.cluster.nodes),
             work,
-            policy(),
+            self.more.get("policy", policy()),
             clock=self.clock,
             believed=lambda _name: self.believed,
             pace=pace,

@@ -9,10 +9,11 @@ from urllib.parse import quote
 CHECKS = ("dcgm", "gpumem", "gpupower", "iperf", "pciebw", "ping", "pvc", "remapped")
 PERIODIC = ("pciebw", "remapped", "dcgm", "ping", "gpupower")
 ALL, NONE = "all", "None"
-IPERF, PVC = "iperf", "pvc"
+IPERF, PING, PVC = "iperf", "ping", "pvc"
 _MOST_HOSTS = 20_000
 _MOST_CHECKS = 16
 _MOST_CLIENTS = 64
+_MOST_PINGED = 8  # an agent takes so many requests at once
 
 
 class QueryError(ValueError):
@@ -32,6 +33,8 @@ class Query:
     clients: int = 8
     port: int = 5200
     host_text: str = ALL  # as it was asked
+    pingnodes: tuple[str, ...] = ()  # that are to be pinged; (): those that the agents know
+    cleanup: bool = False  # the answer ends once no server of iperf3 is left
 
     def url(self, address: str, port: int, node: str) -> str:
         """The address that Autopilot would ask on a node, as its client prints it."""
@@ -49,8 +52,11 @@ class Query:
         return text + (f"&r={quote(self.level, safe='')}" if "dcgm" in self.checks else "")
 
 
-def parsed(parameters: Mapping[str, str], check: str = "") -> Query:
-    """The question. ``check``: that of a path of its own. Raises QueryError."""
+def parsed(parameters: Mapping[str, str], check: str = "", *, named: bool = False) -> Query:
+    """The question. ``check``: that of a path of its own; ``named``: it has to say which nodes.
+    Raises QueryError."""
+    if named and not any(map(parameters.get, ("host", "job", "nodelabel"))):
+        raise QueryError("Name the nodes: host=, job= or nodelabel=; host=all for all of them.")
     text = check or parameters.get("check", "") or ALL
     checks = _words(text)
     if ALL in checks:
@@ -66,6 +72,10 @@ def parsed(parameters: Mapping[str, str], check: str = "") -> Query:
     workload = parameters.get("workload", "") or "ring"
     if workload.lower() != "ring":
         raise QueryError("Unsupported Workload Attempted: workload=ring is the one there is.")
+    pinged = _words(parameters.get("pingnodes", "") or ALL)
+    pinged = () if ALL in pinged else pinged
+    if len(pinged) > _MOST_PINGED:
+        raise QueryError(f"At most {_MOST_PINGED} pingnodes at once.")
     return Query(
         hosts=hosts,
         checks=checks,
@@ -76,6 +86,8 @@ def parsed(parameters: Mapping[str, str], check: str = "") -> Query:
         clients=_whole(parameters, "pclients", 8, 1, _MOST_CLIENTS),
         port=_whole(parameters, "startport", 5200, 1024, 65535),
         host_text=parameters.get("host", "") or ALL,
+        pingnodes=pinged,
+        cleanup="cleanup" in parameters,
     )
 
 

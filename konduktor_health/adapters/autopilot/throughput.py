@@ -38,6 +38,7 @@ _LOOK_S = 1.0
 _OWN = "eth0"  # the pod network: Autopilot leaves it alone where there are others
 _WIDE = 40
 _MOST_REASONS = 50
+_MOST_IDLE = 64  # servers that are waited for: the newest, since all end by themselves in time
 
 
 class Orders(Protocol):
@@ -80,6 +81,7 @@ class Throughput:
         self._timeout_s = timeout_s
         self._wait = wait or (lambda seconds: clock.wait(threading.Event(), seconds))
         self._running = threading.Lock()
+        self._idle: list[tuple[AgentPod, str]] = []  # servers whose client told nothing, their runs
 
     def __call__(self, query: Query, chosen: Chosen) -> Iterator[str]:
         """The answer to /iperf, piece by piece."""
@@ -94,10 +96,29 @@ class Throughput:
         if not self._running.acquire(blocking=False):
             yield _line("ERROR", "another ring runs. ABORT")
             return
+        self._idle = []
         try:
             yield from self._ring(query, pods)
+            if query.cleanup:
+                yield from self._until_all_ended()
         finally:
             self._running.release()
+
+    def _until_all_ended(self) -> Iterator[str]:
+        """``cleanup``: a server ends with its client, or by itself where none has come; that is
+        waited for."""
+        idle = self._idle[-_MOST_IDLE:]
+        left = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            looks = [(agent, pool.submit(self._results, agent, run)) for agent, run in idle]
+            for agent, look in looks:
+                try:
+                    look.result()
+                except HealthError as error:
+                    left.append(f"{agent.node}: {plain(str(error))}")
+        yield from (_line("ERROR", f"a server may be left on {each}") for each in left)
+        if not left:
+            yield _line("INFO", "no iperf3 servers are left")
 
     def _ring(self, query: Query, pods: Mapping[str, AgentPod]) -> Iterator[str]:
         means: dict[str, float] = {}
@@ -130,18 +151,23 @@ class Throughput:
         """What one node gets through to another."""
         there, here = dict(receiver.interfaces)[interface], dict(sender.interfaces)[interface]
         address, bind = facing(there, here)
-        run_id = PAIR + secrets.token_hex(8)
+        run_id, served = PAIR + secrets.token_hex(8), PAIR + secrets.token_hex(8)
         common = {"address": address, "port": str(query.port), "seconds": str(SECONDS)}
         serves = {**common, "wait": str(_SERVER_WAITS_S)}
         sends = {**common, "wait": str(_CLIENT_WAITS_S), "direction": "send", "bind": bind}
         sends |= {"parallel": str(query.clients), "peer": receiver.node, "interface": interface}
         try:
-            self._ask(receiver.node, "iperf3-server", serves, PAIR + secrets.token_hex(8))
-            self._ask(sender.node, "iperf3-client", sends, run_id)
-            results = self._results(sender, run_id)
+            self._ask(receiver.node, "iperf3-server", serves, served)
         except HealthError as error:
             return _Rate(sender.node, receiver.node, None, str(error))
-        return _rate(sender.node, receiver.node, results)
+        try:
+            self._ask(sender.node, "iperf3-client", sends, run_id)
+            rate = _rate(sender.node, receiver.node, self._results(sender, run_id))
+        except HealthError as error:
+            rate = _Rate(sender.node, receiver.node, None, str(error))
+        if rate.gbps is None:
+            self._idle.append((receiver, served))
+        return rate
 
     def _ask(self, node: str, check: str, options: Mapping[str, str], run_id: str) -> None:
         told = {f"{check}.{name}": value for name, value in options.items() if value}

@@ -23,7 +23,7 @@ from konduktor_health.adapters.policy_file.cel import Conditions, Failed
 from konduktor_health.adapters.policy_file.form import Form, read_form
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import Policy
-from konduktor_health.policy import PolicyDocument, compile_policy
+from konduktor_health.policy import PolicyDocument, compile_policy, unasked
 from konduktor_health.policy.document import CasePart, CasesDocument
 from konduktor_health.policy.known import Known
 from konduktor_health.policy.samples import samples
@@ -41,6 +41,7 @@ class Judged:
     problems: tuple[Problem, ...] = ()
     unsaid: int = 0  # problems beyond those told
     document: PolicyDocument | None = None  # None where it has not the form of one
+    warnings: tuple[Problem, ...] = ()  # what is right, and will not do what it says here
 
 
 def _nobody(_text: str, _why: str) -> None:
@@ -51,12 +52,13 @@ def _nobody(_text: str, _why: str) -> None:
 class Reader:
     """Makes policies of files. ``base``: the policy of the settings; ``given``: the fields of it
     that somebody has set; ``read``: the fault tables in use, default the shipped ones; ``failed``
-    is told of a condition that fails at run time."""
+    is told of a condition that fails at run time; ``runs_invasive``: somebody runs that tier."""
 
     base: Policy = Policy()  # noqa: RUF009 - frozen
     given: Collection[str] = ()
     read: Tables | None = None
     failed: Failed = _nobody
+    runs_invasive: bool = True
 
     def judge(self, content: bytes) -> Judged:
         """What a policy file of this content makes. Raises nothing of its own."""
@@ -75,7 +77,18 @@ class Reader:
                 complaints.inside(each.path, each.offset, each.message, each.hint)
         if complaints.problems:
             return Judged(self.base, *most(complaints.problems), document)
-        return Judged(policy, document=document)
+        warnings = self._warnings(complaints.marked, document)
+        return Judged(policy, warnings=warnings, document=document)
+
+    def _warnings(
+        self, marked: marked_yaml.Marked, document: PolicyDocument | None
+    ) -> tuple[Problem, ...]:
+        if document is None or self.runs_invasive:
+            return ()
+        told = Complaints(marked)
+        for path, what in unasked.in_rules(document.rules):
+            told.add(path, f"{what}: {unasked.NOBODY}", unasked.HINT)
+        return most(told.problems)[0]
 
     def using(self, base: Policy, read: Tables) -> Reader:
         """The same with another policy of the settings and other tables."""
@@ -103,7 +116,9 @@ def judge_cases(content: bytes) -> tuple[tuple[CasePart, ...], tuple[Problem, ..
 
 def reader_for(settings: Settings, read: Tables | None = None) -> Reader:
     """A reader that begins with these settings. Raises ConfigError as ``core_policy`` does."""
-    return Reader(settings.core_policy(read), settings.policy.model_fields_set, read)
+    runs = settings.probes.run_invasive
+    given = settings.policy.model_fields_set
+    return Reader(settings.core_policy(read), given, read, runs_invasive=runs)
 
 
 def read_content(path: Path) -> bytes:

@@ -17,7 +17,6 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
 
 from loguru import logger
 
@@ -26,7 +25,7 @@ from konduktor_health.adapters.probes.client import AgentHttp, Answer
 from konduktor_health.adapters.probes.crew import Crew
 from konduktor_health.adapters.probes.diagnoses import diagnoses_of
 from konduktor_health.adapters.probes.memory import Known, Results, take_up
-from konduktor_health.adapters.probes.pods import AgentPod
+from konduktor_health.adapters.probes.pods import AgentPod, KnowsAgents
 from konduktor_health.adapters.probes.reading import NotBelieved
 from konduktor_health.adapters.probes.schedule import Pace, Schedule
 from konduktor_health.agents import AgentCensus, AgentStanding, AgentState
@@ -41,26 +40,6 @@ AFTER_BOOT_S = 1800.0  # so long after a boot a node is watched closely
 MOST_FAULTS = 20_000  # that wait for the loop
 STALE_AFTER = 3  # intervals without a new run
 _ALERTING = frozenset({AgentState.WRONG_NODE, AgentState.FAKE, AgentState.GARBLED})
-
-
-class KnowsAgents(Protocol):
-    """Which nodes have an agent (``pod_watch``)."""
-
-    def start(self, stop: threading.Event) -> None:
-        """Follow them until ``stop`` is set."""
-        ...
-
-    def names(self) -> frozenset[str] | None:
-        """The nodes that have one; None: not known yet."""
-        ...
-
-    def of(self, node: str) -> AgentPod | None:
-        """A node's."""
-        ...
-
-    def on_change(self, callback: Callable[[Collection[str]], None]) -> None:
-        """Register callback(nodes): another agent, one more or one less."""
-        ...
 
 
 class Collector:
@@ -241,12 +220,12 @@ class Collector:
                         kept.pop(old.name, None)
                     self._results.drop(old.name)
                 return
+            booted = old is not None and old.boot_id != new.boot_id
+            if booted:  # its agent's pod may come later
+                self._booted[new.name] = now_s
             if self._pods.of(new.name) is None:
                 return
             was_open = old is not None and self._is_open(old)
-            booted = old is not None and old.boot_id != new.boot_id
-            if booted:
-                self._booted[new.name] = now_s
             self._schedule.add(new.name, now_s, closely=self._closely(new))
             if booted or (self._is_open(new) and not was_open):
                 known = self._known.get(new.name)

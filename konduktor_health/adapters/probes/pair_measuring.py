@@ -98,7 +98,7 @@ class PairMeasuring:
         at_once: int,
         stop: threading.Event,
     ) -> list[PairResult]:
-        jobs = [_ping_job(test, pods[test.server], self.takes_s) for test in tests]
+        jobs = [ping_job(test, pods[test.server], self.takes_s) for test in tests]
         said = self.runs.run(jobs, at_once=at_once, stop=stop)
         return [
             _told(ping_outcome(test, name, its.results), its)
@@ -199,7 +199,9 @@ class PairMeasuring:
         return f"something runs on {test.server}: {', '.join(busy[:8])}" if busy else ""
 
 
-def _ping_job(test: PairTest, server: AgentPod | None, takes_s: float) -> Job:
+def ping_job(test: PairTest, server: AgentPod | None, takes_s: float) -> Job:
+    """The client pings the server's addresses on the interfaces of the test. ``takes_s``: before
+    it nobody looks for what came of it."""
     text = ""
     for name, addresses in server.interfaces if server else ():
         for address in addresses[:_MOST_ADDRESSES] if name in test.interfaces else ():

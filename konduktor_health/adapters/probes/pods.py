@@ -12,9 +12,10 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from konduktor_health.clock import parse_rfc3339
 
@@ -54,6 +55,26 @@ class NoAgent:
 
     uid: str
     why: str  # foreign_owner, host_network, other_daemonset, no_port, no_address, ending
+
+
+class KnowsAgents(Protocol):
+    """Which nodes have an agent (``pod_watch``)."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Follow them until ``stop`` is set."""
+        ...
+
+    def names(self) -> frozenset[str] | None:
+        """The nodes that have one; None: not known yet."""
+        ...
+
+    def of(self, node: str) -> AgentPod | None:
+        """A node's."""
+        ...
+
+    def on_change(self, callback: Callable[[Collection[str]], None]) -> None:
+        """Register callback(nodes): another agent, one more or one less."""
+        ...
 
 
 def agent_of(raw: object, owner: Owner, port: int) -> AgentPod | NoAgent:

@@ -47,7 +47,8 @@ class Peers:
     def of(self, node: str, names: frozenset[str]) -> tuple[str, ...]:
         """Peers of a node among these nodes with an agent."""
         with self._lock:
-            if names is not self._names:
+            # a rolling update makes the same set anew, again and again
+            if names is not self._names and names != self._names:
                 self._names = names
                 self._ring = sorted((_hash(name), name) for name in names)
             ring = self._ring
@@ -115,18 +116,22 @@ class Teller:
         try:
             self._send(name, wanted)
         except HealthError as error:
-            self.counts["failed"] += 1
-            if self._said.get(name) != str(error):
+            with self._lock:
+                self.counts["failed"] += 1
+                known = self._said.get(name) == str(error)
                 self._said[name] = str(error)
+            if not known:
                 logger.bind(node=name, hint=error.hint).info(
                     f"agent not told its settings: {error}"
                 )
             return
-        self.counts["ok"] += 1
+        with self._lock:
+            self.counts["ok"] += 1
 
     def counted(self) -> Mapping[str, int]:
         """Settings that were sent, by what came of it; only grows."""
-        return dict(self.counts)
+        with self._lock:
+            return dict(self.counts)
 
     def settings_of(self, view: NodeView) -> NodeSettings | None:
         """What the agent of this node is to know; None: nothing that can be said."""

@@ -362,3 +362,52 @@ def test_a_terminal_sees_how_it_goes_on_and_ctrl_c_says_what_becomes_of_it(
     assert b"\x1b" not in out, "what is in a pipe is plain"
     assert b"gpu-a" in out
     assert b"running" in out
+
+
+# ---------------------------------------------------------------- explain
+
+
+def explain(fleet: ProbeFleet, *arguments: str) -> Any:
+    return cli("explain", *arguments, *fleet.flags)
+
+
+def test_explain_asks_the_agent_when_it_is_told_to(fleet: ProbeFleet) -> None:
+    fleet.runners["gpu-b"].found["gpu-health"] = (
+        finding("gpu-health", "fail", device=GPU, message="97 °C\x1b[31m of 90"),
+    )
+    assert probe(fleet, "run", "gpu-health", "pcie-bandwidth", "--node", "gpu-b").returncode == 3
+    asked = explain(fleet, "gpu-b", "--agent")
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "measured last  as the node's agent tells" in asked.stdout
+    assert f"gpu-health on {GPU}, " in asked.stdout
+    assert "97 °C [31m of 90" in " ".join(asked.stdout.split())
+    assert "\x1b" not in asked.stdout
+    assert "1 more results, the newest " in asked.stdout
+    assert "measured last" not in explain(fleet, "gpu-b").stdout
+    whole = json.loads(explain(fleet, "gpu-b", "--agent", "-o", "json").stdout)["measured"]
+    assert whole["unknown_because"] is None
+    assert [(each["check"], each["outcome"]) for each in whole["results"]] == [
+        ("gpu-health", "fail"),
+        ("pcie-bandwidth", "pass"),
+    ]
+    assert json.loads(explain(fleet, "gpu-b", "-o", "json").stdout)["measured"] is None
+
+
+def test_explain_goes_on_without_an_agent(fleet: ProbeFleet) -> None:
+    done = explain(fleet, "gpu-bare", "--agent")
+    assert done.returncode == 0
+    assert "not known: no agent runs there" in done.stdout
+    fleet.node("gpu-dead")
+    fleet.agent("gpu-dead", 9, listens=False)
+    done = explain(fleet, "gpu-dead", "--agent")
+    assert done.returncode == 0
+    assert "not known: " in done.stdout
+    told = json.loads(explain(fleet, "gpu-dead", "--agent", "-o", "json").stdout)["measured"]
+    assert told["results"] == []
+    assert told["unknown_because"]
+
+
+def test_a_fault_has_no_agent(fleet: ProbeFleet) -> None:
+    done = explain(fleet, "xid", "79", "--agent")
+    assert done.returncode == 2
+    assert "--agent: a fault has no agent" in done.stderr

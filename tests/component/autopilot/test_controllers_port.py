@@ -23,7 +23,7 @@ from konduktor_health.adapters.probes.orders import AgentOrders
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.clock import SystemClock
 from konduktor_health.errors import ConfigError
-from konduktor_health.runtime.autopilot_http import PATHS, AutopilotServer
+from konduktor_health.runtime.autopilot_http import CONNECTIONS, PATHS, AutopilotServer
 from konduktor_health.runtime.metrics import Metrics
 from probes.report import key_id, signed_bytes
 from tests.support.autopilot import ONE, TWO, Asks, AutopilotNode, speed
@@ -65,7 +65,7 @@ class Cluster:
         signature = base64.b64encode(self._key.sign(signed_bytes(endpoint, body))).decode()
         return f"{key_id(self._key.public_key().public_bytes_raw())}:{signature}"
 
-    def server(self, *, starts: bool, at_once: int = 4) -> AutopilotServer:
+    def server(self, *, starts: bool, at_once: int = 4, **more: Any) -> AutopilotServer:
         asks = AgentHttp(CLOCK, may_ask=lambda _address: True)
         orders = AgentOrders(self.pods.get, asks, self._sign, CLOCK)
         views = {name: node(name) for name in self.pods}
@@ -76,13 +76,13 @@ class Cluster:
             agent_of=self.pods.get,
         )  # fmt: skip
         return AutopilotServer(
-            FanOut(choice, asked, CLOCK), self.metrics, leads=lambda: self.leads,
+            FanOut(choice, asked, CLOCK, **more), self.metrics, leads=lambda: self.leads,
             host="127.0.0.1", port=0, at_once=at_once,
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def serving(self, *, starts: bool = True, at_once: int = 4) -> Iterator[Asks]:
-        server = self.server(starts=starts, at_once=at_once)
+    def serving(self, *, starts: bool = True, at_once: int = 4, **more: Any) -> Iterator[Asks]:
+        server = self.server(starts=starts, at_once=at_once, **more)
         server.start()
         try:
             yield Asks(server.port, server.port)
@@ -249,3 +249,49 @@ def test_a_port_that_is_taken_is_a_mistake_of_the_settings(cluster: Cluster) -> 
 
 def test_labels_of_the_metric_are_bounded() -> None:
     assert len(set(PATHS)) == len(PATHS) < 20
+
+
+def test_so_many_connections_are_served_and_no_more(cluster: Cluster) -> None:
+    with cluster.serving() as asks:
+        held = [socket.create_connection(("127.0.0.1", asks.port), 10) for _ in range(CONNECTIONS)]
+        try:
+            pause = threading.Event()
+            for _ in range(100):  # until each has its thread
+                with socket.create_connection(("127.0.0.1", asks.port), 10) as refused:
+                    refused.settimeout(5)
+                    if refused.recv(1) == b"":
+                        break
+                pause.wait(0.05)
+            else:
+                pytest.fail("one more was served")
+        finally:
+            for each in held:
+                each.close()
+        for _ in range(100):
+            try:
+                assert asks.get("/readinessprobe").status == 201
+                break
+            except OSError:
+                pause.wait(0.05)
+        else:
+            pytest.fail("the places were not given back")
+
+
+def test_invasive_tests_are_wanted_of_nodes_that_are_named(cluster: Cluster) -> None:
+    asked: list[str] = []
+
+    def test(name: str) -> str:
+        asked.append(name)
+        return "" if name == "gpu-1" else "somebody has cordoned the node"
+
+    with cluster.serving(test=test) as asks:
+        nobody = asks.get("/invasive")
+        answer = asks.get("/invasive?host=gpu-1,gpu-2")
+    assert (nobody.status, nobody.text.partition(":")[0]) == (422, "Name the nodes")
+    assert answer.status == 200
+    assert answer.text.startswith("Launching invasive health checks. Results will be added to")
+    assert answer.text.endswith(
+        "gpu-1: once all of its GPUs are idle\n"
+        "gpu-2: not launched: somebody has cordoned the node. ABORT\n"
+    )
+    assert asked == ["gpu-1", "gpu-2"]

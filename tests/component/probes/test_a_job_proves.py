@@ -15,9 +15,8 @@ import pytest
 from konduktor_health.adapters.kube.job_manifest import Shape, job_manifest
 from konduktor_health.adapters.probes.reading import results_of
 from konduktor_health.core.clearing import Watch, still_missing, with_probes
-from konduktor_health.core.invasive import TIER
 from konduktor_health.jobs import WantedJob
-from konduktor_health.treatment import Asked, ClearRule, ProbeNeed, Treatment
+from konduktor_health.treatment import INVASIVE, Asked, ClearRule, ProbeNeed, Treatment
 from probes.agent.delivered import Deliveries
 from probes.agent.files import StateDir
 from probes.kmsg.command import read_boot_id
@@ -89,14 +88,14 @@ def missing(run: Run, need: str, *, device: str = "") -> tuple[str, ...]:
 
 
 def test_the_tier_that_a_job_ran_is_the_pass_that_clearing_waited_for(host: Host) -> None:
-    done = host.job(TIER)
+    done = host.job(INVASIVE)
     assert done.returncode == 0, done.stderr
     (run,) = host.taken()
     assert (run.run_id, run.cadence, run.reason) == ("job-1", "invasive", "job job-1")
     outcomes = {result.outcome for result in run.results}
     assert "pass" in outcomes
     assert outcomes <= {"pass", "warn", "skip"}, done.stdout
-    assert missing(run, TIER) == ()
+    assert missing(run, INVASIVE) == ()
     assert missing(run, "gpu-memory") == ()
     assert host.taken() == []
 
@@ -107,7 +106,7 @@ def test_one_check_of_the_tier_proves_itself_and_not_the_tier(host: Host) -> Non
     (run,) = host.taken()
     assert {result.check for result in run.results} == {"gpu-memory"}
     assert missing(run, "gpu-memory") == ()
-    assert missing(run, TIER) == (f"probe:{TIER}",)
+    assert missing(run, INVASIVE) == (f"probe:{INVASIVE}",)
 
 
 def test_a_fake_run_proves_nothing_to_a_controller_that_accepts_none(host: Host) -> None:
@@ -118,7 +117,7 @@ def test_a_fake_run_proves_nothing_to_a_controller_that_accepts_none(host: Host)
 
 def test_without_the_agents_settings_the_job_fails_and_says_so(host: Host) -> None:
     (host.folder / "agent" / "settings.json").unlink()
-    done = host.job(TIER)
+    done = host.job(INVASIVE)
     assert done.returncode == 1
     assert "settings.json: No such file or directory" in done.stderr
     assert host.taken() == []

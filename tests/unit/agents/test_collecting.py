@@ -301,6 +301,18 @@ def test_the_node_that_rebooted_while_its_agent_was_asked_is_judged_as_it_is_now
     assert (scene.collector.faults(), scene.state()) == ((), AgentState.WRONG_BOOT)
 
 
+def test_a_node_that_has_booted_while_its_agent_was_away_is_asked_often() -> None:
+    scene = Scene()
+    scene.pods.put("gpu-1", None)
+    scene.change(boot_id=OTHER_BOOT)
+    scene.pods.put("gpu-1", AGENT)
+    scene.clock.advance(30)
+    scene.collector.find_due()
+    scene.hear(run("r1", result()), boot_id=OTHER_BOOT)
+    assert scene.state() is AgentState.OK
+    assert scene.collector.find_due() - scene.clock.monotonic() < 35
+
+
 # ---------------------------------------------------------------- silence
 
 

@@ -145,6 +145,18 @@ def test_an_agent_that_goes_changes_the_peers_of_a_few() -> None:
     assert {peer for found in before.values() for peer in found} == names, "all are measured"
 
 
+def test_the_same_agents_told_anew_make_no_new_ring() -> None:
+    """A rolling update tells the set again with each pod; sorting 10,000 each time is not free."""
+    names = [f"node-{n}" for n in range(50)]
+    peers = Peers(4)
+    before = peers.of("node-1", frozenset(names))
+    ring = peers._ring
+    assert peers.of("node-1", frozenset(names)) == before
+    assert peers._ring is ring
+    assert peers.of("node-1", frozenset(names[:-1])) is not None
+    assert peers._ring is not ring
+
+
 def test_settings_that_cannot_be_told_are_logged_once() -> None:
     said: list[str] = []
     sink = logger.add(lambda message: said.append(str(message)), level="WARNING")

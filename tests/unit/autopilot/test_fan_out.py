@@ -161,6 +161,27 @@ def test_a_pvc_is_the_controllers(site: Site) -> None:
     assert site.asked == ["10.0.0.1/status?host=gpu-1&check=dcgm&r=1"]
 
 
+def test_invasive_tests_are_wanted_and_each_node_says_what_becomes_of_it(site: Site) -> None:
+    whys = {"gpu-1": "", "gpu-2": "somebody has cordoned the node"}
+    none = "no node of that name is managed"
+    fan_out = site.fan_out(test=lambda name: whys.get(name, none))
+    query = parsed({"host": "gpu-1,gpu-2,gpu-9"}, named=True)
+    assert "".join(fan_out.invasive(query)) == golden("2.2-invasive")
+    assert (site.asked, site.ran) == ([], [])
+
+
+def test_invasive_tests_are_of_nodes_that_are_named() -> None:
+    with pytest.raises(QueryError, match="Name the nodes"):
+        parsed({}, named=True)
+    assert parsed({"host": "all"}, named=True).hosts is None
+
+
+def test_nodes_that_are_named_are_not_pinged_where_nothing_may_be_begun(site: Site) -> None:
+    text = site.status({"host": "gpu-1", "check": "ping", "pingnodes": "gpu-2"})
+    assert "nothing is begun from here (autopilot.start is off). ABORT\n" in text
+    assert site.asked == []
+
+
 def nodes_of(text: str) -> list[str]:
     return [line[6:] for line in text.splitlines() if line.startswith("Node: ")]
 

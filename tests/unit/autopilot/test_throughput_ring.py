@@ -75,6 +75,8 @@ class Agents:
         self.runs: dict[str, Run] = {}  # by node: its newest
         self.dead: set[tuple[str, str]] = set()
         self.refuses = ""
+        self.servers: dict[str, list[Run]] = {}  # by node: those that have ended
+        self.servers_end = True
         self._lock = threading.Lock()
 
     def run(
@@ -90,6 +92,9 @@ class Agents:
             raise AgentRefused("the agent refused (422): no such check", status=422)
         with self._lock:
             self.asked.append((node, checks[0], dict(options)))
+        if checks[0] == "iperf3-server" and self.servers_end:
+            ended = Run(run_id=request_id, cadence="requested", began_ns=1, ended_ns=1)
+            self.servers.setdefault(node, []).append(ended)
         if checks[0] == "iperf3-client":
             self.runs[node] = self._measured(node, options, request_id)
 
@@ -109,7 +114,7 @@ class Agents:
 
     def get(self, address: str, *_: Any, **__: Any) -> Answer:
         name = next(each.node for each in self.pods.values() if each.address == address)
-        runs = [self.runs[name]] if name in self.runs else []
+        runs = self.servers.get(name, []) + ([self.runs[name]] if name in self.runs else [])
         return Answer(200, report(name, *runs).model_dump_json().encode())
 
     def ring(self, **parameters: str) -> str:
@@ -199,3 +204,25 @@ def test_it_asks_for_checks_that_there_are() -> None:
         "iperf3-client",
         "iperf3-server",
     }
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (True, "[INFO] : no iperf3 servers are left"),
+        (False, "[ERROR] : a server may be left on gpu-3: not measured within 120 s"),
+    ],
+)
+def test_cleanup_waits_for_servers_whose_clients_did_not_come(end: bool, said: str) -> None:
+    agents = Agents(3)
+    agents.dead, agents.servers_end = {("gpu-2", "gpu-3")}, end
+    assert agents.ring(cleanup="").endswith(f"[NETWORK] - [IPERF] - {said}\n")
+
+
+def test_after_a_ring_that_was_measured_whole_nothing_is_waited_for() -> None:
+    agents = Agents(2)
+    agents.servers_end = False
+    before_s = agents.clock.monotonic()
+    assert agents.ring(cleanup="").endswith("no iperf3 servers are left\n")
+    assert agents.clock.monotonic() - before_s < 60
+    assert "servers" not in agents.ring()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -163,3 +164,60 @@ def test_no_cases_or_wrong_ones_are_an_error(tmp_path: Path) -> None:
     done = cli("policy", "test", "strict", "--cases", str(cases))
     assert done.returncode == 2
     assert f"{cases}:2:25: tests[0].rul: no such field" in done.stderr
+
+
+ASKS = """\
+version: 1
+rules:
+  - name: look
+    match: {faults: [xid/63]}
+    mode: observe
+    verify: [light, invasive]
+  - name: prove
+    match: {faults: [xid/64]}
+    mode: act
+    clear: {probes: [{name: light}, {name: invasive}]}
+  - name: usual
+    match: {faults: [xid/79]}
+    mode: act
+  - name: checks
+    match: {faults: [xid/95]}
+    mode: act
+    verify: [gpu-memory]
+    clear: {probes: [{name: gpu-memory}]}
+"""
+NOBODY = {"probes": {"invasive_interval_s": 0}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        (None, False),
+        ({}, False),
+        (NOBODY, True),
+        ({"probes": {"enabled": False}}, True),
+        ({"probes": {"invasive_interval_s": 0, "jobs": {"enabled": True, "image": "i"}}}, False),
+    ],
+)
+def test_check_warns_of_a_tier_that_nobody_runs(
+    tmp_path: Path, settings: dict[str, Any] | None, warned: bool
+) -> None:
+    path, config = tmp_path / "policy.yaml", tmp_path / "settings.yaml"
+    path.write_text(ASKS)
+    config.write_text(yaml.safe_dump(settings))
+    more = () if settings is None else ("--config", str(config))
+    done = cli("policy", "check", str(path), *more)
+    assert done.returncode == 0
+    lines = [each for each in done.stderr.splitlines() if each.endswith("(warning)")]
+    assert bool(lines) is warned
+    if warned:
+        implicit = "without clear the rule asks for it, and never clears by itself"
+        nobody = "nobody runs the tier invasive: neither Jobs (probes.jobs.enabled) nor the agents"
+        assert [each.partition(f": {nobody}")[0] for each in lines] == [
+            f"{path}:6:21: rules[0].verify[1]: it is never measured",
+            f"{path}:10:44: rules[1].clear.probes[1].name: the rule never clears by itself",
+            f"{path}:11:5: rules[2]: {implicit}",
+        ]
+        assert "hint: switch one of them on, or name checks of it" in done.stderr
+    told = json.loads(cli("policy", "check", str(path), *more, "-o", "json").stdout)["files"][0]
+    assert (told["ok"], len(told["warnings"])) == (True, 3 if warned else 0)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from konduktor_health.adapters.kube.job_manifest import Shape, job_manifest, job_name
-from konduktor_health.core.invasive import INVASIVE_CHECKS
 from konduktor_health.jobs import WantedJob
 from konduktor_health.model import Keys
 from konduktor_health.settings import load
+from konduktor_health.treatment import INVASIVE_CHECKS
 from probes.check import Tier
 from probes.cli import main as probe
 from probes.registry import CHECKS

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from konduktor_health.core.record import Missing, Record
-from konduktor_health.errors import AgentRefused, AgentUnavailable
+from konduktor_health.errors import AgentRefused, AgentUnavailable, LeadershipLost
 from konduktor_health.model import NodeView, Severity
 from konduktor_health.runtime.verifying import Verifying
 from konduktor_health.treatment import (
@@ -166,7 +169,7 @@ def test_another_policy_wants_other_probes() -> None:
 
 def test_a_node_that_is_gone_when_its_turn_comes_is_not_asked() -> None:
     other = replace(sick(app()), name="gpu-2")
-    scene = Scene(sick(app()), other)
+    scene = Scene(sick(app()), other, at_once=1)
     ask = scene.orders.run
 
     def gone(node: str, **how: Any) -> None:
@@ -176,3 +179,75 @@ def test_a_node_that_is_gone_when_its_turn_comes_is_not_asked() -> None:
     scene.orders.run = gone  # type: ignore[method-assign]
     scene.turn()
     assert [node for node, _ in scene.orders.asked] == ["gpu-1"]
+
+
+def many(count: int) -> list[NodeView]:
+    return [sick(app(), name=f"gpu-{n:02}", uid="uid-gpu-1") for n in range(count)]
+
+
+def test_nobody_is_left_out_where_more_is_wanted_than_may_be_asked_for() -> None:
+    scene = Scene(*many(50), per_minute=2, interval_s=600.0)
+    asked: set[str] = set()
+    for _ in range(30):
+        scene.turn()
+        asked |= {name for name, _ in scene.orders.asked}
+        scene.clock.advance(60)
+    assert len(asked) == 50  # in 25 minutes, though the first are due again after ten
+
+
+def test_agents_that_are_not_reached_take_no_more_than_their_turn() -> None:
+    scene = Scene(*many(50), per_minute=5)
+    ask, reached = scene.orders.run, set[str]()
+
+    def run(node: str, **how: Any) -> None:
+        ask(node, **how)
+        if node < "gpu-40":
+            raise AgentUnavailable("no connection within the time-out")
+        reached.add(node)
+
+    scene.orders.run = run  # type: ignore[method-assign]
+    for _ in range(10):
+        scene.turn()
+        scene.clock.advance(60)
+    assert len(reached) == 10
+
+
+def test_agents_that_do_not_answer_do_not_keep_the_others_waiting() -> None:
+    scene = Scene(*many(8))
+    silent, reached = threading.Event(), threading.Event()
+    ask = scene.orders.run
+
+    def run(node: str, **how: Any) -> None:
+        ask(node, **how)
+        if node == "gpu-07":
+            reached.set()
+        elif not silent.wait(20):
+            raise AssertionError("the last one was not asked beside the others")
+
+    scene.orders.run = run  # type: ignore[method-assign]
+    thread = threading.Thread(target=scene.verifying.turn)
+    thread.start()
+    assert reached.wait(10)
+    silent.set()
+    thread.join(10)
+
+
+def test_whoever_does_not_lead_any_more_asks_for_nothing() -> None:
+    scene = Scene(sick(app()))
+    scene.orders.error = LeadershipLost("somebody else leads")
+    with pytest.raises(LeadershipLost):
+        scene.verifying.turn()
+
+
+def test_where_there_is_no_room_what_others_measure_is_still_handed_on() -> None:
+    pairs: list[str] = []
+
+    def elsewhere(name: str, probe: str) -> bool:
+        if probe == "network-pair":
+            pairs.append(name)
+        return probe == "network-pair"
+
+    own = Rule("own", Match(), Treatment(Mode.OBSERVE, verify=("light", "network-pair")))
+    scene = Scene(*many(10), rules=(own,), per_minute=1, elsewhere=elsewhere)
+    scene.turn()
+    assert len(pairs) == 10

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.record import Record
@@ -247,6 +248,20 @@ def test_a_storm_of_one_forged_line_leaves_no_other_unasked() -> None:
     assert OTHER in {each.text for each in kernel.asked[0][1]}
     world.turn(WAIT_S + 1)
     assert world.tainted() == []
+
+
+def test_a_storm_of_a_forged_line_is_counted_whole_and_logged_once() -> None:
+    kernel, said = Kernel(), list[str]()
+    world = World(kernel=kernel)
+    sink = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
+    try:
+        world.hear(*(world.line("gpu-1", ago_s=n / 1000) for n in range(5000, 0, -1)))
+        answered(world)
+    finally:
+        logger.remove(sink)
+    assert world.attesting is not None
+    assert world.attesting.drain_counts()["denied"] == MOST_QUESTIONS
+    assert len([each for each in said if "denies a kernel line" in each]) == 1
 
 
 def test_denied_faults_fill_no_memory_that_the_next_one_would_need() -> None:

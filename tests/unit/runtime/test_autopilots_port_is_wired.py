@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from konduktor_health.adapters.autopilot.fan_out import NO_CLASS
 from konduktor_health.errors import ConfigError
 from konduktor_health.runtime.wiring import build
 from konduktor_health.settings import Settings
@@ -53,3 +54,56 @@ def test_without_agents_it_is_a_mistake(tmp_path: Path) -> None:
     off: dict[str, Any] = {"autopilot": {"enabled": True}, "probes": {"enabled": False}}
     with pytest.raises(ConfigError, match="there are no agents to ask"):
         build(settings(tmp_path, **off), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "allowed", "dry_run", "said"),
+    [
+        (False, False, False, "probes.jobs.enabled is off"),
+        (False, True, False, "probes.jobs.enabled is off"),
+        (True, False, False, "autopilot.start_invasive is off"),
+        (True, True, True, "this is a dry run"),
+        (True, True, False, "Which nodes have an agent is not known yet. ABORT"),
+    ],
+)
+def test_invasive_tests_are_wanted_where_jobs_and_the_port_allow_it(
+    tmp_path: Path, jobs: bool, allowed: bool, dry_run: bool, said: str
+) -> None:
+    more = {
+        "autopilot": {
+            "enabled": True, "host": "127.0.0.1", "port": 0, "start_invasive": allowed,
+        },
+        "probes": {"namespace": "n", "jobs": {"enabled": jobs, "image": "probe:1"}},
+    }  # fmt: skip
+    server = build(settings(tmp_path, **more), dry_run=dry_run).autopilot
+    assert server is not None
+    server._leads = lambda: True
+    try:
+        with server.answering("/invasive?host=all") as answer:
+            text = "".join(answer.pieces)
+    finally:
+        server.stop()
+    assert said in text
+    assert (answer.status == 403) is (("ABORT" in text and "is off" in text) or dry_run)
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "dry_run", "said"),
+    [
+        ("", False, "Storage class not set. Cannot run. ABORT"),
+        ("fast", False, "Storage was not tested yet. ABORT"),
+        ("fast", True, "A dry run claims nothing. ABORT"),
+    ],
+)
+def test_storage_is_told_where_a_class_is_set(
+    tmp_path: Path, storage_class: str, dry_run: bool, said: str
+) -> None:
+    more = {
+        "autopilot": {"enabled": True, "host": "127.0.0.1", "port": 0},
+        "probes": {"namespace": "n", "pvc": {"storage_class": storage_class}},
+    }
+    server = build(settings(tmp_path, **more), dry_run=dry_run).autopilot
+    assert server is not None
+    claims = server._fan_out._claims
+    server.stop()
+    assert said in (claims("gpu-1") if claims is not None else NO_CLASS)

@@ -12,10 +12,13 @@ from konduktor_health.core.invasive_note import Stage
 from konduktor_health.core.invasive_step import Pace
 from konduktor_health.errors import ClusterForbidden, ClusterUnavailable, LeadershipLost
 from konduktor_health.jobs import InvasiveJob, JobState
+from konduktor_health.model import NodeView, Policy, Severity
 from konduktor_health.runtime.invasive import LIST_AGAIN_S, LOOKS, Limits
 from konduktor_health.timestamps import NS
-from tests.support.builders import KEYS, NOW, node
+from konduktor_health.treatment import Match, Mode, Rule, Treatment
+from tests.support.builders import KEYS, NOW, node, policy
 from tests.support.job_world import Crash, JobScene, proving
+from tests.support.ledgers import record, sick
 
 
 def test_the_intent_is_noted_then_one_job_takes_all_gpus_and_its_end_is_noted() -> None:
@@ -469,6 +472,188 @@ def test_a_scheduled_test_that_does_not_begin_gives_its_place_up() -> None:
     scene.settle()
     assert (scene.stage(), scene.jobs.there) == ("", {})
     assert scene.tests.work.drain_counts() == {"begun": 1, "waiting": 1}
+
+
+# ---------------------------------------------------------------- by request
+
+
+def test_a_healthy_node_that_somebody_asks_for_is_tested_once() -> None:
+    scene = JobScene(node("gpu-1"), node("gpu-2"))
+    assert scene.turn() == 0
+    assert scene.tests.ask("gpu-1") == ""
+    scene.settle()
+    note = scene.note()
+    assert note is not None
+    assert (note.stage, note.purpose.value, note.probes) == (
+        Stage.TESTING,
+        "request",
+        ("invasive",),
+    )
+    assert (scene.labelled(), [made.node for made in scene.jobs.made]) == (True, ["gpu-1"])
+    assert scene.tests.ask("gpu-1") == "it is being tested, or waits for it"
+    scene.jobs.becomes("gpu-1", JobState.DONE)
+    scene.settle()
+    assert (scene.stage(), scene.labelled()) == ("", False)
+    assert "in the last four hours" in scene.tests.ask("gpu-1")
+    scene.turn(4 * 3600 + 1)
+    assert scene.tests.ask("gpu-1") == ""
+
+
+def test_a_requested_test_waits_for_idle_gpus_and_is_given_up_after_an_hour() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.jobs.held["gpu-1"] = ("train/a-0",)
+    assert scene.tests.ask("gpu-1") == ""
+    for _ in range(100):
+        scene.turn(5)
+    assert (scene.stage(), scene.jobs.made) == ("", [])
+    assert scene.jobs.pod_lists == 1  # not at each look
+    scene.turn(3600)
+    scene.jobs.held.clear()
+    scene.settle()
+    assert scene.jobs.made == []
+    assert scene.tests.ask("gpu-1") == ""
+    scene.settle()
+    assert len(scene.jobs.made) == 1
+
+
+def test_requests_are_bounded_as_all_tests_are() -> None:
+    names = [f"gpu-{number}" for number in range(30)]
+    scene = JobScene(*map(node, names), limits=Limits(most_percent=100, most=3))
+    assert {scene.tests.ask(name) for name in names} == {""}
+    for _ in range(20):
+        scene.turn(5)
+    assert len(scene.jobs.made) == 3
+
+
+@pytest.mark.parametrize(
+    ("view", "why"),
+    [
+        (None, "no node of that name is managed"),
+        (proving("repair"), "something is open on the node"),
+        (node("gpu-1", health_label="suspect"), "something is open on the node"),
+        (node("gpu-1", unschedulable=True), "somebody has cordoned the node"),
+        (node("gpu-1", ready=False), "the node is not ready"),
+    ],
+)
+def test_a_node_that_may_not_be_tested_now_says_why(view: Any, why: str) -> None:
+    scene = JobScene(*([] if view is None else [view]))
+    assert scene.tests.ask("gpu-1").startswith(why)
+    scene.settle()
+    assert scene.jobs.made == []
+
+
+def test_a_node_whose_agent_is_not_heard_is_not_tested_by_request() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.believed = False
+    assert scene.tests.ask("gpu-1") == "its agent is not heard, or not believed"
+
+
+def test_a_node_that_falls_ill_meanwhile_is_left_to_clearing() -> None:
+    scene = JobScene(node("gpu-1"))
+    assert scene.tests.ask("gpu-1") == ""
+    scene.put(proving("repair"))
+    for _ in range(10):
+        scene.turn(5)
+    assert scene.jobs.made == []
+    assert scene.jobs.lists <= 2
+
+
+def test_a_requested_test_that_fails_says_nothing_of_the_node() -> None:
+    scene = JobScene(node("gpu-1"))
+    scene.tests.ask("gpu-1")
+    scene.settle()
+    scene.jobs.becomes("gpu-1", JobState.FAILED, "DeadlineExceeded")
+    scene.settle()
+    assert (scene.stage(), scene.labelled()) == ("", False)
+
+
+def test_nodes_whose_gpus_are_in_use_keep_no_other_from_its_turn() -> None:
+    names = [f"gpu-{number:02}" for number in range(60)]
+    scene = JobScene(*map(node, names), pace=Pace(busy_most_s=10.0))
+    scene.jobs.held = dict.fromkeys(names[:-1], ("train/a-0",))
+    assert {scene.tests.ask(name) for name in names} == {""}
+    for _ in range(200):
+        scene.turn(5)
+    assert [made.node for made in scene.jobs.made] == names[-1:]
+
+
+# ---------------------------------------------------------------- rules that verify
+
+
+def verifying(*names: str, mode: Mode = Mode.OBSERVE) -> Policy:
+    rule = Rule("look", Match(faults=("xid/*",)), Treatment(mode, verify=names))
+    return policy(rules=(rule,))
+
+
+def suspect(**fields: Any) -> NodeView:
+    """A node with a record that does not act."""
+    one = record("xid/48", severity=Severity.DEGRADED)
+    return sick(one, owned=(), taints=(), health_label="suspect", **fields)
+
+
+@pytest.mark.parametrize(
+    ("names", "probes"),
+    [
+        (("invasive",), ("invasive",)),
+        (("light", "gpu-memory", "dcgm-3"), ("dcgm-3", "gpu-memory")),
+    ],
+)
+def test_a_rule_that_verifies_by_it_has_the_node_tested_at_once(
+    names: tuple[str, ...], probes: tuple[str, ...]
+) -> None:
+    scene = JobScene(suspect(), policy=verifying(*names))
+    scene.settle()
+    assert [(made.node, made.probes) for made in scene.jobs.made] == [("gpu-1", probes)]
+    note = scene.note()
+    assert note is not None
+    assert note.purpose.value == "request"
+
+
+def test_while_the_record_stays_open_it_is_tested_again_after_hours_only() -> None:
+    scene = JobScene(suspect(), policy=verifying("invasive"))
+    scene.settle()
+    scene.jobs.becomes("gpu-1", JobState.DONE)
+    for _ in range(200):
+        scene.turn(60)
+    assert len(scene.jobs.made) == 1
+    scene.turn(4 * 3600)
+    scene.settle()
+    assert len(scene.jobs.made) == 2
+
+
+def test_once_the_record_is_gone_nothing_is_tested_any_more() -> None:
+    scene = JobScene(suspect(), policy=verifying("invasive"))
+    scene.jobs.held["gpu-1"] = ("train/a-0",)
+    scene.turn()
+    scene.put(node("gpu-1"))
+    scene.jobs.held.clear()
+    for _ in range(100):
+        scene.turn(60)
+    assert scene.jobs.made == []
+
+
+@pytest.mark.parametrize("names", [(), ("light",), ("boot", "pcie-bandwidth")])
+def test_what_agents_run_themselves_needs_no_job(names: tuple[str, ...]) -> None:
+    scene = JobScene(suspect(), policy=verifying(*names))
+    scene.settle()
+    assert (scene.jobs.made, scene.jobs.lists) == ([], 1)
+
+
+def test_a_policy_that_is_taken_up_is_gone_by() -> None:
+    scene = JobScene(suspect(), policy=verifying("light"))
+    scene.settle()
+    assert scene.jobs.made == []
+    scene.tests.use(verifying("invasive"))
+    scene.settle()
+    assert len(scene.jobs.made) == 1
+
+
+def test_a_node_that_somebody_has_cordoned_is_not_verified() -> None:
+    scene = JobScene(suspect(unschedulable=True), policy=verifying("invasive"))
+    for _ in range(20):
+        scene.turn(5)
+    assert scene.jobs.made == []
+    assert scene.jobs.lists <= 3
 
 
 # ---------------------------------------------------------------- trouble

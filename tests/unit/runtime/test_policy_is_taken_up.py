@@ -13,6 +13,7 @@ from konduktor_health.adapters.policy_file import reader_for
 from konduktor_health.adapters.rules_file import judge as judge_rules
 from konduktor_health.errors import ConfigError
 from konduktor_health.model import Policy
+from konduktor_health.runtime.agent_wiring import warn_of_unasked
 from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.runtime.policy import PolicyWatch
 from konduktor_health.runtime.rules import RulesWatch
@@ -232,3 +233,26 @@ def test_the_window_of_domains_follows_the_policy(tmp_path: Path) -> None:
     _decide_by(world.loop, Watched(tmp_path, "version: 1\nsurge: {window: 1m}\n").watch.said)
     world.clock.advance(61)
     assert not world.observer.kinds.now(world.clock.now_ns())
+
+
+def test_what_will_not_do_what_it_says_is_told_when_it_is_taken_up(
+    tmp_path: Path, said: list[str]
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nrules: [{name: look, mode: observe, verify: [invasive]}]\n")
+    settings = Settings.model_validate({"probes": {"invasive_interval_s": 0}})
+    PolicyWatch(path, reader_for(settings), clock=FakeClock(0), metrics=Metrics())
+    [warning] = said
+    assert f"{path}:2:46: rules[0].verify[0]: it is never measured: nobody runs" in warning
+
+
+def test_rules_of_the_preset_that_never_clear_are_named(said: list[str]) -> None:
+    warn_of_unasked(Policy(), Settings.model_validate({"probes": {"invasive_interval_s": 0}}))
+    [warning] = said
+    assert warning.startswith("rules ")
+    assert "fatal" in warning
+    assert "neither Jobs (probes.jobs.enabled) nor the agents by themselves" in warning
+    said.clear()
+    for quiet in ({}, {"enabled": False}, {"jobs": {"enabled": True, "image": "i"}}):
+        warn_of_unasked(Policy(), Settings.model_validate({"probes": quiet}))
+    assert said == []

@@ -215,3 +215,32 @@ def test_who_does_not_lead_claims_nothing() -> None:
     with pytest.raises(LeadershipLost):
         scene.once()
     assert scene.storage.made == 0
+
+
+def test_whoever_asks_gets_a_result_that_is_young_enough_or_a_test() -> None:
+    scene = Scene()
+    assert scene.check.fresh(300) is None  # nobody tests here yet
+    scene.check._stop = scene.stop  # as ``start`` does, without its thread
+    first = scene.check.fresh(300)
+    assert first is not None
+    assert first.status is PASS
+    scene.clock.advance(299)
+    assert scene.check.fresh(300) is first
+    scene.clock.advance(2)
+    again = scene.check.fresh(300)
+    assert again is not None
+    assert again is not first
+    assert scene.storage.made == 2
+    scene.stop.set()
+    assert scene.check.fresh(300) is None
+
+
+def test_many_who_ask_at_once_have_one_claim_made() -> None:
+    scene = Scene()
+    scene.check._stop = scene.stop
+    threads = [threading.Thread(target=scene.check.fresh, args=(300,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert scene.storage.made == 1

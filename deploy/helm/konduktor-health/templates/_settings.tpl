@@ -23,6 +23,7 @@
 {{- $agents := dict "daemonset" (include "konduktor-health.probeName" .) "selector" $own }}
 {{- $_ := set $agents "port" .Values.probe.agent.port }}
 {{- $_ := set $agents "light_interval_s" .Values.probe.agent.lightSeconds }}
+{{- $_ := set $agents "invasive_interval_s" .Values.probe.agent.invasiveSeconds }}
 {{- if include "konduktor-health.jobs" . }}
 {{- $jobs := dict "image" (include "konduktor-health.image" (dict "root" . "image" .Values.probe.image)) }}
 {{- $_ := set $jobs "image_pull_policy" .Values.probe.image.pullPolicy }}
