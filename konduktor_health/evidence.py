@@ -12,9 +12,13 @@ from konduktor_health.treatment import Repair
 from parsers.fault import Fault
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sighting:
-    """Faults of one (device, fault_id) on one node since they were last settled, folded."""
+    """Faults of one (device, fault_id) on one node since they were last settled, folded.
+
+    Not frozen: that would make it three times as slow to build, and one is for each line that is
+    heard. Nobody changes one.
+    """
 
     fault: Fault  # the newest by event time
     first_ns: int  # event time of the oldest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from konduktor_health.selector import Selector
 from konduktor_health.treatment import DEFAULT_RULES, Effect, Rule
@@ -113,9 +114,9 @@ class Policy:
 
     def default_pool(self) -> Pool:
         """The pool of what no other pool takes."""
-        return Pool(
-            DEFAULT_POOL,
-            percent=self.budget_percent,
-            max_nodes=self.budget_max_nodes,
-            rate_per_minute=self.rate_per_minute,
-        )
+        return _default_pool(self.budget_percent, self.budget_max_nodes, self.rate_per_minute)
+
+
+@lru_cache(maxsize=16)  # asked for each node that is decided
+def _default_pool(percent: float, max_nodes: int, rate_per_minute: int) -> Pool:
+    return Pool(DEFAULT_POOL, percent=percent, max_nodes=max_nodes, rate_per_minute=rate_per_minute)

@@ -26,9 +26,13 @@ from konduktor_health.model import (
 from parsers.record import LogRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogEntry:
-    """One log line that has not been handed out before (identity de-duplicated)."""
+    """One log line that has not been handed out before (identity de-duplicated).
+
+    Not frozen: that would make it twice as slow to build, and there is one for each line. Nobody
+    changes one.
+    """
 
     node_name: str  # as the stream says; "" when it does not
     time_ns: int  # log timestamp

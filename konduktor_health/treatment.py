@@ -172,8 +172,8 @@ class FaultFacts:
 
 
 @lru_cache(maxsize=4096)  # a few fault ids and patterns, asked at each decision
-def _like(text: str, pattern: str) -> bool:
-    return fnmatchcase(text, pattern)
+def _like(text: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ class Match:
     def matches(self, facts: FaultFacts) -> bool:
         """Whether the rule is about this fault."""
         return (
-            (not self.faults or any(_like(facts.fault_id, each) for each in self.faults))
+            (not self.faults or _like(facts.fault_id, self.faults))
             and (not self.severities or facts.severity in self.severities)
             and (not self.remedies or facts.remedy in self.remedies)
-            and (not self.devices or any(_like(facts.device, each) for each in self.devices))
+            and (not self.devices or _like(facts.device, self.devices))
             and (not self.trusts or facts.trust in self.trusts)
             and (self.nodes is None or self.nodes.matches(facts.labels))
             and (self.condition is None or self.condition(facts))

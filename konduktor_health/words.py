@@ -288,7 +288,9 @@ class Plan:
     once the node's actions have been applied; other nodes' sightings are kept for the next cycle.
     ``surges``: fault ids that are held everywhere as a common cause. ``wakes``: when a node has to
     be decided again because time alone changes the answer (quiet windows). ``waits``: nodes that
-    wait for a place in the budget of their pool.
+    wait for a place in the budget of their pool. ``at_rest``: nodes that need not be decided again
+    for the sake of these actions: on what they make of the node, at the same time and with the same
+    counts of the fleet, the decision would do nothing, and hold and wait as this one does.
     """
 
     actions: tuple[Action, ...] = ()
@@ -296,3 +298,4 @@ class Plan:
     surges: frozenset[str] = frozenset()
     wakes: Mapping[str, int] = field(default_factory=dict)  # node -> look again at, Unix ns
     waits: Mapping[str, Turn] = field(default_factory=dict)
+    at_rest: frozenset[str] = frozenset()

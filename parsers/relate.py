@@ -29,8 +29,9 @@ from parsers.tables import Tables
 __all__ = ["Finding", "Kind", "Relations", "follows_any", "is_about_memory"]
 
 
-#: So long a burst may last before its newest line is looked at.
-_BURST_NS = 10 * 10**9
+#: So long a burst may last before its newest line is looked at: less than what ends a burst of one
+#: job (``relate_repeats.BURST_S``), so that a repeat is told from it as line by line.
+_BURST_NS = 120 * 10**9
 
 
 def follows_any(fault: Fault) -> bool:
@@ -66,6 +67,23 @@ class Relations:
             node.put_off(fault, self._count)
             return []
         return node.feed(fault, self._count)
+
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """Up to which event time (ns) and uptime a line like this one, which was fed last of its
+        node, would be put off unless it is earlier; None: it would be looked at."""
+        node = self._nodes.get((fault.node, fault.injected))
+        return None if node is None else node.put_off_until(fault)
+
+    def put_off(self, fault: Fault, lines: int) -> None:
+        """As ``feed`` of so many lines within ``put_off_until``, of which this is the last."""
+        self._count += lines
+        node = self._nodes.get((fault.node, fault.injected))
+        if node is not None:
+            node.put_off(fault, self._count)
+
+    def touch(self, fault: Fault) -> None:
+        """The node was heard of: it is not the first to be forgotten."""
+        self._nodes.get((fault.node, fault.injected))
 
     def settle(self, time_ns: int = 0) -> list[Finding]:
         """What is known because nothing more came until ``time_ns`` (log time, Unix ns; 0 is the
@@ -114,6 +132,16 @@ class _Node:
             and fault.detail == first.detail
         )
 
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """As ``Relations.put_off_until``; ``is_burst`` has the same bounds."""
+        first = self._first
+        last = first if self._put_off is None else self._put_off[0]
+        if first is None or last is not fault:
+            return None
+        first_ns = first.event_ns or first.time_ns
+        until_us = None if first.uptime_us is None else first.uptime_us + _BURST_NS // 1000
+        return (first_ns + _BURST_NS, until_us) if first_ns else None
+
     def put_off(self, fault: Fault, count: int) -> None:
         """Look at it later."""
         self._put_off = fault, count
@@ -123,7 +151,8 @@ class _Node:
         found = self._catch_up()
         said = self._look_at(fault, count)
         told = bool(said) or may_follow(fault.fault_id) or self.events.is_open
-        self._first = None if told else fault
+        # a boot is not seen by a late line, but by the next one that is not
+        self._first = None if told or self._repairs.is_behind else fault
         return found + said if found else said
 
     def settle(self, at: Instant | None) -> list[Finding]:
@@ -156,8 +185,9 @@ class _Node:
 
 def _is_soon(first: Fault, before: Fault, fault: Fault) -> bool:
     """Not before the one before, and soon after the first, by both clocks."""
-    first_ns, before_ns, now_ns = (each.event_ns or each.time_ns for each in (first, before, fault))
-    if not first_ns or not before_ns <= now_ns <= first_ns + _BURST_NS:
+    first_ns = first.event_ns or first.time_ns
+    before_ns = before.event_ns or before.time_ns
+    if not first_ns or not before_ns <= (fault.event_ns or fault.time_ns) <= first_ns + _BURST_NS:
         return False
     if first.uptime_us is None or before.uptime_us is None or fault.uptime_us is None:
         return first.uptime_us is before.uptime_us is fault.uptime_us

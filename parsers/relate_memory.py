@@ -13,6 +13,8 @@ from parsers.instant import Recent
 
 #: Faults that count together.
 ABOUT_MEMORY = frozenset(f"xid/{code}" for code in (48, 63, 64, 94, 95, 140, 160, 171, 172, 177))
+#: Of this one what the line says counts too.
+_SPEAKS = "xid/160"
 _DEVICES = 64  # GPUs of one node that are remembered
 
 _Comes = tuple[Severity, Remedy, str]
@@ -36,6 +38,9 @@ class MemoryFaults:
         if faults is None:
             faults = {}
             self._gpus.put(fault.device, faults)
+        elif fault.fault_id in faults and fault.fault_id != _SPEAKS:
+            faults[fault.fault_id] = fault  # what they come to rests on which there are
+            return []
         before = comes_to(faults) if faults else None
         faults[fault.fault_id] = fault
         now = comes_to(faults)
@@ -69,7 +74,7 @@ def comes_to(faults: dict[str, Fault]) -> _Comes:
         why = "contained: only the program that was hit ends; restart it, reset when idle"
         return Severity.DEGRADED, Remedy.DRAIN_RESET, why
     if any_of(160):
-        return _marked(faults["xid/160"])
+        return _marked(faults[_SPEAKS])
     why = "a memory repair waits for the next reset: reset when idle, evict nothing"
     return Severity.DEGRADED, Remedy.DRAIN_RESET, why
 

@@ -94,6 +94,7 @@ class Repairs:
     def __init__(self, read: Tables | None = None) -> None:
         self._read = read
         self._last: Instant | None = None
+        self.is_behind = False  # the line that came last is older than one before it
         self._since: Recent[tuple[str, str], tuple[str, str]] = Recent(_KEYS)
         self._before: Recent[tuple[str, str], Finding] = Recent(_KEYS)
 
@@ -106,7 +107,8 @@ class Repairs:
             for key in self._since.values():
                 self._before.put(key, repair)
             self._since = Recent(_KEYS)
-        if self._last is None or not _is_late(self._last, at):
+        self.is_behind = self._last is not None and _is_late(self._last, at)
+        if not self.is_behind:
             self._last = at
         if fault.severity not in (Severity.FATAL, Severity.DEGRADED):
             return found

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from konduktor_health.cli import options
-from konduktor_health.cli.replay_export import AsCsv, AsJson, Writes
-from konduktor_health.cli.replay_input import from_files, from_loki, nodes_in
-from konduktor_health.cli.replay_policy import Named, chosen, other
-from konduktor_health.cli.replay_show import AsTable, show_report
-from konduktor_health.cli.replay_sums import Played, difference, lines_of, not_known, sums
-from konduktor_health.cli.replay_window import Window, seconds_of, window
-from konduktor_health.cli.scan import STDIN
-from konduktor_health.cli.scan_progress import progress
-from konduktor_health.cli.times import when
-from konduktor_health.clock import NS, SystemClock
 from konduktor_health.errors import ConfigError
-from konduktor_health.runtime.replay.heard import Told, batches
-from konduktor_health.runtime.replay.past_nodes import Inventory, at_the_start
-from konduktor_health.runtime.replay.player import Assumed, Player
-from konduktor_health.settings import Settings
-from parsers import tables
-from parsers.tables import Tables
 
-PIPE_WIDTH = 200  # columns, when there is no terminal to fit
 MOST_NODES = 100_000
 
 
@@ -109,143 +85,23 @@ def command(
     """
     if loki and files:
         raise ConfigError("--loki and log files", hint="one or the other")
-    settings = options.load(config, log_endpoint=log_endpoint)
-    site = options.rules(rules or settings.rules_file)
-    read = tables.recorded() if site is None else site.recorded
-    named = [chosen(settings, read, policy, preset)]
-    if compare is not None:
-        named.append(other(settings, read, compare))
-    wanted = window(since, start, end, loki=loki, now_ns=SystemClock().now_ns())
-    listed = None if nodes is None else nodes_in(nodes, settings)
-    passing = {settings.keys().health, *(one.policy.pauses.driver_upgrade_label for one in named)}
-    replay = Replay(
-        settings=settings,
-        read=read,
-        named=_distinct(named),
-        inventory=Inventory(
-            () if listed is None else at_the_start(listed, passing), listed is not None, fleet_size
+    from konduktor_health.cli.replay_run import Asked, run  # loads the loop
+
+    run(
+        Asked(
+            settings=options.load(config, log_endpoint=log_endpoint),
+            files=None if loki else files or [],
+            since=since,
+            start=start,
+            end=end,
+            policy=policy,
+            preset=preset,
+            compare=compare,
+            nodes=nodes,
+            fleet_size=fleet_size,
+            reset_after=reset_after,
+            rules=rules,
         ),
-        assumed=Assumed(
-            None if reset_after is None else seconds_of("--reset-after", reset_after) * NS
-        ),
-        window=wanted,
+        output.value,
+        output_file,
     )
-    several = len(named) > 1
-    with _opened(output_file) as file:
-        writer = _writer(output, file, several=several)
-        replay.play(None if loki else (files or [STDIN]), writer, whole=output is not Output.TABLE)
-        writer.end(replay.report)
-    if output_file is not None:
-        show_report(replay.report(), _console(None))
-
-
-@dataclass(slots=True)
-class Replay:
-    """One run: what is played, how, and what came of it."""
-
-    settings: Settings
-    read: Tables
-    named: list[Named]
-    inventory: Inventory
-    assumed: Assumed
-    window: Window
-    told: Told = field(default_factory=Told)
-    played: list[Played] = field(default_factory=list)
-    end_ns: int = 0
-
-    def play(self, files: list[str] | None, writer: Writes, *, whole: bool) -> None:
-        """Read it all, and tell moments as they happen. Raises ConfigError and errors of Loki."""
-        poll_ns = max(1, int(self.settings.reading.poll_interval_s * NS))
-        start_ns, end_ns = self.window.start_ns, self.window.end_ns
-        with progress(keep_lines_whole=whole) as watch:
-            if files is None:
-                entries = from_loki(self.settings, start_ns or 0, end_ns or 0, self.read, watch)
-            else:
-                if STDIN in files and sys.stdin is None:
-                    raise ConfigError("standard input is closed", hint="name a log file")
-                stdin = sys.stdin.buffer if STDIN in files else io.BytesIO()
-                entries = from_files(files, stdin, watch, self.read)
-            found = batches(
-                entries, self.told, interval_ns=poll_ns, start_ns=start_ns, end_ns=end_ns
-            )
-            last_ns = 0
-            for last_ns, heard in found:
-                if not self.played:
-                    self._begin(start_ns or heard[0].time_ns, writer)
-                for each in self.played:
-                    each.player.hear(last_ns, heard)
-        if not self.played:
-            self._begin(start_ns or 1, writer)
-        self.end_ns = max(last_ns, self.window.to_ns or 0)
-        for each in self.played:
-            each.player.end(self.end_ns)
-
-    def report(self) -> dict[str, Any]:
-        """The sums, and what could not be known."""
-        played = self.played
-        report: dict[str, Any] = {
-            "from": when(played[0].player.start_ns) if self.told.lines else None,
-            "to": when(self.end_ns),
-            "lines": lines_of(self.told),
-            "policies": [sums(each) for each in played],
-        }
-        if len(played) > 1:
-            report["difference"] = difference(played[0], played[1])
-        report["not_known"] = not_known(
-            self.told,
-            played,
-            listed=self.inventory.only,
-            sized=self.inventory.size > 0,
-        )
-        return report
-
-    def _begin(self, start_ns: int, writer: Writes) -> None:
-        self.played = [
-            Played(
-                one.name,
-                Player(
-                    one.policy,
-                    self.inventory,
-                    start_ns,
-                    partial(writer.moment, one.name),
-                    self.assumed,
-                    self.read,
-                ),
-            )
-            for one in self.named
-        ]
-
-
-def _distinct(named: list[Named]) -> list[Named]:
-    """Two policies of one name are told apart."""
-    if len(named) == 2 and named[0].name == named[1].name:
-        return [named[0], Named(f"{named[1].name} (2)", named[1].policy)]
-    return named
-
-
-def _writer(output: Output, file: TextIO | None, *, several: bool) -> Writes:
-    if output is Output.JSON:
-        return AsJson(file or sys.stdout)
-    if output is Output.CSV:
-        return AsCsv(file or sys.stdout)
-    return AsTable(_console(file), several=several, moments=output is Output.TABLE)
-
-
-def _console(file: TextIO | None) -> Console:
-    console = Console(file=file, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    return console
-
-
-@contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="--output-file") from error
-    with file:
-        yield file

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from konduktor_health.adapters.kube.nodes import NodeDecoder
 from konduktor_health.cli.scan import STDIN, Watch, scan_file
 from konduktor_health.errors import ConfigError, excerpt
 from konduktor_health.model import NodeView
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.replay.heard import of_entry, of_fault
-from konduktor_health.settings import Settings
 from parsers.decode import Decoder
 from parsers.printable import printable
 from parsers.record import unwrap
 from parsers.tables import Tables
+
+if TYPE_CHECKING:
+    from konduktor_health.settings import Settings
 
 SOURCE = "files"
 MOST_FILES = 500  # all are open at a time
@@ -82,7 +83,7 @@ def _of_file(path: str, stdin: BinaryIO, watch: Watch | None, read: Tables) -> I
 
 def from_loki(
     settings: Settings, start_ns: int, end_ns: int, read: Tables, watch: Watch | None
-) -> Iterator[LogEntry]:
+) -> Generator[LogEntry, None, None]:
     """Entries of all configured sources in [start, end), oldest first. Raises errors of Loki."""
     from konduktor_health.adapters.loki import (
         LokiClient,
@@ -108,6 +109,8 @@ def from_loki(
 
 def nodes_in(path: Path, settings: Settings) -> list[NodeView]:
     """The nodes of a list as ``kubectl get nodes -o json`` prints it. Raises ConfigError."""
+    from konduktor_health.adapters.kube.nodes import NodeDecoder  # loads the Kubernetes client
+
     wanted = settings.cluster
     decoder = NodeDecoder(settings.keys(), wanted.node_selector, wanted.gpu_resource)
     hint = "kubectl get nodes -o json > nodes.json"
@@ -137,7 +140,7 @@ def _decoded(entries: Iterable[LogEntry], decoder: Decoder) -> Iterator[LogEntry
 
 def _watched(
     entries: Iterable[LogEntry], start_ns: int, end_ns: int, watch: Callable[[int, int], None]
-) -> Iterator[LogEntry]:
+) -> Generator[LogEntry, None, None]:
     for entry in entries:
         watch(max(0, entry.time_ns - start_ns), max(1, end_ns - start_ns))
         yield entry

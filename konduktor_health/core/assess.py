@@ -10,7 +10,7 @@ still waits for, or moved into the history.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 from konduktor_health.core.clearing import Watch
@@ -31,6 +31,7 @@ from konduktor_health.core.record import (
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import ROOT, acting_roots, speaks_for
 from konduktor_health.core.wording import describe
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Fault,
     Hold,
@@ -116,7 +117,7 @@ def assess(
     results = snapshot.probes.get(view.name, ())
     done = tended(after, view, repairs, results, watch, policy, now_ns, clears=clears)
     after = fitted(done.ledger)
-    quiet = asks_for_nothing(view.name, before, after, policy, dict(view.labels))
+    quiet = asks_for_nothing(view.name, before, after, policy, LabelsOf(view))
     return Assessment(
         view,
         before,
@@ -142,7 +143,8 @@ def _folded(
     fresh, waits_ns = _judged(history, snapshot, policy, now_ns)
     if not fresh:
         return after, (), waits_ns
-    roots = _roots(view, before, fresh, policy)
+    follow = any(ROOT in sighting.fault.detail for sighting, _ in fresh)
+    roots = _roots(view, before, fresh, policy) if follow else frozenset()
     for sighting, first in fresh:
         fault = sighting.fault
         follows = first.outcome is Outcome.ACT and speaks_for(fault, roots)
@@ -233,6 +235,10 @@ def _reboot(view: NodeView, ledger: Ledger, snapshot: Snapshot, now_ns: int) -> 
 def _record(seen: list[Judged], view: NodeView) -> Record:
     """One record of all sightings of a (device, fault id): of those that act, if any do."""
     acting = [each for each in seen if each[1].outcome is Outcome.ACT]
+    if len(acting or seen) == 1:
+        ((sighting, judgement),) = acting or seen
+        why = judgement.reason.value if judgement.reason else ""
+        return open_record(sighting, view.boot_id, bool(acting), why)
     lines: Counter[str] = Counter()
     records: list[Record] = []
     for sighting, judgement in sorted(acting or seen, key=lambda each: each[0].first_ns):
@@ -321,6 +327,11 @@ def essence(record: Record) -> tuple[object, ...]:
 def _is_news(before: Ledger, after: Ledger) -> bool:
     if before.records == after.records and before.history == after.history:
         return False
+
+    if before.history == after.history and len(before.records) == len(after.records):
+        pairs = zip(before.records, after.records, strict=True)
+        if all(one is other or essence(one) == essence(other) for one, other in pairs):
+            return False
 
     def whole(ledger: Ledger) -> tuple[object, ...]:
         history = {(*past.key, past.cleared_ns) for past in ledger.history}

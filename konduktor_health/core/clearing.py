@@ -16,9 +16,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.record import REGISTRATION_NS, WHOLE, Missing, Passes, Record
+from konduktor_health.frozen import replace
 from konduktor_health.model import Policy, ProbeResult, ProbeStatus, Remedy, RepairSeen
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import (
@@ -224,6 +225,8 @@ def with_probes(
     """The record once these results have been counted, each run once, however often it is read.
     Only passes prove, a failure starts the count again, and what a fake backend says is nothing."""
     usable = [each for each in results if _is_of_this_boot(each, watch) and not each.fake]
+    if not usable and not record.passes:
+        return record
     # a repair and a new boot start the count anew: what was proven before them proves nothing
     since_ns = max([watch.noticed_ns, *seen_repairs(record, watch).values()])
     passes = {each.name: each for each in record.passes if each.newest_ns > since_ns}

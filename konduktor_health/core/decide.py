@@ -12,8 +12,6 @@ rate), take away what nothing asks for any more, and say what condition and Even
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from konduktor_health.core.assess import Assessment, assess
 from konduktor_health.core.budget import Budgets
 from konduktor_health.core.displace import Displacing
@@ -22,15 +20,17 @@ from konduktor_health.core.effects import (
     standing,
 )
 from konduktor_health.core.labels import diagnosed, edit_for
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger, altered
 from konduktor_health.core.surge import surging
 from konduktor_health.core.verdict import publish, verdict_of
-from konduktor_health.core.weigh import Cycle, weigh
+from konduktor_health.core.weigh import Cycle, Decision, weigh
 from konduktor_health.core.wording import describe
 from konduktor_health.core.writing import Due, edit_of, evidence_of, labels_of, write_due
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Action,
     Hold,
@@ -48,8 +48,9 @@ from konduktor_health.timestamps import NS
 _TRUST_RANK = {trust: rank for rank, trust in enumerate(Trust)}
 
 
-def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
-    """The Plan for the nodes in the snapshot, best-proven fatal first."""
+def decide(snapshot: Snapshot, policy: Policy, now_ns: int, *, writes: Writes = written) -> Plan:
+    """The Plan for the nodes in the snapshot, best-proven fatal first. ``writes``: how a ledger
+    becomes the text of an annotation, where that is for nobody but us."""
     cycle = Cycle(
         snapshot,
         policy,
@@ -57,11 +58,13 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
         surging(snapshot.fleet, policy, now_ns),
         Budgets(snapshot.fleet, policy, now_ns),
         Displacing(snapshot, policy, now_ns),
+        writes,
     )
     actions: list[Action] = []
     settled: set[str] = set()
     wakes: dict[str, int] = {}
     waits: dict[str, Turn] = {}
+    at_rest: set[str] = set()
     assessed: list[Assessment] = []
     for view in snapshot.nodes.values():
         if opted_out(view):
@@ -73,20 +76,22 @@ def decide(snapshot: Snapshot, policy: Policy, now_ns: int) -> Plan:
             assessed.append(assess(view, snapshot, policy, now_ns, clears=held is None))
             if held is not None and held.until_ns is not None and view.ledger is not None:
                 wakes[view.name] = held.until_ns
-    for node in sorted(assessed, key=_urgency):
+    for node in sorted(assessed, key=_urgency) if len(assessed) > 1 else assessed:
         if node.view.name in cycle.displacing.given:
             continue  # it has just made room for another one: decided again once that is written
         cycle.displacing.planned.add(node.view.name)
-        planned, done = _plan_node(node, cycle)
+        planned, done, rests = _plan_node(node, cycle)
         actions.extend(planned)
         if done and not node.waits:
             settled.add(node.view.name)
+            if rests:
+                at_rest.add(node.view.name)
         if node.again_ns is not None:
             wakes[node.view.name] = min(node.again_ns, wakes.get(node.view.name, node.again_ns))
         if any(isinstance(one, Hold) and one.reason is HoldReason.BUDGET for one in planned):
             waits[node.view.name] = _turn(node, policy)
     in_surge = frozenset(each.fault_id for each in cycle.surging.holding)
-    return Plan(tuple(actions), frozenset(settled), in_surge, wakes, waits)
+    return Plan(tuple(actions), frozenset(settled), in_surge, wakes, waits, frozenset(at_rest))
 
 
 def _urgency(node: Assessment) -> tuple[bool, int, int, int, str]:
@@ -103,8 +108,9 @@ def _turn(node: Assessment, policy: Policy) -> Turn:
     return Turn(pool_of(node.view, policy).name, _urgency(node), fatal)
 
 
-def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
-    """The node's actions, and whether its sightings are settled once they are applied."""
+def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool, bool]:
+    """The node's actions, whether its sightings are settled once they are applied, and whether the
+    node rests then."""
     view, policy, now_ns = node.view, cycle.policy, cycle.now_ns
     now = standing(view, node.before, policy.keys)
     after = node.after
@@ -120,7 +126,7 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
     if decision.hold:
         holds.append(decision.hold)
     if decision.unwritten:
-        return [*holds], False
+        return [*holds], False, False
     displaced = [decision.displaced] if decision.displaced else []
     after, change = decision.after, decision.change
     tainted = bool((now.present - {taint.effect for taint in change.remove}) or change.add)
@@ -144,7 +150,7 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
             since_ns=now_ns if node.news else (after.since_ns or now_ns),
         )
         remarks = cycle.snapshot.remarks.get(view.name, ())
-        actions.append(edit_of(node, after, change, labels, policy, remarks))
+        actions.append(edit_of(node, after, change, labels, policy, remarks, cycle.writes))
     elif marks := diagnosed(view, cycle.snapshot.diagnoses.get(view.name, ()), policy):
         actions.append(edit_for(view, marks))
     if due is Due.LATER:
@@ -153,7 +159,29 @@ def _plan_node(node: Assessment, cycle: Cycle) -> tuple[list[Action], bool]:
         done = False
     if view.ledger is not None or due is Due.NOW or _left_over(view, now) or unobserved:
         actions.extend(publish(view, after, tainted, decision.hold, verdict))
-    return actions, done
+    return actions, done, _rests(node, decision, cycle)
+
+
+def _rests(node: Assessment, decision: Decision, cycle: Cycle) -> bool:
+    """``Plan.at_rest`` of a settled node. Deciding is idempotent at one time, but for what is told
+    once (why sightings may not act), what is counted against budgets, what an operator has said of
+    a node without a ledger, what clearing waits for where a node is not observed, DCGM's diagnoses,
+    which are written when nothing else is, and who may give way once this Plan is over."""
+    view, change = node.view, decision.change
+    return not (
+        node.holds
+        or node.corrupt
+        or node.cleared
+        or change.add
+        or change.remove
+        or decision.displaced
+        or (decision.hold and decision.hold.reason is not HoldReason.BUDGET)
+        or view.hold is not None
+        or view.name not in cycle.snapshot.observed_from_ns
+        or view.name in cycle.snapshot.diagnoses
+        or view.name in cycle.displacing.missed
+        or not node.after.records
+    )
 
 
 def _removed_ns(node: Assessment, now_ns: int) -> int:

@@ -14,17 +14,18 @@ the displaced one gets its taint back when there is room for one more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.budget import Allowance
-from konduktor_health.core.ledger import Ledger, Record, render
+from konduktor_health.core.ledger import Ledger, Record, Writes, written
 from konduktor_health.core.managed import opted_out
 from konduktor_health.core.pauses import held_by_operator
 from konduktor_health.core.pools import family, pool_of
 from konduktor_health.core.reset import our_taints
 from konduktor_health.core.standing import Taken, standing_of
 from konduktor_health.core.wording import describe
+from konduktor_health.frozen import replace
 from konduktor_health.model import EditKind, EditNode, NodeEdit, NodeView, Policy, Snapshot
 
 RETRY_S = 5.0  # after so long a node that was given a place is looked at again, if nothing came
@@ -39,6 +40,7 @@ class Displacing:
     now_ns: int
     given: set[str] = field(default_factory=set)
     planned: set[str] = field(default_factory=set)  # decided about in this Plan already
+    missed: set[str] = field(default_factory=set)  # for whom one of ``planned`` might give way next
 
     def for_(self, view: NodeView, allowance: Allowance) -> NodeView | None:
         """The node that gives its taint up for this one, which the count of its pool holds; None:
@@ -46,7 +48,10 @@ class Displacing:
         if allowance.too_fast():
             return None
         for candidate in _candidates(view, self.snapshot.displaceable, self.policy, allowance):
-            if candidate.name in self.given | self.planned or candidate.name == view.name:
+            if candidate.name in self.given or candidate.name == view.name:
+                continue
+            if candidate.name in self.planned:
+                self.missed.add(view.name)
                 continue
             pool = pool_of(candidate, self.policy)
             if standing_of(candidate, pool, self.policy).taken is not Taken.SOFT:
@@ -77,7 +82,9 @@ def _candidates(
     return own + tuple(each for nodes in others for each in nodes)
 
 
-def displacement(view: NodeView, policy: Policy, now_ns: int, for_node: str) -> EditNode:
+def displacement(
+    view: NodeView, policy: Policy, now_ns: int, for_node: str, writes: Writes = written
+) -> EditNode:
     """The edit by which a node gives its taint up: its records stay, nothing is owned any more."""
     ledger, _ = read_ledger(view)
     after = replace(
@@ -88,7 +95,7 @@ def displacement(view: NodeView, policy: Policy, now_ns: int, for_node: str) -> 
     return EditNode(
         node=view.name,
         basis=view,
-        edit=NodeEdit(remove_taints=taints, annotations={policy.keys.ledger: render(after)}),
+        edit=NodeEdit(remove_taints=taints, annotations={policy.keys.ledger: writes(after)}),
         kind=EditKind.DISPLACE,
         message=f"gives its taint up for {for_node}: a fatal fault goes before {_what(ledger)}",
         evidence=tuple(_told(record) for record in ledger.records if record.acting)[:8],

@@ -8,8 +8,6 @@ out once in a process, and ``already_counted`` compares with the ledger after a 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from konduktor_health.core.record import (
     EPISODE_GAP_NS,
     Episode,
@@ -19,6 +17,7 @@ from konduktor_health.core.record import (
     joined,
     united,
 )
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, HoldReason, Sighting, Trust
 from konduktor_health.timestamps import NS
 from parsers.places import place_of
@@ -59,8 +58,9 @@ def already_counted(ledger: Ledger, fault: Fault, node_boot_id: str) -> bool:
     record's is a replay (a second shipper, a re-read ring). Without: the log timestamp. Stronger
     evidence than the record's is never a replay of it.
     """
-    record = ledger.record(fault.key)
-    past = ledger.past(fault.key)
+    key = fault.key
+    record = ledger.record(key)
+    past = ledger.past(key) if ledger.history else None
     if record is not None and _was_denied(record) and fault.trust is Trust.ATTESTED:
         return False  # the agent has confirmed it meanwhile
     if past is not None and _covers(past, fault, node_boot_id):

@@ -12,10 +12,11 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import accumulate
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from typing import Any
 
 from konduktor_health.core.ledger_json import (
@@ -35,19 +36,23 @@ from konduktor_health.core.record import (
     worst_first,
     worth_most,
 )
+from konduktor_health.frozen import replace
 
 __all__ = [
     "MAX_BYTES",
     "CorruptLedger",
     "Ledger",
+    "LedgerText",
     "Past",
     "Record",
+    "Writes",
     "fitted",
     "merge",
     "open_record",
     "parse",
     "render",
     "worst_first",
+    "written",
 ]
 
 MAX_BYTES = 16 * 1024  # docs/reference/keys.md
@@ -55,17 +60,50 @@ MAX_HISTORY = 32
 TEXT_LIMIT_CROWDED = 64  # of a ledger that would not fit otherwise
 CROWDED_EPISODES = 4
 PARSED = 1024  # texts whose ledgers are kept: decisions read the same ones again and again
-_BARE = 640  # bytes of names, numbers and signs of a ledger, a record or a cleared one, at most
+_BARE = 640  # bytes of names, numbers and signs of a ledger or a record, at most
+_BARE_PAST = 320  # the same of a cleared one
 _ITEM = 64  # the same of an item of a list
+
+
+_TEXTS = attrgetter(
+    "device", "fault_id", "boot_id", "identity", "why", "source", "text", "rule", "effect", "root"
+)
+_PAST_TEXTS = attrgetter("device", "fault_id", "boot_id", "identity")
 
 
 class CorruptLedger(ValueError):
     """The annotation is not a ledger that this version can read."""
 
 
+class LedgerText(str):
+    """The text of an annotation, and what it says: it is not read again where it comes back as it
+    is. ``says`` is what ``parse`` would make of the plain text (property-tested)."""
+
+    __slots__ = ("says",)
+    says: Ledger
+
+    @classmethod
+    def of(cls, text: str, ledger: Ledger) -> LedgerText:
+        """This text, which says that."""
+        made = cls(text)
+        made.says = ledger
+        return made
+
+
+#: How the ledger of an edit becomes text: ``written``, or what is read by ``parse`` alone.
+Writes = Callable[[Ledger], LedgerText]
+
+
 def render(ledger: Ledger) -> str:
     """The annotation's text: compact JSON, at most MAX_BYTES."""
     return dumps(to_json(fitted(ledger)))
+
+
+def written(ledger: Ledger) -> LedgerText:
+    """As ``render``, for a text that is put on a Node: the decision that follows the write is on
+    this very text."""
+    kept = fitted(ledger)
+    return LedgerText.of(dumps(to_json(kept)), kept)
 
 
 def fitted(ledger: Ledger) -> Ledger:
@@ -93,39 +131,25 @@ def fitted(ledger: Ledger) -> Ledger:
 
 def _at_most(ledger: Ledger) -> int:
     """More bytes than the text can have, without writing it: most ledgers are far smaller than
-    what fits."""
-    size = _BARE + _text(ledger.uid, ledger.boot_id, *ledger.owned) + _pairs_text(ledger.extra)
-    for record in ledger.records:
-        size += _BARE + _text(
-            record.device,
-            record.fault_id,
-            record.boot_id,
-            record.identity,
-            record.why,
-            record.source,
-            record.text,
-            record.rule,
-            record.effect,
-            record.root,
-            *(owner for _, owner, _ in record.episodes),
-            *(each.name for each in record.passes),
-            *(each.what for each in record.missing),
-        )
-        size += sum(map(_pairs_text, record.places)) + _pairs_text(record.extra)
-        size += _ITEM * (2 * len(record.episodes) + len(record.places) + len(record.repairs))
-        size += _ITEM * (2 * len(record.passes) + len(record.missing))
-    for past in ledger.history:
-        size += _BARE + _text(past.device, past.fault_id, past.boot_id, past.identity)
-    return size
-
-
-def _text(*texts: str) -> int:
-    """Bytes of texts as JSON at most: a character that is escaped has six, or twice as many."""
-    return sum(len(text) * (6 if text.isascii() else 12) for text in texts)
-
-
-def _pairs_text(pairs: tuple[tuple[str, str], ...]) -> int:
-    return sum(_text(*pair) + _ITEM for pair in pairs)
+    what fits. Texts are escaped as JSON escapes them, all at once."""
+    records, history = ledger.records, ledger.history
+    texts: list[str] = [ledger.uid, ledger.boot_id, *ledger.owned]
+    pairs = [*ledger.extra]
+    items = 0
+    for record in records:
+        texts += _TEXTS(record)
+        texts += [owner for _, owner, _ in record.episodes]
+        texts += [each.name for each in record.passes]
+        texts += [each.what for each in record.missing]
+        pairs += [pair for place in (*record.places, record.extra) for pair in place]
+        items += 2 * len(record.episodes) + len(record.places) + len(record.repairs)
+        items += 2 * len(record.passes) + len(record.missing)
+    for past in history:
+        texts += _PAST_TEXTS(past)
+    for pair in pairs:
+        texts += pair
+    size = _BARE * (1 + len(records)) + _BARE_PAST * len(history) + _ITEM * (items + len(pairs))
+    return size + len(encode_basestring_ascii("".join(texts)))
 
 
 def _shortened(record: Record) -> Record:
@@ -138,10 +162,14 @@ def _shortened(record: Record) -> Record:
     )
 
 
-@lru_cache(maxsize=PARSED)
 def parse(text: str) -> Ledger:
     """Read the annotation; ledgers of the texts that were read last are kept. Raises CorruptLedger
     for anything that this version cannot read."""
+    return text.says if isinstance(text, LedgerText) else _parsed(text)
+
+
+@lru_cache(maxsize=PARSED)
+def _parsed(text: str) -> Ledger:
     try:
         data = json.loads(text)
         if not isinstance(data, dict) or not _readable(data):

@@ -26,6 +26,7 @@ from konduktor_health.treatment import Repair
 VERSION = 1
 _MAX_EXTRA = 1024  # bytes of fields that we do not know, per ledger and per record
 _TIMES = range(2**63)
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # ``json.dumps`` makes one for each call
 T = TypeVar("T")
 
 
@@ -43,7 +44,7 @@ def _list(value: Any) -> list[Any]:
 
 def dumps(data: Mapping[str, Any]) -> str:
     """Compact JSON."""
-    return json.dumps(data, separators=(",", ":"))
+    return _COMPACT.encode(data)
 
 
 def _number(value: Any) -> int:

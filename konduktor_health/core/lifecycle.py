@@ -14,7 +14,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.clearing import (
     Watch,
@@ -29,6 +29,7 @@ from konduktor_health.core.clearing import (
 from konduktor_health.core.facts import LabelsOf, facts_of
 from konduktor_health.core.record import Ledger, Past, Record, altered, worth_most
 from konduktor_health.core.wording import describe
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Hold,
     HoldReason,

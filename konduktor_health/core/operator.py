@@ -12,7 +12,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import Enum
 
 from konduktor_health.core.assess import read_ledger
@@ -35,6 +34,7 @@ from konduktor_health.core.reset import our_taints
 from konduktor_health.core.verdict import verdict_of
 from konduktor_health.core.wording import describe
 from konduktor_health.errors import HealthError
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     EditKind,
     EditNode,

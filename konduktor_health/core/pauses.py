@@ -8,9 +8,9 @@ what others do with the node, then its age. When it ends, the node is decided on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from konduktor_health.core.declared import Declared, parse_declared
+from konduktor_health.frozen import replace
 from konduktor_health.model import Hold, HoldReason, NodeView, Policy
 from konduktor_health.timestamps import NS, rfc3339
 from parsers.printable import printable

@@ -9,8 +9,8 @@ own for would be no bound at all.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
+from konduktor_health.frozen import replace
 from konduktor_health.model import NodeView, Policy, Pool
 
 

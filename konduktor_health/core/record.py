@@ -14,9 +14,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, Remedy, Severity, Sighting, Trust
 from konduktor_health.timestamps import NS
 from konduktor_health.treatment import Repair
@@ -170,6 +171,8 @@ class Ledger:
 
     def with_record(self, record: Record) -> Ledger:
         """This ledger with the record added or replaced; order is worst first, then oldest."""
+        if len(self.records) == 1 and self.records[0].key == record.key:
+            return replace(self, records=(record,))
         others = [other for other in self.records if other.key != record.key]
         return replace(self, records=tuple(sorted([*others, record], key=worst_first)))
 

@@ -8,11 +8,13 @@ and a declared maintenance are a person's word about the future: they stay.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from konduktor_health.core.declared import describe_declared, parse_declared
 from konduktor_health.core.ledger import CorruptLedger, Ledger, parse
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Condition,
     EditKind,
@@ -80,6 +82,7 @@ def _to_json(reset: ResetAt) -> dict[str, Any]:
     return data
 
 
+@lru_cache(maxsize=1024)  # a node keeps its own for good
 def parse_reset_at(text: str | None) -> ResetAt | None:
     """Read the annotation: our JSON or a bare RFC 3339 time; None for anything else."""
     if not text:

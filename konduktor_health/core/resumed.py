@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from konduktor_health.core.surge import MAX_SURGES
+from konduktor_health.frozen import replace
 from konduktor_health.model import Scope, Surge
 from parsers.printable import printable
 

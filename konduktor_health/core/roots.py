@@ -12,10 +12,10 @@ for the guards to see (``speaks_for``).
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import replace
 
 from konduktor_health.core.fold import SightingKey, add, key_of
 from konduktor_health.core.ledger import Record
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, Remedy, Sighting
 from konduktor_health.timestamps import NS
 

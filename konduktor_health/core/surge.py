@@ -13,10 +13,11 @@ was set back makes no surge last longer than its quiet time from now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.ledger import Ledger, Record
 from konduktor_health.core.pools import driver_of, pool_of, share
+from konduktor_health.frozen import replace
 from konduktor_health.model import FleetView, NodeView, Policy, Scope, Surge
 from konduktor_health.timestamps import NS
 from parsers.printable import printable
@@ -57,6 +58,8 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     """The surges there are now: those known before that are not over, and new ones."""
     if not policy.surge_enabled:
         return ()
+    if not fleet.surges and not may_begin(fleet.fatal_sightings, policy):
+        return ()
     quiet_since_ns = now_ns - int(policy.surge_quiet_s * NS)
     known = {
         each.key: replace(each, last_ns=min(each.last_ns, now_ns))
@@ -65,7 +68,10 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     }
     oldest_ns = now_ns - int(policy.surge_window_s * NS)
     found: dict[tuple[str, Scope, str], Surge] = {}
+    followed = {fault_id for fault_id, _, _ in known}
     for fault_id, nodes in fleet.fatal_sightings.items():
+        if len(nodes) < policy.surge_min_nodes and fault_id not in followed:
+            continue  # no group of them can be enough
         recent = {name: at_ns for name, at_ns in nodes.items() if at_ns >= oldest_ns}
         for scope, name, times_ns, size in _scopes(fleet, recent):
             key = (fault_id, scope, name)
@@ -85,6 +91,11 @@ def follow(fleet: FleetView, policy: Policy, now_ns: int) -> tuple[Surge, ...]:
     kept = [each for each in (known | found).values() if each.last_ns > quiet_since_ns]
     newest = sorted(kept, key=lambda each: (each.since_ns, each.fault_id))[-MAX_SURGES:]
     return tuple(sorted(newest, key=lambda each: (each.fault_id, each.scope.value, each.name)))
+
+
+def may_begin(fatal: Mapping[str, Mapping[str, int]], policy: Policy) -> bool:
+    """Whether there are nodes enough for a surge at all: no group has more than all of them."""
+    return any(len(nodes) >= policy.surge_min_nodes for nodes in fatal.values())
 
 
 def only_in_surge(before: Ledger, after: Ledger, held: frozenset[str]) -> bool:

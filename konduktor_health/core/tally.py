@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.pools import pool_of
 from konduktor_health.core.standing import Standing, Taken, standing_of
+from konduktor_health.frozen import replace
 from konduktor_health.model import FleetView, NodeView, Policy, Pool, PoolCounts
 
 

@@ -5,7 +5,7 @@ More than what stands walks the holds: pauses, surge, budget, rate. Less is give
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from konduktor_health.core.assess import Assessment
 from konduktor_health.core.budget import Budgets, Refusal, held_effect_of
@@ -17,12 +17,14 @@ from konduktor_health.core.effects import (
     effect_of,
     worst_effect,
 )
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.pauses import held_by_operator, pause_of
 from konduktor_health.core.pools import pool_of
 from konduktor_health.core.record import Ledger
 from konduktor_health.core.standing import standing_of
 from konduktor_health.core.surge import Surging, only_in_surge
 from konduktor_health.core.writing import evidence_of
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     EditNode,
     Hold,
@@ -46,6 +48,7 @@ class Cycle:
     surging: Surging
     budgets: Budgets
     displacing: Displacing
+    writes: Writes = written
 
 
 @dataclass(slots=True)
@@ -136,7 +139,7 @@ def _refused(
     if reason is HoldReason.BUDGET and fatal and wanted.rank >= Effect.NO_SCHEDULE.rank:
         victim = cycle.displacing.for_(view, cycle.budgets.of(view))
         if victim is not None:
-            displaced = displacement(victim, policy, cycle.now_ns, view.name)
+            displaced = displacement(victim, policy, cycle.now_ns, view.name, cycle.writes)
             until_ns = cycle.now_ns + int(RETRY_S * NS)
     hold = Hold(view.name, reason, message, until_ns, evidence_of(node.wanting))
     soft = held_effect_of(policy, fatal=fatal)

@@ -16,7 +16,7 @@ from konduktor_health.core.effects import (
 )
 from konduktor_health.core.invasive_note import is_testing
 from konduktor_health.core.labels import labels_after_reset, labels_due, labels_for
-from konduktor_health.core.ledger import render
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.record import Ledger, Record
 from konduktor_health.core.reset import damaged_ledger
 from konduktor_health.core.wording import describe
@@ -107,12 +107,13 @@ def edit_of(
     labels: Mapping[str, str | None],
     policy: Policy,
     remarks: tuple[str, ...],
+    writes: Writes = written,
 ) -> EditNode:
     """The patch: ledger, taints and labels at once. ``remarks``: what supports the evidence."""
     keys = policy.keys
     annotations: dict[str, str | None] = {}
     if after.records or after.history or after.owned:
-        annotations[keys.ledger] = render(after)
+        annotations[keys.ledger] = writes(after)
     elif node.view.ledger is not None and not node.corrupt:
         annotations[keys.ledger] = None  # nothing is left to remember
     if node.corrupt and after.records:

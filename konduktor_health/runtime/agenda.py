@@ -57,6 +57,11 @@ class Agenda:
         """How many nodes have a write that has to be tried again."""
         return len(self._delays)
 
+    @property
+    def calls(self) -> bool:
+        """Somebody who waits for a place in a budget has to be looked at at once."""
+        return self._turns.open
+
     def add(self, names: Iterable[str]) -> None:
         """These are due, until ``note`` says what became of them."""
         self._due.update(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from konduktor_health.core.corroboration import is_asked
 from konduktor_health.core.fold import already_counted
 from konduktor_health.core.ledger import Ledger
 from konduktor_health.model import Fault, NodeView, RepairSeen
@@ -78,6 +79,11 @@ class Beside:
         for fault in faults:
             if not already_counted(ledger_of(view), fault, view.boot_id):
                 self.attesting.ask(view.name, view.boot_id, fault, entry.record)
+
+    def asks(self, fault: Fault) -> bool:
+        """Whether each line of this fault is handed to ``ask``'s agents, however often it comes: a
+        forged one may come before the kernel's own."""
+        return self.attesting is not None and is_asked(fault)
 
     def forget(self, name: str) -> None:
         """The node is gone, or another one."""

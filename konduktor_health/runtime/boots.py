@@ -22,23 +22,31 @@ class BootTimes:
         self._most = most
         self._starts: dict[tuple[str, str], int] = {}
 
-    def note(self, node: str, boot_id: str, entry: LogEntry) -> None:
+    def note(self, node: str, boot_id: str, entry: LogEntry) -> int | None:
         """Learn from a line. To be called for all lines of a poll before they are dated: a ring
-        that is shipped at one go is dated by its last line."""
+        that is shipped at one go is dated by its last line. Returns the start of its boot, Unix ns,
+        by the line alone; None where it does not tell."""
         start_ns = _start_ns(entry)
         if start_ns is None:
-            return
-        known_ns = self._starts.pop((node, boot_id), start_ns)  # put at the end: used last
-        self._starts[node, boot_id] = min(start_ns, known_ns)
-        if len(self._starts) > self._most:
-            del self._starts[next(iter(self._starts))]
+            return None
+        starts, boot = self._starts, (node, boot_id)
+        known_ns = starts.pop(boot, start_ns)  # put at the end: used last
+        starts[boot] = start_ns if start_ns < known_ns else known_ns
+        if len(starts) > self._most:
+            del starts[next(iter(starts))]
+        return start_ns
 
-    def event_ns(self, node: str, boot_id: str, entry: LogEntry) -> int:
-        """Event time of a line, Unix ns; never after its log time."""
-        start_ns = _start_ns(entry)
+    def event_ns(
+        self, node: str, boot_id: str, entry: LogEntry, start_ns: int | None = None
+    ) -> int:
+        """Event time of a line, Unix ns; never after its log time. ``start_ns``: what ``note`` has
+        told of the line, if known."""
+        if start_ns is None:
+            start_ns = _start_ns(entry)
         if start_ns is not None:
-            start_ns = min(start_ns, self._starts.get((node, boot_id), start_ns))
-            return start_ns + (entry.record.uptime_us or 0) * 1000
+            known_ns = self._starts.get((node, boot_id), start_ns)
+            # the boot's start and the line's uptime; of the line that tells the start, its time
+            return entry.time_ns - max(0, start_ns - known_ns)
         stated_ns = entry.record.time_ns
         if stated_ns is None or entry.trust is Trust.POD:
             return entry.time_ns
@@ -46,7 +54,8 @@ class BootTimes:
 
 
 def _start_ns(entry: LogEntry) -> int | None:
-    if entry.record.uptime_us is None or entry.trust is Trust.POD or entry.pod:
+    uptime_us = entry.record.uptime_us
+    if uptime_us is None or entry.trust is Trust.POD or entry.pod:
         return None
-    uptime_ns = entry.record.uptime_us * 1000
+    uptime_ns = uptime_us * 1000
     return entry.time_ns - uptime_ns if 0 <= uptime_ns < LONGEST_UPTIME_NS else None

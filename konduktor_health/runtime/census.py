@@ -69,6 +69,9 @@ class Census:
         self._adopted = 0
         self._tainted = 0  # with our key, whether it takes a place or not
         self.generation = 0
+        # of a generation, from this time on: nobody was tainted within a minute
+        self._quiet: tuple[int, int, Mapping[str, PoolCounts]] | None = None
+        self._soft: tuple[int, Mapping[str, tuple[str, ...]]] = (0, {})
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
@@ -113,8 +116,11 @@ class Census:
 
     def pools(self, now_ns: int) -> Mapping[str, PoolCounts]:
         """The numbers of each pool that has nodes."""
+        known = self._quiet
+        if known is not None and known[0] == self.generation and known[1] <= now_ns:
+            return known[2]
         since_ns = now_ns - 60 * NS
-        return {
+        pools = {
             name: PoolCounts(
                 managed=tally.managed,
                 tainted=tally.taints,
@@ -123,6 +129,9 @@ class Census:
             )
             for name, tally in self._pools.items()
         }
+        recent = any(counts.taint_times_ns for counts in pools.values())
+        self._quiet = None if recent else (self.generation, now_ns, pools)
+        return pools
 
     def drivers(self) -> Mapping[str, int]:
         """Managed nodes per driver version; those without a label count under ""."""
@@ -135,11 +144,14 @@ class Census:
 
     def displaceable(self) -> Mapping[str, tuple[str, ...]]:
         """Per pool the nodes that may give their taint up, the weakest proof first."""
-        return {
-            name: tuple(sorted(tally.soft, key=partial(_weakest, tally.soft)))
-            for name, tally in self._pools.items()
-            if tally.soft
-        }
+        if self._soft[0] != self.generation:
+            soft = {
+                name: tuple(sorted(tally.soft, key=partial(_weakest, tally.soft)))
+                for name, tally in self._pools.items()
+                if tally.soft
+            }
+            self._soft = (self.generation, soft)
+        return self._soft[1]
 
     def _count(self, name: str, place: _Place, sign: int) -> None:
         tally = self._pools.setdefault(place.pool, _Tally())

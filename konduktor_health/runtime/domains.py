@@ -32,12 +32,14 @@ class RecentKinds:
         """Look back so far from now on. What a shorter window has forgotten stays so."""
         self._window_ns = int(window_s * NS)
 
-    def note(self, fault: Fault, node: str, now_ns: int) -> None:
-        """One fault that may act."""
-        kind = kind_of(fault.fault_id)
-        if kind is None or fault.trust is Trust.POD or fault.severity not in _COUNTED:
+    def note(self, fault: Fault, node: str, now_ns: int, event_ns: int = 0) -> None:
+        """One fault that may act. ``event_ns``: when it happened, if that is not its own time."""
+        if fault.severity not in _COUNTED or fault.trust is Trust.POD:
             return
-        event_ns = fault.event_ns or fault.time_ns
+        kind = kind_of(fault.fault_id)
+        if kind is None:
+            return
+        event_ns = event_ns or fault.event_ns or fault.time_ns
         nodes = self._seen.setdefault(kind, {})
         nodes[node] = (now_ns, min(event_ns, nodes.get(node, (0, event_ns))[1]))
 

@@ -150,6 +150,13 @@ class Fleet:
             changes, self._changed, self._taken = self._changed, {}, True
         return changes
 
+    def pass_over(self, names: Iterable[str]) -> bool:
+        """What has changed of these nodes needs no decision; returns whether other changes do."""
+        with self._lock:
+            for name in names:
+                self._changed.pop(name, None)
+            return bool(self._changed)
+
     def boots(self, names: Iterable[str]) -> dict[str, tuple[int, int]]:
         """For boot changes under our eyes: when the previous boot was last seen, and when we
         noticed that it had ended (Unix ns)."""

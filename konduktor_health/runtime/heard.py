@@ -1,10 +1,15 @@
-"""What is a decoded fault once the stream has told the rest, and is a sighting news?"""
+"""What is a decoded fault once the stream has told the rest, and is a sighting news?
+
+Also what else than a fault of its node a line may be.
+"""
 
 from __future__ import annotations
 
 from konduktor_health.core.roots import ROOT
 from konduktor_health.model import Fault, Sighting, Trust
 from konduktor_health.ports import LogEntry
+from konduktor_health.runtime.repairs import repair_of
+from parsers.tables import Tables, concerns_node
 
 
 def heard_from(fault: Fault, name: str, entry: LogEntry, event_ns: int) -> Fault:
@@ -26,7 +31,7 @@ def heard_from(fault: Fault, name: str, entry: LogEntry, event_ns: int) -> Fault
         entry.source,
         Trust.POD if entry.pod else entry.trust,
         fault.text,
-        max(1, record.repeated),
+        record.repeated if record.repeated > 1 else 1,
         fault.detail,
     )
 
@@ -46,3 +51,15 @@ def differ(one: Sighting, other: Sighting | None) -> bool:
         mine is not theirs and mine[1] != theirs[1]
         for mine, theirs in zip(one.episodes, other.episodes, strict=True)
     )
+
+
+def is_marker(fault: Fault, read: Tables) -> bool:
+    """A rule's line that opens no record, whoever wrote it."""
+    rules = read.pod if fault.trust is Trust.POD else read.kernel
+    rule = rules.rule(fault.fault_id)
+    return rule is not None and not concerns_node(rule)
+
+
+def is_only_a_fault(fault: Fault, read: Tables) -> bool:
+    """It opens a record, and tells of no repair."""
+    return not is_marker(fault, read) and repair_of(fault, read) is None

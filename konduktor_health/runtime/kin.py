@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.core.fold import SightingKey, key_of
 from konduktor_health.core.roots import attached, may_follow
+from konduktor_health.frozen import replace
 from konduktor_health.model import Fault, Remedy, Severity, Trust
 from konduktor_health.timestamps import NS
 from parsers.finding import Finding, Kind
@@ -59,14 +60,15 @@ class Kin:
         doubted = {*read.overrides, *observed}
         self._raises = not any(is_about_memory(fault_id) for fault_id in doubted)
 
-    def hear(self, fault: Fault) -> Heard:
-        """Relate one fault of a node to those before it."""
+    def hear(self, fault: Fault) -> Heard | None:
+        """Relate one fault of a node to those before it. None: it is kept as it is, and nothing
+        else comes of it."""
         if fault.trust not in _RELATED:
-            return Heard([fault])
+            return None
         findings = self._relations.feed(fault)
         meant, waits = fault, self._is_patient(fault)
         if not findings and not waits:
-            return Heard([fault])
+            return None
         heard = Heard()
         for found in findings:
             self._found[found.kind.value] += 1
@@ -80,6 +82,25 @@ class Kin:
         else:
             heard.keep.append(meant)
         return heard
+
+    def put_off_until(self, fault: Fault) -> tuple[int, int | None] | None:
+        """Up to which event time (Unix ns) and uptime lines like this one, the last that was heard
+        of its node, are kept as they are; None: perhaps not even the next."""
+        if fault.trust not in _RELATED or self._is_patient(fault):
+            return None
+        return self._relations.put_off_until(fault)
+
+    def put_off(self, fault: Fault, lines: int) -> None:
+        """So many more of these lines were heard, and this is the last of them."""
+        self._relations.put_off(fault, lines)
+
+    def touch(self, fault: Fault) -> None:
+        """One more was heard that will be put off."""
+        self._relations.touch(fault)
+
+    def patient(self) -> Collection[str]:
+        """Nodes of which something waits."""
+        return self._waiting.keys()
 
     def overdue(self, now_ns: int) -> list[Fault]:
         """Faults whose root did not come in time (log time, Unix ns)."""

@@ -9,6 +9,7 @@ Invariants:
 - A line that cannot be decoded is counted and passed: nothing waits behind it.
 - Related faults are told as such (``Kin``); a fault that may act never waits for that.
 - Markers of a repair are no sightings: they are handed to the core as repairs (``Repairs``).
+- Lines that only count are counted apart until what is kept of their node is read (``Runs``).
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from loguru import logger
 
 from konduktor_health.clock import Clock
-from konduktor_health.core.assess import read_ledger
 from konduktor_health.core.fold import SightingKey, already_counted, key_of
-from konduktor_health.core.ledger import Ledger
 from konduktor_health.core.reset import parse_reset_at
 from konduktor_health.core.roots import add_related, attach_earlier
-from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Severity, Sighting, Trust
+from konduktor_health.model import Fault, NodeView, Policy, RepairSeen, Sighting, Trust
 from konduktor_health.ports import LogEntry, NodeFeed, Poll
+from konduktor_health.runtime.again import Runs
 from konduktor_health.runtime.aside import Aside
 from konduktor_health.runtime.begun import Begun
 from konduktor_health.runtime.beside import Beside
@@ -33,23 +33,26 @@ from konduktor_health.runtime.boots import BootTimes
 from konduktor_health.runtime.coverage import Observation
 from konduktor_health.runtime.decoders import Decoders
 from konduktor_health.runtime.domains import RecentKinds
+from konduktor_health.runtime.fault_counts import FaultCounts, FaultKind
 from konduktor_health.runtime.fleet import Change
-from konduktor_health.runtime.heard import differ, heard_from
+from konduktor_health.runtime.heard import differ, heard_from, is_marker, is_only_a_fault
 from konduktor_health.runtime.kin import Heard, Kin
+from konduktor_health.runtime.ledgers import Ledgers
 from konduktor_health.runtime.peers import PeerNotes
 from konduktor_health.runtime.reboots import Reboots
 from konduktor_health.runtime.repairs import Repairs, repair_of
+from konduktor_health.runtime.repeats import Repeats
 from konduktor_health.runtime.tombstones import Tombstones
 from konduktor_health.runtime.waiting import WaitingRoom
 from parsers import tables
 from parsers.decode import Decoder
 
 MAX_UNKNOWN_NAMES = 1000
-MAX_FAULT_KINDS = 2000
 MAX_ERRORS_SHOWN = 10
 MAX_WAITING_TEXT = 4096  # characters; the kernel's records are shorter
-
-FaultKind = tuple[str, str, str]  # (fault id, severity, source)
+_UNMANAGED = "\0unmanaged"  # names the decoder of lines of no managed node; no source has it
+#: The node of a line, the line, its boot, and the start of that by the line alone.
+_AtHome = tuple[NodeView, LogEntry, str, int | None]
 
 
 class Observer:
@@ -92,10 +95,12 @@ class Observer:
         self._accusations: Counter[str] = Counter()
         self.kinds = RecentKinds(surge_window_s)
         self._pending: dict[str, dict[SightingKey, Sighting]] = {}
+        self._runs = Runs(self._pending, self._kin, self.kinds)
         self._since: dict[str, int] = {}  # node -> log time of its oldest pending line, ns
-        self._ledgers: dict[str, tuple[str | None, str, Ledger]] = {}
+        self._ledgers = Ledgers()
         self._begun = Begun(surge_window_s)
-        self._faults: Counter[tuple[str, Severity, str]] = Counter()
+        self._faults = FaultCounts()
+        self.repeats = Repeats(feed, self._boots, self._decoders, self._runs, self._faults, clock)
         self.floor_ns = 0  # events before it are shown and never act (first look-back)
         self.unknown_names: Counter[str] = Counter()
         self.unknown_lines = 0
@@ -105,6 +110,7 @@ class Observer:
 
     def use(self, read: tables.Tables, observed: Collection[str] = ()) -> None:
         """Decode by these tables from now on. What is pending, or half assembled, stays."""
+        self._runs.end()
         self._read = read
         self._kin.use(read, observed)
         self._decoders.use(read)
@@ -127,19 +133,20 @@ class Observer:
     def take(self, entries: Iterable[LogEntry]) -> set[str]:
         """Decode entries in order; returns the nodes that have something new to decide."""
         nodes = self._feed.nodes()
-        at_home: list[tuple[str, NodeView, LogEntry]] = []
+        at_home: list[_AtHome] = []
         for entry in entries:
             name = self._feed.resolve(entry.node_name) if entry.node_name else None
             view = nodes.get(name) if name else None
             if name is not None and view is not None:
-                at_home.append((name, view, entry))
+                boot_id = entry.record.boot_id or view.boot_id
+                at_home.append((view, entry, boot_id, self._boots.note(name, boot_id, entry)))
             else:
                 self._not_managed(name, entry)
-        for name, view, entry in at_home:
-            self._boots.note(name, entry.record.boot_id or view.boot_id, entry)
-            if self.observation is not None and not (entry.pod or entry.trust is Trust.POD):
-                self.observation.heard(entry.source, name, entry.time_ns)
-        return {name for name, view, entry in at_home if self._took(name, view, entry)}
+        if self.observation is not None:
+            for view, entry, _, _ in at_home:
+                if not (entry.pod or entry.trust is Trust.POD):
+                    self.observation.heard(entry.source, view.name, entry.time_ns)
+        return {each[0].name for each in at_home if self._took(each)}
 
     def revisit(self) -> set[str]:
         """Take what time or the node watch has brought: lines whose name has become a managed Node,
@@ -154,6 +161,7 @@ class Observer:
             node = self._feed.resolve(name) or ""
             return self._opted_out(node) or self._elsewhere(node)
 
+        self._runs.catch_up(self._kin.patient())
         alone = [
             fault.node
             for fault in self._kin.overdue(self._clock.now_ns())
@@ -162,6 +170,7 @@ class Observer:
         due = self.take(self._waiting.leave(known, unwanted, self._clock.monotonic()))
         nothing: list[Fault] = []
         for fault in self._aside.ask("reboots", lambda: self._reboot_faults(nodes), nothing):
+            self._runs.catch_up((fault.node,))
             if self._keep(fault, nodes[fault.node]):
                 due.add(fault.node)
         due |= self._tombstones.due() if self._tombstones else set()
@@ -170,8 +179,9 @@ class Observer:
         due |= self._look_beside(nodes)
         return due.union(alone)
 
-    def sightings(self, names: Iterable[str]) -> dict[str, tuple[Sighting, ...]]:
+    def sightings(self, names: Collection[str]) -> dict[str, tuple[Sighting, ...]]:
         """Pending sightings of these nodes."""
+        self._runs.catch_up(names)
         return {
             name: tuple(self._pending[name].values()) for name in names if name in self._pending
         }
@@ -199,11 +209,13 @@ class Observer:
         """Nodes have changed: a gone one is forgotten, a reset or new one starts afresh."""
         for name, change in changes.items():
             old, new = change.old, change.new
+            self._runs.catch_up((name,))
             if new is None or (old is not None and old.uid != new.uid):
                 self._beside.forget(name)
             if new is None:
                 self.settle([name])
-                self._ledgers.pop(name, None)
+                self._ledgers.forget(name)
+                self._runs.end((name,))
                 self._repairs.forget(name)
                 self._kin.forget(name)
                 self._peers.forget(name)
@@ -235,8 +247,7 @@ class Observer:
 
     def drain_faults(self) -> Counter[FaultKind]:
         """Faults counted since the last call."""
-        drained, self._faults = self._faults, Counter()
-        return Counter({(kind[0], kind[1].value, kind[2]): n for kind, n in drained.items()})
+        return self._faults.drain()
 
     def drain_accusations(self) -> Counter[str]:
         """Pods' lines that named a peer since the last call: ``node`` or ``unknown``."""
@@ -258,33 +269,35 @@ class Observer:
             if shown in self.unknown_names or len(self.unknown_names) < MAX_UNKNOWN_NAMES:
                 self.unknown_names[shown] += 1
         else:  # decoded for the count alone: a decoder of its own, it is fed again later
-            found = self._decoders.faults("unmanaged", entry, name)
-            self.unmanaged_faults += sum(not self._is_marker(fault) for fault in found)
+            found = self._decoders.faults(_UNMANAGED, entry, name)
+            self.unmanaged_faults += sum(not is_marker(fault, self._read) for fault in found)
         short = len(entry.record.text) <= MAX_WAITING_TEXT
         if kernel and short and entry.node_name and not (name and self._opted_out(name)):
             self._waiting.add(entry, self._clock.monotonic())
 
     def _reboot_faults(self, nodes: Mapping[str, NodeView]) -> list[Fault]:
-        return self._reboots.faults(nodes, self._ledger, len(nodes)) if self._reboots else []
+        return self._reboots.faults(nodes, self._ledgers.of, len(nodes)) if self._reboots else []
 
     def _look_beside(self, nodes: Mapping[str, NodeView]) -> set[str]:
         """Take what tells of nodes beside their logs."""
-        found = self._beside.look(nodes, self._ledger, self._is_pending)
+        found = self._beside.look(nodes, self._ledgers.of, self._is_pending)
         now_ns = self._clock.now_ns()
+        self._runs.catch_up({fault.node for fault in found.faults})
         due = {fault.node for fault in found.faults if self._keep(fault, nodes[fault.node])}
         due |= {name for name, seen in found.repairs if self._repairs.note(name, seen, now_ns)}
         due |= found.answered & self._pending.keys()
         due |= found.unlabelled
-        return due | {name for name in found.measured if self._ledger(nodes[name]).records}
+        return due | {name for name in found.measured if self._ledgers.of(nodes[name]).records}
 
     def _is_pending(self, fault: Fault) -> bool:
         return any(key[:2] == fault.key for key in self._pending.get(fault.node, ()))
 
-    def _took(self, name: str, view: NodeView, entry: LogEntry) -> bool:
+    def _took(self, line: _AtHome) -> bool:
         """As ``_take_one``; a bug there costs its line, and those before it stay due."""
         try:
-            return self._take_one(name, view, entry)
+            return self._take_one(*line)
         except Exception as error:
+            name = line[0].name
             self._undecoded(name, error)
             return name in self._pending
 
@@ -293,46 +306,52 @@ class Observer:
         if self.undecodable <= MAX_ERRORS_SHOWN:
             logger.bind(node=name).opt(exception=error).error("bug: a line was not decoded")
 
-    def _take_one(self, name: str, view: NodeView, entry: LogEntry) -> bool:
+    def _take_one(
+        self, view: NodeView, entry: LogEntry, boot_id: str, start_ns: int | None
+    ) -> bool:
         """Decode one entry of a managed node; True when there is something new to decide. What
         only counts up a sighting that was decided and still waits is nothing new: the decision
         would be the same, and the node is looked at again when the wait is over."""
+        name = view.name
         self.missed_records += entry.record.missed
-        decoded = self._decoders.faults(f"source {entry.source}", entry, name)
+        decoded = self._decoders.faults(entry.source, entry, name)
         if not decoded:
             return False
-        boot_id = entry.record.boot_id or view.boot_id
-        event_ns = self._boots.event_ns(name, boot_id, entry)
+        event_ns = self._boots.event_ns(name, boot_id, entry, start_ns)
+        again = self._runs.count(decoded, entry, event_ns, view, self._clock.now_ns())
+        if again is not None:
+            self._faults.add(*again)
+            return False
         faults = [heard_from(fault, name, entry, event_ns) for fault in decoded]
-        self._beside.ask(faults, view, entry, self._ledger)
+        self._beside.ask(faults, view, entry, self._ledgers.of)
         news = [self._take_fault(fault, view) for fault in faults]
+        first = faults[0]
+        only = len(faults) == 1 and first.event_ns >= self.floor_ns
+        if only and is_only_a_fault(first, self._read) and not self._beside.asks(first):
+            self._runs.begin(decoded[0], first, entry, view)
         return any(news)
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:
         """What one fault says: about a peer, a repair, its node. True when there is news."""
         self._note_peer(fault)
         repaired = self._keep_repair(fault, view)
-        return self._keep_heard(self._kin.hear(fault), view) or repaired
+        return self._keep_heard(fault, self._kin.hear(fault), view) or repaired
 
-    def _keep_heard(self, heard: Heard, view: NodeView) -> bool:
+    def _keep_heard(self, fault: Fault, heard: Heard | None, view: NodeView) -> bool:
         """Keep what is no marker; attach what was kept before. True when there is news."""
-        kept = [self._keep(fault, view) for fault in heard.keep if not self._is_marker(fault)]
+        if heard is None:
+            return not is_marker(fault, self._read) and self._keep(fault, view)
+        kept = [self._keep(fault, view) for fault in heard.keep if not is_marker(fault, self._read)]
         if not heard.followers:
             return any(kept)
         pending = self._pending.get(view.name, {})
         changed = [attach_earlier(pending, earlier, root) for earlier, root in heard.followers]
         return any(kept) or any(changed)
 
-    def _is_marker(self, fault: Fault) -> bool:
-        """A rule's line that opens no record, whoever wrote it."""
-        rules = self._read.pod if fault.trust is Trust.POD else self._read.kernel
-        rule = rules.rule(fault.fault_id)
-        return rule is not None and not tables.concerns_node(rule)
-
     def _note_peer(self, fault: Fault) -> None:
         """A pod's line that blames another node is noted there, as far as the node is known."""
         peer = fault.detail.get("peer", "") if fault.trust is Trust.POD else ""
-        if peer and self._is_marker(fault):
+        if peer and is_marker(fault, self._read):
             accused = self._feed.resolve(peer.partition("%")[0])
             self._accusations["unknown" if accused is None else "node"] += 1
             if accused is not None:
@@ -356,13 +375,10 @@ class Observer:
             self._since[name] = fault.time_ns
 
     def _keep(self, fault: Fault, view: NodeView) -> bool:
-        ledger = self._ledger(view)
+        ledger = self._ledgers.of(view)
         if already_counted(ledger, fault, view.boot_id):
             return False
-        kind = (fault.fault_id, fault.severity, fault.source)
-        if len(self._faults) >= MAX_FAULT_KINDS and kind not in self._faults:
-            kind = ("other", fault.severity, fault.source)
-        self._faults[kind] += fault.count
+        self._faults.add(fault, fault.count)
         acting = fault.event_ns >= self.floor_ns
         pending = self._pending.setdefault(view.name, {})
         if acting:
@@ -382,12 +398,3 @@ class Observer:
             self._pending[name] = left
         else:
             self.settle([name])
-
-    def _ledger(self, view: NodeView) -> Ledger:
-        """The node's ledger, parsed once per version of the annotation."""
-        known = self._ledgers.get(view.name)
-        if known and known[0] == view.ledger and known[1] == view.uid:
-            return known[2]
-        ledger, _ = read_ledger(view)
-        self._ledgers[view.name] = (view.ledger, view.uid, ledger)
-        return ledger

@@ -7,14 +7,17 @@ costs its own node and no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from loguru import logger
 
 from konduktor_health.clock import Clock
 from konduktor_health.core.budget import Budgets
 from konduktor_health.core.decide import decide
+from konduktor_health.core.ledger import Writes, written
 from konduktor_health.core.reset import our_taints
+from konduktor_health.core.surge import may_begin
+from konduktor_health.frozen import replace
 from konduktor_health.model import NodeView, Plan, Policy, PublishEvent, Snapshot
 from konduktor_health.ports import NodeFeed
 from konduktor_health.runtime.aside import Aside
@@ -38,7 +41,8 @@ def _as_it_is(snapshot: Snapshot) -> Snapshot:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """Node views, sightings and the fleet's counts, put together for a decision. ``complete`` adds
-    what is known from elsewhere (where history is played: what is taken for granted)."""
+    what is known from elsewhere, ``writes`` makes the text of a ledger (where history is played:
+    what is taken for granted, and a text that nobody else reads)."""
 
     feed: NodeFeed
     fleet: Fleet
@@ -54,13 +58,14 @@ class Situation:
     attesting: Attesting | None = None  # None: no agent is asked about kernel lines
     pairs: PairFindings | None = None  # None: nodes do not test each other
     complete: Callable[[Snapshot], Snapshot] = _as_it_is
+    writes: Writes = written
     aside: Aside = field(default_factory=Aside)
 
     def surges_now(self) -> frozenset[Key]:
         """The surges that hold, brought up to date. Raises LeadershipLost."""
         now_ns = self.clock.now_ns()
         fatal = self.observer.fatal_sightings(now_ns)
-        if not fatal and not self.surges.now:
+        if self.surges.is_quiet and not may_begin(fatal, self.policy):
             return frozenset()
         return self.surges.follow(self.fleet.view(now_ns, fatal), self.policy)
 
@@ -124,10 +129,13 @@ class Situation:
     def _decide(self, nodes: dict[str, NodeView]) -> Plan:
         now_ns = self.clock.now_ns()
         boots = self.fleet.boots(nodes)
+        fatal = self.observer.fatal_sightings(now_ns)
+        if not self.surges.now and not may_begin(fatal, self.policy):
+            fatal = {}  # too few to be looked at
         snapshot = Snapshot(
             nodes=nodes,
             sightings=self.observer.sightings(nodes),
-            fleet=self.fleet.view(now_ns, self.observer.fatal_sightings(now_ns), self.surges.now),
+            fleet=self.fleet.view(now_ns, fatal, self.surges.now),
             boot_changed_ns={name: changed_ns for name, (changed_ns, _) in boots.items()},
             boot_noticed_ns={name: noticed_ns for name, (_, noticed_ns) in boots.items()},
             observed_from_ns=self.observation.for_decision(nodes) if self.observation else {},
@@ -143,7 +151,7 @@ class Situation:
             diagnoses=self.diagnoses.of(nodes) if self.diagnoses else {},
             remarks={name: told for name in nodes if (told := self._remarks(name))},
         )
-        return decide(self.complete(snapshot), self.policy, now_ns)
+        return decide(self.complete(snapshot), self.policy, now_ns, writes=self.writes)
 
     def _displaceable(self) -> Mapping[str, tuple[NodeView, ...]]:
         by_pool = self.fleet.displaceable()

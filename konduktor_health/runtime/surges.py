@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from loguru import logger
@@ -24,6 +23,7 @@ from konduktor_health.clock import Clock
 from konduktor_health.core.resumed import parse_request, released, render_surges
 from konduktor_health.core.surge import follow, told
 from konduktor_health.errors import HealthError, LeadershipLost
+from konduktor_health.frozen import replace
 from konduktor_health.model import FleetView, Policy, PublishEvent, Scope, Surge
 
 LOOK_S = 3.0
@@ -60,6 +60,11 @@ class SurgeWatch:
     def restore(self, stored: Iterable[Surge]) -> None:
         """Take up what an earlier leader has stored."""
         self.now = tuple(stored)
+
+    @property
+    def is_quiet(self) -> bool:
+        """There are none, and nothing is left to tell."""
+        return not self.now and not self._untold
 
     def holding(self) -> frozenset[Key]:
         """What is held now."""

@@ -73,10 +73,11 @@ class Turns:
 
 def _best(waiting: dict[str, Turn], places: Places) -> list[str]:
     """As many as there are places for, the most urgent first; then fatal ones."""
-    count = places.free + places.soft
-    if count >= len(waiting):
-        best = sorted(waiting, key=lambda name: waiting[name].order)
-    else:
-        best = heapq.nsmallest(count, waiting, key=lambda name: waiting[name].order)
+    best = [
+        name
+        for _, name in heapq.nsmallest(
+            places.free + places.soft, [(turn.order, name) for name, turn in waiting.items()]
+        )
+    ]
     free = best[: places.free]
     return free + [name for name in best[places.free :] if waiting[name].fatal]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from konduktor_health.adapters.loki.entries import identity
-from konduktor_health.adapters.loki.memory import Seen
 from konduktor_health.model import Trust
 from konduktor_health.ports import LogEntry
 from parsers.decode import Decoder
@@ -51,22 +51,28 @@ class DecodedBefore(Decoder):
         return self.feed(record, node, time_ns)
 
 
+def record_of(
+    faults: list[Fault], time_ns: int, uptime_us: int | None, stamp: str, boot_id: str, count: int
+) -> DecodedRecord:
+    """The record of a line that reports one fault. Lines may share the list: what is a line's own
+    is in its record."""
+    fault = faults[0]
+    facility = 1 if fault.injected else None
+    # by place, as there is one for each line: text, uptime, stamp, boot id, sequence, facility,
+    # priority, time, host name, heartbeat, missed, repeated, foreign, sealed, plain
+    return DecodedRecord(
+        fault.text, uptime_us, stamp, boot_id, None, facility,
+        None, time_ns, "", False, 0, count, False, False, False, faults,
+    )  # fmt: skip
+
+
 def of_fault(fault: Fault, source: str) -> LogEntry:
     """The entry of a fault whose line was decoded where it was read. Its node and time are said."""
-    uptime_us = fault.uptime_us
-    record = DecodedRecord(
-        fault.text,
-        uptime_us,
-        "" if uptime_us is None else uptime_stamp(uptime_us),
-        fault.boot_id,
-        facility=1 if fault.injected else None,
-        time_ns=fault.time_ns,
-        repeated=fault.count,
-        faults=[fault],
-    )
-    name = identity(fault.node, fault.time_ns, record)
-    pod = fault.trust is Trust.POD
-    return LogEntry(fault.node, fault.time_ns, record, name, source, fault.trust, pod)
+    uptime_us, time_ns, trust = fault.uptime_us, fault.time_ns, fault.trust
+    stamp = "" if uptime_us is None else uptime_stamp(uptime_us)
+    record = record_of([fault], time_ns, uptime_us, stamp, fault.boot_id, fault.count)
+    name = identity(fault.node, time_ns, record)
+    return LogEntry(fault.node, time_ns, record, name, source, trust, trust is Trust.POD)
 
 
 def of_entry(entry: LogEntry, decoder: Decoder) -> LogEntry:
@@ -127,7 +133,7 @@ def batches(
     A poll ends each interval. A line that comes after newer ones is found by the poll that is due
     when it comes, as a late line is. Bounds are [start, end).
     """
-    seen = Seen(most=REMEMBERED)
+    seen: dict[str, None] = {}  # identities, the oldest first
     poll_ns, found = 0, list[LogEntry]()
     first_ns, past_ns = start_ns or 1, LATEST_NS if end_ns is None else end_ns
     for entry in entries:
@@ -135,9 +141,13 @@ def batches(
         if not (entry.node_name and first_ns <= time_ns < past_ns):
             _left_out(entry, told)
             continue
-        if not seen.add(entry.identity, time_ns):
+        if entry.identity in seen:
             told.copies += 1
             continue
+        seen[entry.identity] = None
+        if len(seen) > REMEMBERED:
+            for identity_ in list(islice(seen, REMEMBERED // 8)):
+                del seen[identity_]
         told.lines += 1
         if time_ns > told.last_ns:
             told.last_ns = time_ns

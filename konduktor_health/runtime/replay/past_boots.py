@@ -81,6 +81,13 @@ class PastBoots:
             return None  # delivered late
         return self._begin(known, _made(node, start_ns), start_ns, time_ns, made=True)
 
+    def is_in(self, node: str, entry: LogEntry) -> bool:
+        """The line names the boot that the node is in: all that ``note`` learns of it, and of
+        others like it, is that the boot goes on."""
+        known, boot_id = self._nodes.get(node), entry.record.boot_id
+        tells = not (entry.pod or entry.trust is Trust.POD)
+        return tells and known is not None and bool(boot_id) and boot_id == known.boot_id
+
     def _begin(
         self, known: _Known, boot_id: str, start_ns: int | None, time_ns: int, *, made: bool
     ) -> Boot:
@@ -93,9 +100,10 @@ class PastBoots:
 
 
 def _extend(known: _Known, start_ns: int | None, time_ns: int) -> None:
-    if start_ns is not None:
-        known.start_ns = start_ns if known.start_ns is None else min(known.start_ns, start_ns)
-    known.alive_ns = max(known.alive_ns, time_ns)
+    if start_ns is not None and (known.start_ns is None or start_ns < known.start_ns):
+        known.start_ns = start_ns
+    if time_ns > known.alive_ns:
+        known.alive_ns = time_ns
 
 
 def _same(known_ns: int | None, start_ns: int | None) -> bool:

@@ -1,17 +1,19 @@
 """What do the Nodes look like in the past that is played? A cluster in memory.
 
 Edits are applied as the API server applies them, and told to the fleet as the watch would tell
-them: the loop sees its own writes once more, and decides again on what is there. A node that lines
-name is a managed node from then on, unless a list of nodes says which there are.
+them: the loop sees its own writes once more, and decides again on what is there, but for nodes of
+which the Plan says that nothing would come of it. A node that lines name is a managed node from
+then on, unless a list of nodes says which there are.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from konduktor_health.adapters.kube.names import NameIndex
+from konduktor_health.frozen import replace
 from konduktor_health.model import (
     Condition,
     EditNode,
@@ -82,6 +84,7 @@ class PastNodes:
         self._index = NameIndex()
         self._version = 0
         self.restless = False  # something was changed that the loop has not seen
+        self.wrote = False  # the last Plan that was applied changed something
         for view in inventory.views:
             self._index.put(view.name, view.aliases)
             if self.fleet.keep(view):
@@ -110,35 +113,52 @@ class PastNodes:
             return
         if before_seen_ns:
             self._past.seen(view, before_seen_ns)
-        self._store(view, replace(view, boot_id=boot_id))
+        self._store(view, replace(view, boot_id=boot_id, resource_version=self._next_version()))
 
     def edit(self, name: str, edit: NodeEdit) -> None:
         """Somebody changes a Node: an operator that is assumed, or the loop."""
         view = self._views[name]
-        self._store(view, edited(view, edit, self._keys))
+        self._store(view, edited(view, edit, self._keys, self._next_version()))
 
     def say(self, name: str, condition: Condition) -> None:
         """Somebody writes our condition."""
         view = self._views[name]
-        self._store(view, replace(view, condition=condition))
+        self._store(view, self._saying(view, condition))
 
     def apply(self, plan: Plan) -> Outcome:
-        """Carry out a Plan. Nothing conflicts and nothing fails."""
+        """Carry out a Plan. Nothing conflicts and nothing fails, and nobody else writes: where no
+        count of the fleet has changed, nodes at rest are as the next decision would leave them."""
         outcome = Outcome()
+        restless, self.restless = self.restless, False
+        generation = self.fleet.generation()
+        became: dict[str, NodeView] = {}  # what a node's actions make of it is told at once
         for action in plan.actions:
             if isinstance(action, EditNode):
-                self.edit(action.node, action.edit)
+                view = became.get(action.node) or self._views[action.node]
+                became[action.node] = edited(view, action.edit, self._keys, self._next_version())
                 outcome.applied.append(action)
             elif isinstance(action, SetCondition):
-                self.say(action.node, action.condition)
+                view = became.get(action.node) or self._views[action.node]
+                became[action.node] = self._saying(view, action.condition)
                 outcome.conditions += 1
             elif isinstance(action, PublishEvent):
                 outcome.events += 1
+        for name, view in became.items():
+            self._store(self._views[name], view)
+        self.wrote = self.restless
+        if self.wrote and self.fleet.generation() == generation:
+            self.restless = self.fleet.pass_over(plan.at_rest)
+        self.restless = self.restless or restless
         return outcome
 
-    def _store(self, old: NodeView | None, new: NodeView) -> None:
+    def _saying(self, view: NodeView, condition: Condition) -> NodeView:
+        return replace(view, condition=condition, resource_version=self._next_version())
+
+    def _next_version(self) -> str:
         self._version += 1
-        new = replace(new, resource_version=str(self._version))
+        return str(self._version)
+
+    def _store(self, old: NodeView | None, new: NodeView) -> None:
         self._views[new.name] = new
         self.fleet.keep(new)
         self.fleet.changed(old, new)
@@ -168,7 +188,8 @@ class PastNodes:
 
     def put(self, view: NodeView) -> None:
         """Take up a view that was written elsewhere."""
-        self._store(self._views.get(view.name), view)
+        now = replace(view, resource_version=self._next_version())
+        self._store(self._views.get(view.name), now)
 
     def on_change(self, callback: Callable[[NodeView | None, NodeView | None], None]) -> None:
         """The fleet is told directly."""
@@ -196,8 +217,8 @@ def at_the_start(views: Iterable[NodeView], passing: Container[str]) -> tuple[No
     )
 
 
-def edited(view: NodeView, edit: NodeEdit, keys: Keys) -> NodeView:
-    """The Node once an edit has been applied."""
+def edited(view: NodeView, edit: NodeEdit, keys: Keys, version: str = "") -> NodeView:
+    """The Node once an edit has been applied. ``version``: its resource version then."""
     gone = {(taint.key, taint.effect) for taint in (*edit.remove_taints, *edit.add_taints)}
     taints = tuple(one for one in view.taints if (one.key, one.effect) not in gone)
     notes, labels = edit.annotations, dict(view.labels)
@@ -208,6 +229,7 @@ def edited(view: NodeView, edit: NodeEdit, keys: Keys) -> NodeView:
             labels[key] = value
     return replace(
         view,
+        resource_version=version or view.resource_version,
         taints=taints + edit.add_taints,
         ledger=notes.get(keys.ledger, view.ledger),
         ledger_corrupt=notes.get(keys.ledger_corrupt, "" if view.ledger_corrupt else None)

@@ -1,26 +1,30 @@
 """How is a past played? The controller's own loop, turned whenever something would have turned it.
 
 A cycle comes with each poll that found lines, whenever the agenda has something due, and once more
-after each of our own writes, as the watch would have it. Between those nothing can happen, so time
-jumps. A replay decides exactly what a controller would have decided that read these lines at these
-polls, on Nodes that nobody but it has changed.
+after those of our own writes that leave something to decide. Between those nothing can happen, so
+time jumps. A replay decides exactly what a controller would have decided that read these lines at
+these polls, on Nodes that nobody but it has changed.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from konduktor_health.core.ledger import Ledger, LedgerText, fitted
 from konduktor_health.core.reset import condition_after_reset, plan_reset
 from konduktor_health.core.roots import EVENT_NS
+from konduktor_health.frozen import replace
 from konduktor_health.model import Policy, Snapshot
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.agenda import Agenda
 from konduktor_health.runtime.loop import Loop
 from konduktor_health.runtime.observe import Observer
-from konduktor_health.runtime.replay.heard import DecodedBefore
+from konduktor_health.runtime.replay.heard import LATEST_NS, DecodedBefore
+from konduktor_health.runtime.replay.passage import Chain, Passage
 from konduktor_health.runtime.replay.past_boots import PastBoots
 from konduktor_health.runtime.replay.past_clock import PastClock
 from konduktor_health.runtime.replay.past_nodes import Inventory, PastNodes
@@ -59,6 +63,8 @@ class Player:
     _loop: Loop = field(init=False)
     _resets: list[tuple[int, str]] = field(init=False, default_factory=list)
     _tainted: dict[str, int] = field(init=False, default_factory=dict)
+    _ledgers: int = field(init=False, default=0)  # that were written
+    _idle_until_ns: int = field(init=False, default=0)  # nothing is due before; 0: not known
 
     def __post_init__(self) -> None:
         clock = self._clock = PastClock(self.start_ns)
@@ -84,6 +90,7 @@ class Player:
             clock,
             SurgeWatch(clock),
             complete=self._observed,
+            writes=self._written,
         )
         self._loop = Loop(
             sources=Sources([], clock=clock, poll_interval_s=1.0, wake=wake),
@@ -118,6 +125,37 @@ class Player:
         self._turn()
         self.timeline.totals.close(self._clock.now_ns())
 
+    def pass_by(self, passage: Passage, at: int) -> int:
+        """Polls from this one on, as far as their lines only count and nothing else is due: count
+        them, which is all that ``hear`` would do. Returns the first that has to be heard."""
+        observer = self._loop.observer
+        if self.nodes.restless or observer.waits_since_ns() is not None:
+            return at
+        if not self._idle_until_ns:
+            next_ns = self._next_ns()
+            self._idle_until_ns = LATEST_NS if next_ns is None else next_ns
+        end = passage.quiet_until(at, self._idle_until_ns)
+        if end > at:
+            end = min([end, *(self._does_more(passage, each) for each in passage.chains(at, end))])
+        if end <= at:
+            return at
+        # in the order of their last lines: who was heard of longest ago is forgotten first
+        for chain in sorted(passage.chains(at, end), key=lambda chain: chain.lines[-1]):
+            first, last = passage.entry(chain.lines[0]), passage.entry(chain.lines[-1])
+            self._clock.go_to(passage.times_ns[chain.polls[-1]])
+            self._at_home(last)
+            observer.repeats.count(first, last, len(chain.lines), passage.count(chain))
+        return end
+
+    def _does_more(self, passage: Passage, chain: Chain) -> int:
+        """The poll of the chain's first line that may do more than count, or one after all."""
+        first = passage.entry(chain.lines[0])
+        name = self.nodes.resolve(first.node_name)
+        until_ns = self._loop.observer.repeats.until_ns(first)
+        if name is None or until_ns is None or not self.boots.is_in(name, first):
+            return chain.polls[0]
+        return passage.poll_beyond(chain, until_ns)
+
     @property
     def unknown_lines(self) -> int:
         """Lines of names that are no Node of the list."""
@@ -133,31 +171,37 @@ class Player:
 
     def _until(self, time_ns: int) -> None:
         """Do what is due before this time, when it is due."""
+        if self._idle_until_ns >= time_ns and self._loop.observer.waits_since_ns() is None:
+            return  # nothing has turned since, and only what waits depends on the time
         while (next_ns := self._next_ns()) is not None and next_ns < time_ns:
             self._clock.go_to(next_ns)
             self._reset_due()
             self._turn()
+        self._idle_until_ns = LATEST_NS if next_ns is None else next_ns
 
     def _next_ns(self) -> int | None:
+        clock, loop = self._clock, self._loop
         times = [self._resets[0][0]] if self._resets else []
         next_s = self._agenda.next_s()
-        if next_s < float("inf"):
-            times.append(self._clock.ns_of(max(next_s, self._clock.monotonic())))
-        quiet_ns = int(self.policy.surge_quiet_s * NS)
-        times += [each.last_ns + quiet_ns for each in self._loop.situation.surges.now]
-        waiting_ns = self._loop.observer.waits_since_ns()
+        if next_s < math.inf:
+            times.append(clock.ns_of(max(next_s, clock.monotonic())))
+        if surges := loop.situation.surges.now:
+            quiet_ns = int(self.policy.surge_quiet_s * NS)
+            times += [each.last_ns + quiet_ns for each in surges]
+        waiting_ns = loop.observer.waits_since_ns()
         if waiting_ns is not None:  # let go once its time is over, at the latest a second later
-            times.append(max(waiting_ns + EVENT_NS + NS, self._clock.now_ns() + NS))
+            times.append(max(waiting_ns + EVENT_NS + NS, clock.now_ns() + NS))
         return min(times, default=None)
 
     def _turn(self) -> None:
         """Cycles until nothing changes any more at this time."""
+        self._idle_until_ns = 0
         for _ in range(MOST_ROUNDS):
             self.nodes.restless = False
             plan = self._loop.cycle(())
             if self.assumed.reset_after_ns is not None:
                 self._watch_taints(plan.settled)
-            if not self.nodes.restless:
+            if not (self.nodes.restless or (self.nodes.wrote and self._agenda.calls)):
                 return
         raise AssertionError("bug: the loop does not come to rest")
 
@@ -189,14 +233,33 @@ class Player:
             self.nodes.say(name, condition_after_reset(now_ns))
             self.timeline.edited(replace(action, message=f"assumed: {action.message}"))
 
+    def _written(self, ledger: Ledger) -> LedgerText:
+        """The text of a ledger on a Node that is made up: nobody reads it but the controller, so
+        that a number will do, another one for each."""
+        self._ledgers += 1
+        return LedgerText.of(f"ledger {self._ledgers}", fitted(ledger))
+
     def _observed(self, snapshot: Snapshot) -> Snapshot:
         """The log counts as read without a gap since the start of the past."""
         return replace(snapshot, observed_from_ns=dict.fromkeys(snapshot.nodes, self.start_ns))
 
 
-def play(batches: Iterable[tuple[int, list[LogEntry]]], players: list[Player]) -> Iterator[int]:
-    """Play a past that is decoded once to all policies. Yields each poll's time."""
-    for poll_ns, entries in batches:
-        for player in players:
-            player.hear(poll_ns, entries)
-        yield poll_ns
+def play(passages: Iterable[Passage], players: list[Player]) -> Iterator[int]:
+    """Play a past that is decoded once to all policies. Yields the time of each poll that any of
+    them has to hear, and of the last."""
+    for passage in passages:
+        yield from play_one(passage, players)
+
+
+def play_one(passage: Passage, players: Sequence[Player]) -> Iterator[int]:
+    """Play a passage to all policies, as ``play``."""
+    heard = [0] * len(players)  # polls
+    at = 0
+    while at < len(passage):
+        for number, player in enumerate(players):
+            if heard[number] <= at:
+                player.hear(passage.times_ns[at], passage.entries(at))
+                heard[number] = player.pass_by(passage, at + 1)
+        yield passage.times_ns[at]
+        at = min(heard)
+    yield from passage.times_ns[-1:]

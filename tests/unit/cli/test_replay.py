@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +250,14 @@ def test_a_file_with_the_newest_line_first_is_refused(tmp_path: Path) -> None:
 
     assert isinstance(done.exception, ConfigError)
     assert "newest lines come first" in str(done.exception)
+
+
+def test_the_other_commands_do_not_load_what_a_replay_needs() -> None:
+    loaded = "import sys, konduktor_health.cli.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
+
+    modules = done.stdout.split()
+    assert "konduktor_health.cli.replay" in modules
+    assert not [name for name in modules if ".runtime.replay" in name or ".replay_" in name]

@@ -47,7 +47,22 @@ records = st.builds(
     root=texts,
     extra=pairs,
 )
-pasts = st.builds(Past, texts, texts, times, times, times, st.none() | times, texts, texts)
+pasts = st.builds(
+    Past,
+    device=texts,
+    fault_id=texts,
+    last_ns=times,
+    cleared_ns=times,
+    log_ns=times,
+    uptime_us=st.none() | times,
+    boot_id=texts,
+    identity=texts,
+    repaired_ns=times,
+    times=times,
+    attempts=times,
+    count=times,
+    shown=st.booleans(),
+)
 ledgers = st.builds(
     Ledger,
     uid=texts,
@@ -65,4 +80,12 @@ ledgers = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(ledgers)
 def test_no_ledger_is_larger_than_it_is_taken_for(ledger: Ledger) -> None:
+    assert len(dumps(to_json(ledger))) <= written._at_most(ledger)
+
+
+def test_nor_is_a_long_history_of_the_largest_numbers() -> None:
+    most = 2**63 - 1
+    past = Past("", "", most, most, most, most, "", "", most, most, most, most, True)
+    ledger = Ledger(history=(past,) * 60)
+
     assert len(dumps(to_json(ledger))) <= written._at_most(ledger)

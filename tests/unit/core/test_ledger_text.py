@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from konduktor_health.core.ledger import MAX_BYTES, CorruptLedger, Ledger, Record, parse, render
+from konduktor_health.core.ledger import (
+    MAX_BYTES,
+    CorruptLedger,
+    Ledger,
+    Past,
+    Record,
+    parse,
+    render,
+    written,
+)
+from konduktor_health.core.record import Missing, Passes
 from konduktor_health.core.reset import ResetAt, parse_reset_at, render_reset_at
 from konduktor_health.model import Remedy, Severity, Trust
+from konduktor_health.treatment import Repair
 from tests.support import ledgers
 
 TIMES = st.integers(0, 2**62)
@@ -113,3 +124,66 @@ def test_a_count_as_high_as_there_is_can_be_raised_and_read() -> None:
     raised = replace(most, count=most.count + 1, attempts=most.attempts + 1)
     (its,) = parse(render(Ledger(records=(raised,)))).records
     assert (its.count, its.attempts) == (most.count, most.attempts)
+
+
+NAMES = st.text(max_size=12)
+WHOLE_RECORDS = st.builds(
+    replace,
+    RECORDS,
+    acting=st.booleans(),
+    why=NAMES,
+    rule=NAMES,
+    reached=st.booleans(),
+    effect=NAMES,
+    episodes=st.lists(st.tuples(TIMES, NAMES, TIMES), max_size=3).map(tuple),
+    places=st.lists(st.dictionaries(NAMES, NAMES, max_size=2).map(lambda d: tuple(d.items()))).map(
+        tuple
+    ),
+    repairs=st.dictionaries(st.sampled_from(list(Repair)), TIMES).map(lambda d: tuple(d.items())),
+    passes=st.lists(
+        st.builds(Passes, NAMES, TIMES, TIMES, TIMES), max_size=3, unique_by=lambda each: each.name
+    ).map(tuple),
+    missing=st.dictionaries(NAMES, TIMES, max_size=3).map(
+        lambda d: tuple(Missing(*each) for each in d.items())
+    ),
+    attempts=TIMES,
+    flaps=TIMES,
+    root=NAMES,
+    guessed=st.booleans(),
+)
+PASTS = st.builds(
+    Past,
+    NAMES,
+    NAMES,
+    TIMES,
+    TIMES,
+    TIMES,
+    st.none() | TIMES,
+    NAMES,
+    NAMES,
+    TIMES,
+    TIMES,
+    TIMES,
+    TIMES,
+    st.booleans(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(WHOLE_RECORDS, max_size=3),
+    st.lists(PASTS, max_size=40),
+    st.tuples(NAMES, NAMES),
+    st.booleans(),
+)
+def test_a_text_that_was_just_written_says_what_it_says_when_it_is_read(
+    records: list[Record], history: list[Past], names: tuple[str, str], soft: bool
+) -> None:
+    ledger = Ledger(*names, 1, 2, ("NoSchedule",), soft=soft, history=tuple(history))
+    for record in records:
+        ledger = ledger.with_record(record)
+
+    text = written(ledger)
+
+    assert text == render(ledger)
+    assert parse(text) == parse(str(text))

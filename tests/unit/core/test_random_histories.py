@@ -34,6 +34,7 @@ from konduktor_health.model import (
     EditNode,
     Fault,
     FleetView,
+    Hold,
     NodeView,
     Plan,
     ProbeResult,
@@ -329,6 +330,8 @@ class Histories(RuleBasedStateMachine):
         written = self.apply(plan, None)
         for name in plan.settled:
             self.pending[name] = {}
+        self.check_rest(plan)
+        for name in plan.settled:
             self.repairs[name] = []
         return written
 
@@ -354,6 +357,19 @@ class Histories(RuleBasedStateMachine):
         return len(writes[:limit])
 
     # -- what must hold
+
+    def check_rest(self, plan: Plan) -> None:
+        """Nodes at rest: the next decision at this time says of them what this one said."""
+        edits = [each.edit for each in plan.actions if isinstance(each, EditNode)]
+        if any(edit.add_taints or edit.remove_taints for edit in edits):
+            return  # the counts are others now
+        again = self.plan()
+        assert plan.at_rest <= again.settled
+        for name in plan.at_rest:
+            holds = [each for each in plan.actions if isinstance(each, Hold) and each.node == name]
+            assert [each for each in again.actions if each.node == name] == holds
+            assert again.wakes.get(name) == plan.wakes.get(name)
+            assert again.waits.get(name) == plan.waits.get(name)
 
     def check(self, action: EditNode, before: NodeView, after: NodeView) -> None:
         old, _ = read_ledger(before)

@@ -66,3 +66,27 @@ def test_what_is_put_off_is_not_lost(lines: list[Line]) -> None:
         one_by_one = said(stream)
 
     assert said(stream) == one_by_one
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((31, 31, 48, 63)),
+            st.sampled_from((3000, 40_000, 100_000, 170_000)),
+            st.sampled_from(("", "", "8")),
+            st.sampled_from(("a", "a", "a", "b")),
+            st.sampled_from((0, 0, 0, 20, -200)),
+        ),
+        max_size=25,
+    )
+)
+def test_a_long_burst_says_what_its_lines_would_have_said(lines: list[Line]) -> None:
+    """In the order of time: as long as a burst of one job lasts, and longer."""
+    stream = faults([line for line in lines for line in (line, (line[0], 200, *line[2:]))])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relate, "_BURST_NS", -1)
+        one_by_one = said(stream)
+
+    assert said(stream) == one_by_one

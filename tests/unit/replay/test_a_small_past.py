@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from konduktor_health.core.ledger import parse
 from konduktor_health.model import Keys, NodeEdit, NodeView, Policy, Snapshot, Taint
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.replay.heard import Told, batches, of_entry, of_fault
+from konduktor_health.runtime.replay.passage import one_by_one
 from konduktor_health.runtime.replay.past_nodes import Inventory, at_the_start, edited
 from konduktor_health.runtime.replay.player import Assumed, Player, play
 from konduktor_health.runtime.replay.timeline import Moment
@@ -54,7 +55,7 @@ def played(
         moments.append,
         assumed or Assumed(),
     )
-    for _ in play(batches(entries, Told(), interval_ns=2 * NS), [player]):
+    for _ in play(one_by_one(batches(entries, Told(), interval_ns=2 * NS)), [player]):
         pass
     player.end(NOW + int(until_s * NS))
     return player, moments
@@ -219,7 +220,7 @@ def test_two_policies_share_what_was_decoded_and_nothing_else() -> None:
         for rules, moments in zip((Policy(), policy(budget_percent=5.0)), beside, strict=True)
     ]
 
-    for _ in play(batches(entries, Told(), interval_ns=2 * NS), players):
+    for _ in play(one_by_one(batches(entries, Told(), interval_ns=2 * NS)), players):
         pass
 
     assert beside == alone
@@ -320,5 +321,5 @@ def _without_times(ledger: str | None) -> object:
     """Records and their counts. The boot is not compared: a replay makes one up from uptimes."""
     if ledger is None:
         return None
-    records = json.loads(ledger)["records"]
-    return [(each["device"], each["fault"], each["first"], each["last"]) for each in records]
+    records = parse(ledger).records
+    return [(each.device, each.fault_id, each.first_ns, each.last_ns) for each in records]

@@ -154,8 +154,34 @@ views = st.builds(
 changes = st.lists(st.one_of(views, names), max_size=40)
 
 
-def counted(census: Census) -> tuple[object, ...]:
-    return census.totals(), census.pools(NOW), census.drivers(), census.displaceable()
+def counted(census: Census, now_ns: int = NOW) -> tuple[object, ...]:
+    return census.totals(), census.pools(now_ns), census.drivers(), census.displaceable()
+
+
+def afresh(there: dict[str, NodeView]) -> Census:
+    fresh = Census(policy(pools=POOLS), lambda _view: False)
+    for each in there.values():
+        fresh.put(each)
+    return fresh
+
+
+@given(st.lists(st.tuples(st.one_of(views, names), st.sampled_from([0, 59, 61, 300])), max_size=12))
+def test_counts_that_are_asked_for_again_are_those_of_now(
+    history: list[tuple[NodeView | str, int]],
+) -> None:
+    """Whatever was kept of the answer before; the clock may go back."""
+    census = Census(policy(pools=POOLS), lambda _view: False)
+    there: dict[str, NodeView] = {}
+    for each, after_s in history:
+        if isinstance(each, str):
+            there.pop(each, None)
+            census.drop(each)
+        else:
+            there[each.name] = each
+            census.put(each)
+        for seconds in (after_s, 300, after_s):
+            now_ns = NOW + seconds * NS
+            assert counted(census, now_ns) == counted(afresh(there), now_ns)
 
 
 @given(changes)
