@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from konduktor_health.core.fold import SightingKey, key_of, owner_of
-from konduktor_health.core.record import EPISODE_GAP_NS
+from konduktor_health.core.record import EPISODE_GAP_NS, Ledger
 from konduktor_health.model import Fault, NodeView, Sighting
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.domains import RecentKinds
@@ -24,7 +24,7 @@ from konduktor_health.runtime.kin import Kin
 @dataclass(slots=True)
 class Run:
     """A line that a node goes on printing: a fault, and nothing else, that is kept as it was heard
-    and was not counted by the node's ledger."""
+    and was not counted by the node's ledger. What comes later may have been: as this very line."""
 
     view: NodeView
     decoded: Fault
@@ -36,6 +36,7 @@ class Run:
     until_us: int | None
     entry: LogEntry  # the newest line
     event_ns: int  # of the newest line
+    counted: frozenset[str]  # identities of lines that the node's ledger has counted
     lines: int = 0  # that are not in ``seen`` yet,
     count: int = 0  # and what they count
 
@@ -66,6 +67,7 @@ class Run:
             and entry.source == before.source
             and entry.trust is before.trust
             and not entry.pod
+            and entry.identity not in self.counted
             and (decoded is self.decoded or _alike(decoded, self.decoded))
         )
 
@@ -111,16 +113,21 @@ class Runs:
         self._kinds = kinds
         self._of: dict[str, Run] = {}
 
-    def begin(self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView) -> None:
+    def begin(
+        self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView, ledger: Ledger
+    ) -> None:
         """This line was taken by itself, and may come again: where it acts, and is kept as it was
-        heard. It is for the caller to know that it is no marker, no repair, and blames no peer."""
+        heard. It is for the caller to know that it is no marker, no repair, and blames no peer.
+        ``ledger``: the node's."""
         until = self._kin.put_off_until(fault)
         key = key_of(fault, True)
         seen = self._pending.get(view.name, {}).get(key)
         if until is None or seen is None or seen.fault is not fault or fault.event_ns <= 0:
             return
         if seen.episodes[-1][:2] == (fault.event_ns, owner_of(fault)):
-            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns)
+            known = (ledger.record(fault.key), ledger.past(fault.key))
+            counted = frozenset(each.identity for each in known if each and each.identity)
+            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns, counted)
             self._of[view.name] = run
 
     def count(
@@ -132,12 +139,12 @@ class Runs:
         if run is None:
             return None
         seen = self._pending.get(view.name, {}).get(run.key)
-        if len(decoded) != 1 or not run.takes(decoded[0], entry, event_ns, view, seen):
+        takes = len(decoded) == 1 and run.takes(decoded[0], entry, event_ns, view, seen)
+        if not (takes and self._kin.touch(run.heard)):
             self.catch_up((view.name,))
             del self._of[view.name]
             return None
         self._kinds.note(run.heard, view.name, now_ns, event_ns)
-        self._kin.touch(run.heard)
         return run.heard, run.take(entry, event_ns)
 
     def catch_up(self, names: Iterable[str]) -> None:
