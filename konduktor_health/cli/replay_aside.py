@@ -1,6 +1,8 @@
 """Large files are read and decoded by a process of its own, while this one plays what it tells.
 
-The other process is this module, run by the same Python. It writes frames to a pipe: what lines say
+The other process is this module, run by the same Python, which finds modules where this one does
+(and nowhere else: not in the folder that somebody happens to be in). It has our open files, for a
+path may be the name of one, like that of ``<(...)``. It writes frames to a pipe: what lines say
 once for each frame, and of each line what is its own (``marshal``, between two ends of one
 program). What comes out here is what ``replay_input.from_files`` gives in one process (tested).
 
@@ -70,9 +72,13 @@ def from_files_aside(
 ) -> Generator[LogEntry, None, None]:
     """As ``from_files``, by the tables that a rules file makes (None: the shipped ones). Raises
     ConfigError as that does, and HealthError where somebody has ended the reader."""
-    command = [sys.executable, "-m", _MODULE, str(rules or ""), *paths]
+    command = [sys.executable, "-P", "-m", _MODULE, str(rules or ""), *paths]
+    places = os.pathsep.join(each or os.curdir for each in sys.path)
     with subprocess.Popen(  # noqa: S603 - this program itself
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        command,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+        env=os.environ | {"PYTHONPATH": places},
     ) as reader:
         try:
             yield from _entries(reader.stdout or io.BytesIO(), watch)
