@@ -60,6 +60,10 @@ class Recent(Generic[_K, _V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: _K) -> bool:
+        """Whether there is an entry; does not count as a use."""
+        return key in self._entries
+
     def get(self, key: _K) -> _V | None:
         """The entry, which is then the most recently used one; None if there is none."""
         value = self._entries.get(key)

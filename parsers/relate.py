@@ -81,9 +81,13 @@ class Relations:
         if node is not None:
             node.put_off(fault, self._count)
 
-    def touch(self, fault: Fault) -> None:
-        """The node was heard of: it is not the first to be forgotten."""
-        self._nodes.get((fault.node, fault.injected))
+    def touch(self, fault: Fault) -> bool:
+        """The node was heard of: it is not the first to be forgotten. False: it was already."""
+        return self._nodes.get((fault.node, fault.injected)) is not None
+
+    def knows(self, fault: Fault) -> bool:
+        """Something is kept of the node. Changes nothing."""
+        return (fault.node, fault.injected) in self._nodes
 
     def settle(self, time_ns: int = 0) -> list[Finding]:
         """What is known because nothing more came until ``time_ns`` (log time, Unix ns; 0 is the

@@ -1,7 +1,9 @@
 """Large files are read, decoded and parted into polls by a process of its own, while this one plays
 what it tells.
 
-The other process is this module, run by the same Python. It writes packed passages to a pipe
+The other process is this module, run by the same Python, which finds modules where this one does
+(and nowhere else: not in the folder that somebody happens to be in). It has our open files, for a
+path may be the name of one, like that of ``<(...)``. It writes packed passages to a pipe
 (``runtime.replay.passage``, by ``marshal`` between two ends of one program). The polls that come
 out here are those of one process (tested).
 
@@ -95,9 +97,13 @@ def passages_aside(
     """As ``passages_of``, by the tables that a rules file makes (None: the shipped ones). Raises
     ConfigError as that does, and HealthError where somebody has ended the reader."""
     asked = json.dumps([None if rules is None else str(rules), *astuple(polls)])
-    command = [sys.executable, "-m", _MODULE, asked, *paths]
+    command = [sys.executable, "-P", "-m", _MODULE, asked, *paths]
+    places = os.pathsep.join(each or os.curdir for each in sys.path)
     with subprocess.Popen(  # noqa: S603 - this program itself
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        command,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+        env=os.environ | {"PYTHONPATH": places},
     ) as reader:
         try:
             yield from _passages(reader.stdout or io.BytesIO(), watch, told)

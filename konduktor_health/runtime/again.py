@@ -13,18 +13,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from konduktor_health.core.fold import SightingKey, key_of, owner_of
-from konduktor_health.core.record import EPISODE_GAP_NS
+from konduktor_health.core.record import EPISODE_GAP_NS, Ledger
 from konduktor_health.model import Fault, NodeView, Sighting
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.domains import RecentKinds
 from konduktor_health.runtime.heard import heard_from
 from konduktor_health.runtime.kin import Kin
+from konduktor_health.timestamps import NS
+
+#: Event times of one line, read twice, are not farther apart: the start of its boot may be known
+#: better by then.
+_SAME_LINE_NS = NS
 
 
 @dataclass(slots=True)
 class Run:
     """A line that a node goes on printing: a fault, and nothing else, that is kept as it was heard
-    and was not counted by the node's ledger."""
+    and was not counted by the node's ledger. What comes later may have been: as this very line."""
 
     view: NodeView
     decoded: Fault
@@ -36,6 +41,8 @@ class Run:
     until_us: int | None
     entry: LogEntry  # the newest line
     event_ns: int  # of the newest line
+    counted: frozenset[str]  # identities of lines that the node's ledger has counted,
+    counted_ns: int  # and the event time of the newest of them, Unix ns
     lines: int = 0  # that are not in ``seen`` yet,
     count: int = 0  # and what they count
 
@@ -66,6 +73,7 @@ class Run:
             and entry.source == before.source
             and entry.trust is before.trust
             and not entry.pod
+            and entry.identity not in self.counted
             and (decoded is self.decoded or _alike(decoded, self.decoded))
         )
 
@@ -111,17 +119,24 @@ class Runs:
         self._kinds = kinds
         self._of: dict[str, Run] = {}
 
-    def begin(self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView) -> None:
+    def begin(
+        self, decoded: Fault, fault: Fault, entry: LogEntry, view: NodeView, ledger: Ledger
+    ) -> None:
         """This line was taken by itself, and may come again: where it acts, and is kept as it was
-        heard. It is for the caller to know that it is no marker, no repair, and blames no peer."""
+        heard. It is for the caller to know that it is no marker, no repair, and blames no peer.
+        ``ledger``: the node's."""
         until = self._kin.put_off_until(fault)
         key = key_of(fault, True)
         seen = self._pending.get(view.name, {}).get(key)
         if until is None or seen is None or seen.fault is not fault or fault.event_ns <= 0:
             return
         if seen.episodes[-1][:2] == (fault.event_ns, owner_of(fault)):
-            run = Run(view, decoded, fault, key, seen, *until, entry, fault.event_ns)
-            self._of[view.name] = run
+            known = (ledger.record(fault.key), ledger.past(fault.key))
+            counted = frozenset(each.identity for each in known if each and each.identity)
+            counted_ns = max((each.last_ns for each in known if each), default=0)
+            self._of[view.name] = Run(
+                view, decoded, fault, key, seen, *until, entry, fault.event_ns, counted, counted_ns
+            )
 
     def count(
         self, decoded: list[Fault], entry: LogEntry, event_ns: int, view: NodeView, now_ns: int
@@ -131,12 +146,11 @@ class Runs:
         run = self._of.get(view.name)
         if run is None:
             return None
-        if not self._is_taken(run, decoded, entry, event_ns, view):
+        if not (self._is_taken(run, decoded, entry, event_ns, view) and self._kin.touch(run.heard)):
             self.catch_up((view.name,))
             del self._of[view.name]
             return None
         self._kinds.note(run.heard, view.name, now_ns, event_ns)
-        self._kin.touch(run.heard)
         return run.heard, run.take(entry, event_ns)
 
     def until(
@@ -147,6 +161,8 @@ class Runs:
         run = self._of.get(view.name)
         if run is None or not self._is_taken(run, decoded, entry, event_ns, view):
             return None
+        if event_ns <= run.counted_ns + _SAME_LINE_NS or not self._kin.knows(run.heard):
+            return None  # one of those after it may be a line that the ledger has counted
         return None if run.until_us is None else (run.until_ns, run.until_us)
 
     def count_all(

@@ -94,9 +94,14 @@ class Kin:
         """So many more of these lines were heard, and this is the last of them."""
         self._relations.put_off(fault, lines)
 
-    def touch(self, fault: Fault) -> None:
-        """One more was heard that will be put off."""
-        self._relations.touch(fault)
+    def touch(self, fault: Fault) -> bool:
+        """One more was heard that will be put off. False: what was seen of its node is forgotten,
+        and this one has to be related by itself."""
+        return self._relations.touch(fault)
+
+    def knows(self, fault: Fault) -> bool:
+        """What was seen of its node is not forgotten. Changes nothing."""
+        return self._relations.knows(fault)
 
     def patient(self) -> Collection[str]:
         """Nodes of which something waits."""

@@ -328,7 +328,7 @@ class Observer:
         first = faults[0]
         only = len(faults) == 1 and first.event_ns >= self.floor_ns
         if only and is_only_a_fault(first, self._read) and not self._beside.asks(first):
-            self._runs.begin(decoded[0], first, entry, view)
+            self._runs.begin(decoded[0], first, entry, view, self._ledgers.of(view))
         return any(news)
 
     def _take_fault(self, fault: Fault, view: NodeView) -> bool:

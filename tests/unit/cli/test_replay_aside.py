@@ -213,6 +213,32 @@ def test_small_files_and_pipes_are_read_here(past: Path, monkeypatch: pytest.Mon
     assert not is_worth_it([str(past)])
 
 
+def test_what_lies_in_the_folder_that_one_is_in_is_not_run(
+    past: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parsers.py").write_text("raise SystemExit('not ours')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+
+    with closing(from_files_aside([str(past)], None, None)) as entries:
+        assert len(list(entries)) == 5_002
+
+
+def test_a_path_may_be_that_of_an_open_file(past: Path) -> None:
+    """As a shell makes it of ``<(...)``, and as /dev/stdin is."""
+    text = b"2026-01-01T00:00:00Z n kernel: [1.0] NVRM: Xid (PCI:0000:3b:00): 79, x\n"
+    read_end, write_end = os.pipe()
+    os.set_inheritable(read_end, True)
+    os.write(write_end, text)
+    os.close(write_end)
+    try:
+        paths = [str(past), f"/dev/fd/{read_end}"]
+        with closing(from_files_aside(paths, None, None)) as entries:
+            assert len(list(entries)) == 5_003
+    finally:
+        os.close(read_end)
+
+
 @pytest.mark.parametrize("least", [1, 1 << 40])
 def test_whichever_way_the_lines_are_the_same(
     past: Path, least: int, monkeypatch: pytest.MonkeyPatch

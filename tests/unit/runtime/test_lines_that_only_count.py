@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from konduktor_health.core.fold import add, key_of
+from konduktor_health.core.ledger import Ledger, render
+from konduktor_health.core.record import Past
 from konduktor_health.model import Fault, NodeView, Severity, Sighting, Trust
 from konduktor_health.ports import LogEntry
 from konduktor_health.runtime.again import Run, Runs
@@ -17,8 +19,10 @@ from konduktor_health.timestamps import NS
 from parsers import tables
 from parsers.layer import LogRecord
 from tests.support.builders import BOOT, NOW, fault, node
+from tests.support.world import LOST, World
 
 VIEW = node("gpu-1")
+XID = LOST.replace(" 79, ", " {}, ")
 FAULT = fault("xid/63", severity=Severity.DEGRADED, boot_id=BOOT, detail={"pid": "7"})
 
 
@@ -39,7 +43,7 @@ def begun() -> Run:
     add(kept, FAULT, acting=True)
     key = key_of(FAULT, True)
     limits = (NOW + 120 * NS, 1_120_000_000)
-    return Run(VIEW, FAULT, FAULT, key, kept[key], *limits, line(), NOW)
+    return Run(VIEW, FAULT, FAULT, key, kept[key], *limits, line(), NOW, frozenset({"counted"}))
 
 
 def takes(
@@ -78,6 +82,7 @@ def test_the_same_line_a_little_later_only_counts() -> None:
         (line(1, source="journal"), {}),
         (line(1, trust=Trust.ATTESTED), {}),
         (line(1, pod=True), {}),
+        (replace(line(1), identity="counted"), {}),  # by the node's ledger
         (line(1), {"view": replace(VIEW, reset_at="2026-01-01T00:00:00Z")}),
         (line(1), {"seen": Sighting(FAULT, NOW, NOW, 1)}),  # another one since: it was settled
         (line(1), {"decoded": replace(FAULT, text="another")}),
@@ -106,7 +111,7 @@ def test_lines_are_folded_when_they_are_asked_for() -> None:
     for _ in range(2):  # the first of its kind says something of the GPU's memory
         kin.hear(FAULT)
     add(pending["gpu-1"], FAULT, acting=True)
-    runs.begin(FAULT, FAULT, line(), VIEW)
+    runs.begin(FAULT, FAULT, line(), VIEW, Ledger())
 
     for entry in (line(1), line(2, repeated=4)):
         assert runs.count([FAULT], entry, entry.time_ns, VIEW, NOW) is not None
@@ -118,3 +123,45 @@ def test_lines_are_folded_when_they_are_asked_for() -> None:
     assert (after.first_ns, after.last_ns) == (NOW, NOW + 2 * NS)
     assert after.fault.identity == "line 2"
     assert after.episodes == ((NOW + 2 * NS, "7", NOW),)
+
+
+def test_a_line_that_the_ledger_has_counted_hides_none_before_it() -> None:
+    """Shown only, cleared, and read again after a restart: the lines before the newest may act."""
+    world = World()
+    lines = [world.line("gpu-1", XID.format(48), ago_s=60 - n) for n in range(4)]
+    newest = lines[-1]
+    past = Past(
+        "0000:3b:00",
+        "xid/48",
+        last_ns=newest.time_ns,
+        cleared_ns=newest.time_ns,
+        log_ns=newest.time_ns,
+        uptime_us=newest.record.uptime_us,
+        boot_id=BOOT,
+        identity=newest.identity,
+        shown=True,
+    )
+    world.change("gpu-1", ledger=render(Ledger(uid="uid-gpu-1", boot_id=BOOT, history=(past,))))
+
+    world.hear(*lines)
+
+    assert world.tainted() == ["gpu-1"]
+
+
+def test_lines_go_on_being_related_where_what_was_seen_is_forgotten_between_them() -> None:
+    """The watch tells of a reset while lines are read: they are heard of the Node as it is then."""
+    world = World()
+    world.hear(world.line("gpu-1", XID.format(48)))
+    world.clock.advance(10)
+    world.observer.take([world.line("gpu-1", XID.format(48))])
+    world.observer._kin.forget("gpu-1")
+    world.clock.advance(1)
+    world.observer.take([world.line("gpu-1", XID.format(48))])
+
+    world.observer.take([world.line("gpu-1", XID.format(63))])
+
+    seen = world.observer.sightings(["gpu-1"])["gpu-1"]
+    assert {each.fault.fault_id: each.fault.severity for each in seen} == {
+        "xid/48": Severity.FATAL,
+        "xid/63": Severity.FATAL,  # as bad as the two are together
+    }
