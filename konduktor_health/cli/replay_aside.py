@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -43,6 +44,7 @@ _MODULE = "konduktor_health.cli.replay_aside"
 _FRAME_LINES = 2000
 _SIGN_OF_LIFE_S = 0.25
 _LENGTH_BYTES = 8  # of a frame's length
+_PIPE_BYTES = 1 << 20  # five frames; what anybody may ask of Linux
 _MOST_BYTES = 1 << 34  # far more than the lines of one poll can be
 _LINES, _ERROR, _END = range(3)  # kinds of frames
 
@@ -106,9 +108,20 @@ def passages_aside(
         env=os.environ | {"PYTHONPATH": places},
     ) as reader:
         try:
+            _widen(reader.stdout)
             yield from _passages(reader.stdout or io.BytesIO(), watch, told)
         finally:
             reader.kill()
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let the reader be some frames ahead, where the system allows it: what is quick to read may be
+    slow to play, and the other way round."""
+    if pipe is not None and sys.platform == "linux":
+        import fcntl  # not everywhere
+
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _passages(stream: IO[bytes], watch: Watch | None, told: Told) -> Iterator[Passage]:
