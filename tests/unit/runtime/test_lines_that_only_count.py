@@ -19,6 +19,7 @@ from konduktor_health.timestamps import NS
 from parsers import tables
 from parsers.layer import LogRecord
 from tests.support.builders import BOOT, NOW, fault, node
+from tests.support.ledgers import record
 from tests.support.world import LOST, World
 
 VIEW = node("gpu-1")
@@ -43,7 +44,8 @@ def begun() -> Run:
     add(kept, FAULT, acting=True)
     key = key_of(FAULT, True)
     limits = (NOW + 120 * NS, 1_120_000_000)
-    return Run(VIEW, FAULT, FAULT, key, kept[key], *limits, line(), NOW, frozenset({"counted"}))
+    counted = frozenset({"counted"})
+    return Run(VIEW, FAULT, FAULT, key, kept[key], *limits, line(), NOW, counted, NOW - NS)
 
 
 def takes(
@@ -165,3 +167,29 @@ def test_lines_go_on_being_related_where_what_was_seen_is_forgotten_between_them
         "xid/48": Severity.FATAL,
         "xid/63": Severity.FATAL,  # as bad as the two are together
     }
+
+
+def until(run_of: Runs, after_s: float) -> tuple[int, int] | None:
+    entry = line(after_s)
+    return run_of.until([FAULT], entry, entry.time_ns, VIEW)
+
+
+@pytest.mark.parametrize(("counted_s", "whole"), [(None, True), (-60.0, True), (0.5, False)])
+def test_many_at_once_only_count_beyond_what_the_ledger_has_counted(
+    counted_s: float | None, *, whole: bool
+) -> None:
+    """Of many it is not looked at each, whether it is the very line that was counted."""
+    kin, pending = Kin(tables.recorded()), {"gpu-1": dict[Any, Sighting]()}
+    runs = Runs(pending, kin, RecentKinds(600.0))
+    for _ in range(2):  # the first of its kind says something of the GPU's memory
+        kin.hear(FAULT)
+    add(pending["gpu-1"], FAULT, acting=True)
+    known = record(fault_id=FAULT.fault_id, device=FAULT.device, identity="counted")
+    counted_ns = NOW + int((counted_s or 0.0) * NS)
+    records = () if counted_s is None else (replace(known, last_ns=counted_ns),)
+    runs.begin(FAULT, FAULT, line(), VIEW, Ledger(records=records))
+
+    assert (until(runs, 1.0) is not None) is whole
+    assert until(runs, 3.0) is not None
+    kin.forget("gpu-1")
+    assert until(runs, 3.0) is None
