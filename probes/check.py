@@ -116,7 +116,7 @@ class CheckSpec:
 
 
 class Check(Protocol):
-    """One file of ``probes/checks``; listed in ``probes.registry``."""
+    """One file of ``probes/checks``; listed in ``probes.places``."""
 
     @property
     def spec(self) -> CheckSpec:

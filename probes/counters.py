@@ -18,6 +18,11 @@ from probes.check import Context
 
 _KEY = "counters"
 _RUNS_KEY = "runs"
+LASTS_KEY = "lasts"
+
+
+#: What was not looked at for so long, in seconds, need not have lasted.
+UNSEEN_S = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,26 @@ def recent(context: Context, name: str, bad: bool, most: int) -> tuple[int, int]
     if isinstance(kept, dict):
         kept[name] = {"boot": context.boot_id, "marks": marks}
     return marks.count("1"), len(marks)
+
+
+def lasts(context: Context, name: str, now_s: float) -> float:
+    """For how many seconds of this boot something has been so in each run, up to this one. Called
+    in each run in which it is so, and in no other. ``now_s`` is since boot. It begins anew when
+    nobody looked for ``UNSEEN_S``: what was in between is not known."""
+    last = _mapping(_mapping(context.before.get(LASTS_KEY)).get(name))
+    at_s, seen_s = last.get("at_s"), last.get("seen_s")
+    since = now_s
+    if (
+        last.get("boot") == context.boot_id
+        and isinstance(at_s, int | float)
+        and isinstance(seen_s, int | float)
+        and 0 <= now_s - seen_s <= UNSEEN_S
+    ):
+        since = min(float(at_s), now_s)
+    kept = context.keep.setdefault(LASTS_KEY, {})
+    if isinstance(kept, dict):
+        kept[name] = {"boot": context.boot_id, "at_s": since, "seen_s": now_s}
+    return now_s - since
 
 
 def _mapping(value: object) -> Mapping[str, object]:

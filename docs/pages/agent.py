@@ -18,12 +18,11 @@ from probes.agent.clocks import HostClock
 from probes.agent.fitting import MOST_RUN_BYTES
 from probes.agent.kernellog import MOST_BYTES
 from probes.agent.limits import RATES
-from probes.agent.options import INTERVALS, Options
+from probes.agent.options import CLOCK_SKEW_S, INTERVALS, Options
 from probes.agent.refusals import CODES
 from probes.agent.requests import MOST_QUEUED
 from probes.agent.schedule import FIRST_WITHIN_S
 from probes.agent.shelf import SHARES
-from probes.agent.signatures import CLOCK_SKEW_S
 from probes.report import LONGEST_VALIDITY_S, MOST_BODY_BYTES, PORT, SIGNATURE_HEADER
 
 _API = f"""
@@ -89,8 +88,11 @@ The agent looks, in this order, whether
 5. what is asked for can be done (the checks exist, no GPU is known to be busy for an invasive one),
 6. `nonce` was not used: it is on the disk before anything is done, until the request has expired.
 
-A state directory that was lost, or whose nonces are damaged, makes the agent refuse all requests
-that were signed before it started.
+An agent whose state directory is new or was lost, or whose nonces are damaged, cannot tell what was
+taken before. It refuses (`uncertain`, with `Retry-After`) what is not issued more than the clock
+skew after it started, since a controller's clock may be so far ahead: it takes nothing signed for
+{CLOCK_SKEW_S:g} s, and from a controller whose clock is behind for up to {2 * CLOCK_SKEW_S:g} s. A
+controller sends its settings again after a minute. `--clock-skew` sets another skew.
 
 """
 _KMSG = f"""

@@ -91,7 +91,7 @@ class LocalAgent:
             sys.executable, "-m", "konduktor_health.sandbox.tethered", str(os.getpid()), _PROGRAM,
             "agent", "--node", self.node, "--listen", f"{self.address}:{self.port}",
             "--root", str(root), "--state", str(self.folder / "state"), "--keys", str(self.keys),
-            "--backend", "fake", "--no-kmsg",
+            "--backend", "fake", "--no-kmsg", "--clock-skew", "0",  # controller and node are one
             "--light-interval", f"{self.cadences.light:g}",
             "--hourly-interval", f"{self.cadences.hourly:g}",
             "--invasive-interval", f"{self.cadences.invasive:g}",

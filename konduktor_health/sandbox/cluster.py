@@ -68,7 +68,8 @@ budget: {percent: 50}
 #: Looks of a check that looks three times before it fails are this far apart, seconds.
 AGAIN_S = 0.1
 LOOKS_AGAIN = (
-    "gpu-temperature", "gpu-power", "gpu-clocks", "pcie-link", "nvlink-state", "fabric-manager",
+    "gpu-temperature", "gpu-power", "gpu-clocks", "gpu-count", "pcie-link", "nvlink-state",
+    "fabric-manager",
 )  # fmt: skip
 LABELS = {"k8s_namespace_name": "dmesg-logging", "k8s_daemonset_name": "dmesg"}
 

@@ -19,7 +19,12 @@ from konduktor_health.sandbox.agents import NODE, Cadences
 #: Addresses of a board of eight fake GPUs.
 GPUS = tuple(f"0000:{bus}:00" for bus in ("18", "2a", "3a", "5d", "9a", "ab", "ba", "db"))
 #: The story waits for states that last minutes on a real node; here they count at once.
-OPTIONS = ("--option=nvlink-fabric.join_s=0", "--option=gpu-processes.stuck_s=0")
+OPTIONS = (
+    "--option=driver.start_s=0",
+    "--option=nvlink-fabric.join_s=0",
+    "--option=fabric-manager.start_s=0",
+    "--option=gpu-processes.stuck_s=0",
+)
 ROUNDS = 3  # passes in a row that the policy of the story asks for
 
 

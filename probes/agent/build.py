@@ -36,7 +36,7 @@ from probes.agent.requests import Requests
 from probes.agent.running import Runner
 from probes.agent.schedule import Schedule
 from probes.agent.server import Server, listen
-from probes.agent.signatures import CLOCK_SKEW_NS, Signatures
+from probes.agent.signatures import Signatures
 from probes.agent.troubles import Health
 from probes.agent.worker import Plan, Worker
 from probes.autopilot import http as autopilot_http
@@ -150,7 +150,7 @@ class Made:
             )
         keys = PublicKeys(options.keys, log, clock.monotonic)
         _watch(metrics, requests, attestor, history, keys)
-        nonces = Nonces(state, clock, grace_ns=CLOCK_SKEW_NS)
+        nonces = Nonces(state, clock, grace_ns=int(options.clock_skew_s * 1e9))
         self.app: FastAPI = api.create(
             api.Parts(
                 boot_id=boot,
@@ -158,7 +158,9 @@ class Made:
                 board=board,
                 history=history,
                 orders=Orders(specs, requests, memory, board, log, busy=busy, wake=worker.wake),
-                signatures=Signatures(keys, nonces, clock, node=options.node),
+                signatures=Signatures(
+                    keys, nonces, clock, node=options.node, skew_s=options.clock_skew_s
+                ),
                 limits=RateLimits(clock.monotonic),
                 attestor=attestor,
                 metrics=metrics,

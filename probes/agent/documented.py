@@ -76,7 +76,7 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 _READ_BODY = ("too_slow", "too_large", "invalid")
 _SIGNED = (
     *_READ_BODY, "no_keys", "unsigned", "bad_signature", "foreign_node", "expired", "replayed",
-    "state_unwritable",
+    "uncertain", "state_unwritable",
 )  # fmt: skip
 
 REPORT: dict[str, Any] = {

@@ -10,6 +10,8 @@ from probes.report import PORT
 
 #: Seconds between two runs, by cadence; 0 is never. Boot checks go by the boot.
 INTERVALS: Mapping[str, float] = {"light": 60.0, "hourly": 3600.0, "invasive": 4 * 3600.0}
+#: How far the controller's clock and this node's may be apart, usually.
+CLOCK_SKEW_S = 30.0
 STATE = "/var/lib/konduktor-probe"
 KEYS = "/etc/konduktor-probe/keys"
 
@@ -25,6 +27,7 @@ class Options:
     delivered: str = f"{STATE}/delivered"
     delivered_by: int = 0  # user id whose files count
     keys: str = KEYS
+    clock_skew_s: float = CLOCK_SKEW_S
     root: str = "/"
     kmsg: str = "/dev/kmsg"  # "": records are not attested
     intervals: Mapping[str, float] = field(default_factory=lambda: INTERVALS)

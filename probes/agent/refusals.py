@@ -23,7 +23,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "no such path, or no such check"),
     "method_not_allowed": (405, "this path answers another method"),
     "too_slow": (408, "the body did not arrive in time"),
-    "replayed": (409, "this signed request was taken before, or may have been"),
+    "replayed": (409, "this signed request was taken before"),
     "older_settings": (409, "newer settings are in force"),
     "known_run": (409, "a run of this id was asked for before"),
     "gpus_busy": (409, "the checks need idle GPUs, and something runs on one"),
@@ -34,6 +34,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "rate_limited": (429, "asked too often; `Retry-After` says when to come again"),
     "internal": (500, "a fault of the agent; its log says more"),
     "no_keys": (503, "no public key is held, so nothing signed can be taken"),
+    "uncertain": (
+        503,
+        "this signed request may have been taken before; `Retry-After` says when to sign anew",
+    ),
     "queue_full": (503, "too many runs wait already"),
     "state_unwritable": (503, "the state directory cannot be written"),
 }

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 
 from probes.agent.clocks import Clock
 from probes.agent.keys import PublicKeys
-from probes.agent.nonces import Nonces, ReplayedError
+from probes.agent.nonces import Nonces, ReplayedError, UncertainError
+from probes.agent.options import CLOCK_SKEW_S
 from probes.agent.refusals import Refusal
 from probes.report import (
     LONGEST_VALIDITY_S,
@@ -21,9 +23,6 @@ from probes.report import (
     signed_bytes,
 )
 
-#: How far the controller's clock and this node's may be apart.
-CLOCK_SKEW_S = 30.0
-CLOCK_SKEW_NS = int(CLOCK_SKEW_S * 1e9)
 _LONGEST_NS = int(LONGEST_VALIDITY_S * 1e9)
 _SIGNATURE_BYTES = 64  # RFC 8032
 
@@ -35,8 +34,17 @@ Signed = RunRequest | NodeSettings
 class Signatures:
     """Any thread."""
 
-    def __init__(self, keys: PublicKeys, nonces: Nonces, clock: Clock, *, node: str) -> None:
+    def __init__(
+        self,
+        keys: PublicKeys,
+        nonces: Nonces,
+        clock: Clock,
+        *,
+        node: str,
+        skew_s: float = CLOCK_SKEW_S,
+    ) -> None:
         self._keys, self._nonces, self._clock, self._node = keys, nonces, clock, node
+        self._skew_s, self._skew_ns = skew_s, int(skew_s * 1e9)
 
     def check(self, endpoint: str, header: str | None, body: bytes) -> None:
         """Raises Refusal: no_keys, unsigned, bad_signature."""
@@ -77,13 +85,22 @@ class Signatures:
         self._check_time(request)
 
     def take(self, request: Signed) -> None:
-        """Use up its nonce, before it is acted on. Raises Refusal: replayed, state_unwritable."""
+        """Use up its nonce, before it is acted on. Raises Refusal: replayed, uncertain,
+        state_unwritable."""
         try:
             self._nonces.take(
                 request.nonce, issued_ns=request.issued_ns, expires_ns=request.expires_ns
             )
         except ReplayedError as error:
             raise Refusal("replayed", str(error), "sign a new request") from error
+        except UncertainError as error:
+            seconds = math.ceil(error.again_s) or 1
+            raise Refusal(
+                "uncertain",
+                str(error),
+                f"sign a new request in {seconds} s",
+                headers={"Retry-After": str(seconds)},
+            ) from error
         except OSError as error:
             raise Refusal(
                 "state_unwritable",
@@ -100,10 +117,10 @@ class Signatures:
                 f"good for {valid_ns / 1e9:g} s; more than 0 and at most"
                 f" {LONGEST_VALIDITY_S:g} s are taken",
             )
-        hint = f"clocks may be {CLOCK_SKEW_S:g} s apart; compare this node's with the controller's"
-        if request.issued_ns > now + CLOCK_SKEW_NS:
+        hint = f"clocks may be {self._skew_s:g} s apart; compare this node's with the controller's"
+        if request.issued_ns > now + self._skew_ns:
             ahead = (request.issued_ns - now) / 1e9
             raise Refusal("expired", f"issued {ahead:.0f} s ahead of this node's clock", hint)
-        if now > request.expires_ns + CLOCK_SKEW_NS:
+        if now > request.expires_ns + self._skew_ns:
             late = (now - request.expires_ns) / 1e9
             raise Refusal("expired", f"expired {late:.0f} s ago by this node's clock", hint)

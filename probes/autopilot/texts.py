@@ -122,7 +122,7 @@ def _gpumem(told: Told, _node: str) -> list[str]:
     lines = [begun, "[[ GPU-MEM ]] Health Check unsuccessful. FAIL.", _TABLE]
     bad = []
     for gpu, own in enumerate(by_gpu(told.results).values()):
-        daxpy, dgemm = _measured(own, "daxpy"), _measured(own, "dgemm")
+        daxpy, dgemm = _measured(own, "daxpy"), _dgemm(own)
         row = (f"{gpu:4d}", "-", "-", "-", "-", _cell(daxpy), _cell(dgemm), "-", "-", "-")
         lines.append("  ".join(f"{cell:>6}" for cell in row))
         if verdict_of(own) is Verdict.FAIL:
@@ -205,6 +205,11 @@ def _flags(results: Sequence[Result]) -> str:
     shown = {Verdict.FAIL: "1", Verdict.SUCCESS: "0", Verdict.ABORT: _NOT_MEASURED}
     flags = [shown[verdict_of(own)] for own in by_gpu(results).values()]
     return " ".join(flags) or _NOT_MEASURED
+
+
+def _dgemm(results: Sequence[Result]) -> Measured | None:
+    """Of cuBLAS, else of our own kernel."""
+    return _measured(results, "dgemm") or _measured(results, "dgemm_own")
 
 
 def _measured(results: Sequence[Result], name: str) -> Measured | None:

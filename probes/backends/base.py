@@ -46,6 +46,7 @@ class Gpu:
     memory_bytes: int = 0
     numa_node: int | None = None
     mig: bool = False
+    vgpu: bool = False  # a share of a GPU in a virtual machine: others have the rest
 
 
 class GpuBackend(Protocol):

@@ -56,6 +56,8 @@ _REASONS = {
     0x100: ClockReason.DISPLAY,
 }
 _SM_CLOCK = 1
+#: nvmlGpuVirtualizationMode_t: a virtual GPU, in its guest.
+_VGPU = 2
 
 
 def same_process_group(pid: int) -> bool:
@@ -298,7 +300,19 @@ class Nvml:
             memory_bytes=memory.total if memory is not None else 0,
             numa_node=self._sysfs.numa_node(address.device),
             mig=bool(mig and mig[0]),
+            vgpu=self._is_virtual(what, handle),
         )
+
+    def _is_virtual(self, what: str, handle: Any) -> bool:
+        """A GPU is there, whatever comes of this question."""
+        session = self._session
+        try:
+            mode = session.ask(what, session.nvml.nvmlDeviceGetVirtualizationMode, handle)
+        except BackendMissing:
+            raise
+        except BackendError:
+            return False
+        return mode == _VGPU
 
     def _with_instances(self, gpu: Gpu) -> Iterator[tuple[int | None, Any]]:
         """The GPU itself, then its MIG instances; their indexes may have gaps."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from parsers.printable import printable
-from probes.backends.nvml_errors import INVALID_ARGUMENT
+from probes.backends.nvml_errors import INVALID_ARGUMENT, NOT_SUPPORTED
 from probes.backends.nvml_session import Session
 from probes.backends.readings import Fabric, FabricState, NvLink, NvLinkPeer
 from probes.errors import BackendError
@@ -99,6 +99,8 @@ def _fabric(session: Session, device: str, info: Any) -> Fabric | None:
     except ValueError:
         raise BackendError(f"{device}: fabric state {info.state} is not known") from None
     failed = state is FabricState.COMPLETED and info.status  # it says nothing before
+    if failed and info.status in NOT_SUPPORTED:
+        return None
     uuid = bytes(info.clusterUuid)
     return Fabric(
         state,

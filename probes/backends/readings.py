@@ -31,6 +31,11 @@ class PciDevice:
         """Whether it is given to a virtual machine: then it is not this node's."""
         return self.driver in _LENT
 
+    @property
+    def foreign(self) -> bool:
+        """Whether another driver than NVIDIA's holds it: a virtual machine's, ``nouveau``."""
+        return self.driver not in ("", "nvidia", "nvgpu")
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:

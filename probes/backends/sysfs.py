@@ -167,6 +167,8 @@ class Sysfs(NoReadings):
             address = normalise(name)
             if address is None or address.function != "0":
                 continue
+            if os.path.lexists(os.path.join(path, "physfn")):
+                continue  # a virtual function: its GPU is there itself (vGPU hosts)
             if self._text(os.path.join(path, "vendor")) != _NVIDIA:
                 continue
             pci_id = f"10de:{self._text(os.path.join(path, 'device')).removeprefix('0x')}"

@@ -1,1 +1,1 @@
-"""The checks, one in each file (``probes.check.Check``); ``probes.registry`` lists them."""
+"""The checks, one in each file (``probes.check.Check``); ``probes.places`` lists them."""

@@ -1,16 +1,24 @@
 """Can the node's disks be written, and is there room?
 
-A file system that the kernel made read-only after an error fails: the options say so
-(``errors=remount-ro`` with ``ro``, ``emergency_ro``), or it was writable earlier in this boot. A
-path that does not answer is a finding of its own: a file server that is gone stops whoever looks at
-it.
+A file system that the kernel made read-only after an error fails: it says so (`emergency_ro`, or
+errors that ext4 has counted in this boot), or the same mount was writable earlier in this boot.
+What was read-only when it was first seen warns at most (`errors=remount-ro`, or `/etc/fstab` says
+that it can be written), and is no matter where it is meant: the block device is read-only (an
+image, dm-verity), or `/etc/fstab` says `ro`. A volume of a pod warns: it is its pod's matter.
+
+A file system that gives "Input/output error" when a folder is opened was shut down (XFS, btrfs):
+fatal. A path that does not answer is a finding of its own, since a file server that is gone stops
+whoever looks at it: it warns, and fails when it lasts. The room of a read-only file system is not
+judged: images are full.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from parsers.printable import printable
@@ -25,8 +33,11 @@ from probes.check import (
     Outcome,
     Threshold,
     Tier,
+    ToolOutput,
 )
+from probes.counters import boot_clock, lasts
 from probes.errors import CheckError, Skipped, ToolTimeout
+from probes.measuring.read_only import marks, of_fstab, why_read_only
 from probes.tools.mounts import Mount, holding, parse_mountinfo
 from probes.tools.node_files import read
 from probes.tools.reading import ending, excerpt
@@ -41,13 +52,25 @@ _STUCK_S = 8.0
 _WRITABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs"})
 _NUMBERS = re.compile(r"([0-9]{1,20}) ([0-9]{1,20}) ([0-9]{1,20}) ([0-9]{1,20}) ([0-9]{1,20})\s*")
 _MOUNTINFO = "proc/1/mountinfo"
-_MOST_KEPT = 256
+_MOST_KEPT = 1024
+#: A path that does not answer for so long fails: a disk under load may be slow for once.
+STUCK_FAILS_S = 45.0
+
+
+def _open_folder(path: str) -> None:
+    os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 class Disk:
     """Room, inodes, and what became read-only."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = boot_clock,
+        open_folder: Callable[[str], None] = _open_folder,
+    ) -> None:
+        """``clock``: seconds since boot. ``open_folder`` raises OSError when it cannot."""
+        self._clock, self._open_folder = clock, open_folder
         self._spec = CheckSpec(
             "disk",
             "Can the node's disks be written, and is there room?",
@@ -78,7 +101,47 @@ class Disk:
             mount = holding(mounts, path)
             if mount is not None and mount.device not in seen:
                 seen.add(mount.device)
-                yield _room(context, path)
+                yield self._room(context, mount, path)
+
+    def _room(self, context: Context, mount: Mount, path: str) -> Finding:
+        device = _device(path)
+        where = context.root.rstrip("/") + path
+        arguments = ("stat", "-f", "-c", "%S %b %a %c %d", "--", where)
+        try:
+            output = context.tool(arguments, deadline_s=_STUCK_S)
+        except ToolTimeout:
+            since_s = lasts(context, device, self._clock())
+            message = f"{path} does not answer within {_STUCK_S:g} s: its disk or file server"
+            if since_s < STUCK_FAILS_S:
+                return Finding(Outcome.WARN, f"{message} is slow", device)
+            return Finding(Outcome.FAIL, f"{message} is stuck, for {since_s:.0f} s", device)
+        if mount.kind in _WRITABLE and (why := self._shut_down(where, output)):
+            message = f"{path} ({mount.kind} on {mount.source}): {why}"
+            return Finding(Outcome.FAIL, message, device, severity="fatal", remedy="reboot")
+        found = _NUMBERS.fullmatch(output.stdout)
+        if found is None or output.returncode != 0:
+            said = excerpt(output.stderr or output.stdout)
+            return Finding(Outcome.ERROR, f"{path}: stat ({ending(output)}): {said}", device)
+        if mount.read_only:
+            return Finding(Outcome.SKIP, f"{path}: read-only, its room does not matter", device)
+        size, blocks, free, inodes, free_inodes = (int(each) for each in found.groups())
+        if size * blocks == 0 or free > blocks or free_inodes > inodes:
+            return Finding(Outcome.ERROR, f"{path}: {found[0].strip()} is not plausible", device)
+        values = [("free", 100.0 * free / blocks, WARN_BYTES)]
+        if inodes:  # some file systems have none to run out of
+            values.append(("free_inodes", 100.0 * free_inodes / inodes, WARN_INODES))
+        return _judge(context, path, values)
+
+    def _shut_down(self, where: str, output: ToolOutput) -> str:
+        """XFS tells its room after it has shut down, but opens nothing."""
+        why = "the file system is shut down (Input/output error)"
+        if output.returncode != 0:
+            return why if os.strerror(errno.EIO) in output.stderr else ""
+        try:
+            self._open_folder(where)
+        except OSError as error:
+            return why if error.errno == errno.EIO else ""
+        return ""
 
 
 def _read_only(context: Context, mounts: list[Mount]) -> Iterator[Finding]:
@@ -87,53 +150,27 @@ def _read_only(context: Context, mounts: list[Mount]) -> Iterator[Finding]:
     writable = (
         {each for each in before if isinstance(each, str)} if isinstance(before, list) else set()
     )
-    seen: set[str] = set()
+    fstab = of_fstab(context.root)
+    kept: list[str] = []
+    by_device: dict[str, list[Mount]] = {}
     for mount in mounts:
-        if mount.kind not in _WRITABLE or mount.device in seen:
+        if mount.kind in _WRITABLE:
+            by_device.setdefault(mount.device, []).append(mount)
+    for its in by_device.values():
+        was_writable = bool(writable & set(marks(its)))
+        if not its[0].read_only:
+            kept += marks(its)
             continue
-        seen.add(mount.device)
-        if not mount.read_only:
-            writable.add(mount.device)
-            continue
-        why = _why(mount, mount.device in writable)
-        if why:
-            message = f"{mount.path} ({mount.kind} on {mount.source}) is read-only: {why}"
+        if was_writable:  # it stays a failure for as long as it lasts
+            kept += marks(its)
+        found = why_read_only(context.root, its, was_writable, fstab)
+        if found.outcome is not Outcome.PASS:
+            mount = its[0]
+            message = f"{mount.path} ({mount.kind} on {mount.source}) is read-only: {found.why}"
             yield Finding(
-                Outcome.FAIL, message, _device(mount.path), severity="fatal", remedy="reboot"
+                found.outcome, message, _device(mount.path), severity="fatal", remedy="reboot"
             )
-    context.keep.update(boot_id=context.boot_id, writable=sorted(writable)[:_MOST_KEPT])
-
-
-def _why(mount: Mount, was_writable: bool) -> str:
-    if "emergency_ro" in mount.options:
-        return "the kernel stopped writing after an error (emergency_ro)"
-    if was_writable:
-        return "it was writable earlier in this boot"
-    if "errors=remount-ro" in mount.options:
-        return "mounted with errors=remount-ro, which an error does"
-    return ""
-
-
-def _room(context: Context, path: str) -> Finding:
-    device = _device(path)
-    where = context.root.rstrip("/") + path
-    arguments = ("stat", "-f", "-c", "%S %b %a %c %d", "--", where)
-    try:
-        output = context.tool(arguments, deadline_s=_STUCK_S)
-    except ToolTimeout:
-        message = f"{path} does not answer within {_STUCK_S:g} s: its disk or file server is stuck"
-        return Finding(Outcome.FAIL, message, device)
-    found = _NUMBERS.fullmatch(output.stdout)
-    if found is None or output.returncode != 0:
-        said = excerpt(output.stderr or output.stdout)
-        return Finding(Outcome.ERROR, f"{path}: stat ({ending(output)}): {said}", device)
-    size, blocks, free, inodes, free_inodes = (int(each) for each in found.groups())
-    if size * blocks == 0 or free > blocks or free_inodes > inodes:
-        return Finding(Outcome.ERROR, f"{path}: {found[0].strip()} is not plausible", device)
-    values = [("free", 100.0 * free / blocks, WARN_BYTES)]
-    if inodes:  # some file systems have none to run out of
-        values.append(("free_inodes", 100.0 * free_inodes / inodes, WARN_INODES))
-    return _judge(context, path, values)
+    context.keep.update(boot_id=context.boot_id, writable=kept[:_MOST_KEPT])
 
 
 def _judge(context: Context, path: str, values: list[tuple[str, float, float]]) -> Finding:

@@ -2,21 +2,29 @@
 
 NVSwitches up to Hopper are PCI devices; fewer than a board of eight GPUs has, or than there were
 since this boot, is fatal. Where there are switches the process ``nv-fabricmanager`` has to run:
-without it no job starts that uses NVLink (degraded: jobs that run go on; by reboot). A virtual
-machine that sees no switch, and NVLink 5, whose switches are not on the bus, are not judged here:
-nvlink-fabric tells there.
+without it no job starts that uses NVLink (degraded: jobs that run go on; by reboot). It may take
+five minutes: it ends and starts with the driver, and during its upgrade.
+
+Not judged: a virtual machine that sees no switch; NVLink 5, whose switches are not on the bus
+(nvlink-fabric tells there); switches or GPUs that are given to virtual machines, since the fabric
+manager then runs in one, or shares the board; and a node on which all GPUs are partitioned (MIG),
+which use no NVLink.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
-from probes.each_gpu import all_gpus, at_least, settled
+from probes.counters import boot_clock, lasts
+from probes.each_gpu import all_gpus, at_least, option_number, settled
 from probes.errors import Skipped
 from probes.thresholds.hardware import shipped
 
 _KEY = "most"
+_DOWN_KEY = "down"
+#: So long may the fabric manager take to run, in seconds. Option ``start_s``.
+START_S = 300.0
 _BOARD = 8
 
 
@@ -28,14 +36,25 @@ class FabricManager:
         Tier.LIGHT, Cadence.LIGHT, deadline_s=30,
     )  # fmt: skip
 
+    def __init__(self, clock: Callable[[], float] = boot_clock) -> None:
+        """``clock`` gives seconds since boot."""
+        self._clock = clock
+
     def run(self, context: Context) -> Iterator[Finding]:
         """Findings of the node."""
-        switches = len(context.backend.nvswitches())
+        there = context.backend.nvswitches()
+        if any(each.lent for each in (*there, *context.backend.pci_gpus())):
+            raise Skipped("switches or GPUs are given to virtual machines")
+        switches = len(there)
         most = max(switches, _most_before(context))
         context.keep[_KEY] = {"boot": context.boot_id, "switches": most}
         if not most:
             raise Skipped("no NVSwitch on the PCI bus")
-        gpus = all_gpus(context)
+        try:
+            gpus = all_gpus(context)
+        except Skipped as reason:  # told, not raised: then nothing lasts over it
+            yield Finding(Outcome.SKIP, str(reason))
+            return
         model = shipped().model_of(gpus[0].pci_id, gpus[0].name)
         board = model.nvswitches * (len(gpus) // _BOARD) if model is not None else 0
         wanted, source = most, "seen since boot"
@@ -55,11 +74,17 @@ class FabricManager:
                 Outcome.SKIP, f"{words}; the node's processes cannot be seen from here",
                 measurements=values,
             )  # fmt: skip
-        elif not runs:
+        elif runs:
+            yield Finding(Outcome.PASS, f"{words}, fabric manager runs", measurements=values)
+        elif all(gpu.mig for gpu in gpus):
+            message = f"{words}; all GPUs are partitioned (MIG) and need no fabric manager"
+            yield Finding(Outcome.SKIP, message, measurements=values)
+        elif lasts(context, _DOWN_KEY, self._clock()) < option_number(context, "start_s", START_S):
+            message = f"{words}, but nv-fabricmanager does not run: still starting"
+            yield Finding(Outcome.WARN, message, measurements=values)
+        else:
             message = f"{words}, but nv-fabricmanager does not run"
             yield Finding(Outcome.FAIL, message, measurements=values, remedy="reboot")
-        else:
-            yield Finding(Outcome.PASS, f"{words}, fabric manager runs", measurements=values)
 
 
 def _most_before(context: Context) -> int:

@@ -5,7 +5,8 @@ brake (asserted by the power supply) halve the clocks or worse: three looks in a
 last 10 runs, fail (gpud: 0.6 events a minute over 10 minutes). Idle, the software power cap, sync
 boost and set clocks are normal. Software thermal slow-down warns: the driver keeps the GPU below
 its limit. NVML says that hardware slow-down may also be reported during a change of state, so a
-single look proves nothing.
+single look proves nothing, and none does on a GPU that idles: its clocks are low anyhow. A machine
+with a battery (a laptop) brakes its GPU by design: it warns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from probes.backends.readings import ClockReason, Clocks
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
 from probes.counters import recent
 from probes.each_gpu import at_most, each_gpu, not_supported, of, settled, told
+from probes.tools.battery import has_battery
 
 _BAD = {
     ClockReason.HW_SLOWDOWN: "hardware slow-down",
@@ -51,10 +53,11 @@ def _look(context: Context, gpu: Gpu) -> Finding:
         at_most("slowed_runs", bad, "count", _MOST_BAD - 1, f"gpud: 6 of {_RUNS} runs"),
         *told("sm_clock", last.sm_mhz, "MHz"),
     ]
+    accused = Outcome.WARN if has_battery(context.root) else Outcome.FAIL
     if lasting := _held(last):
-        return of(gpu, Outcome.FAIL, f"{', '.join(lasting)} lasts", values)
+        return of(gpu, accused, f"{', '.join(lasting)} lasts", values)
     if bad >= _MOST_BAD:
-        return of(gpu, Outcome.FAIL, f"slowed down in {bad} of the last {runs} runs", values)
+        return of(gpu, accused, f"slowed down in {bad} of the last {runs} runs", values)
     if passing := _held(first):
         return of(gpu, Outcome.WARN, f"{', '.join(passing)} for a moment", values)
     if ClockReason.SW_THERMAL in (last.reasons or ()):
@@ -64,4 +67,7 @@ def _look(context: Context, gpu: Gpu) -> Finding:
 
 
 def _held(clocks: Clocks) -> list[str]:
-    return [words for reason, words in _BAD.items() if reason in (clocks.reasons or ())]
+    reasons = clocks.reasons or frozenset()
+    if ClockReason.IDLE in reasons:
+        return []
+    return [words for reason, words in _BAD.items() if reason in reasons]

@@ -2,9 +2,26 @@
 
 A port is judged by what is asked for (options), else by what it was before, else by its siblings of
 one kind: only what is asked for, or was better before, accuses. A port that was never seen active
-may have no cable: it is not judged.
+may have no cable, or be switched off: it is not judged.
 
-Numbers: down for 4 minutes is a drop (gpud); counters: ``probes.tools.rdma_counters``.
+What a port is, is its PCI function (then its GUID), not its name: udev renames, and the kernel
+counts anew. It is missing, which is fatal, only when the function is gone from the bus or silent
+for 4 minutes, or held by no driver for 30 (a driver container builds its modules meanwhile). A
+function that a pod has in its network namespace, that a virtual machine has, or that is part of a
+bond, is a skip that says so. A name without an address (of older state, or of `ibstat`) that is
+not there any more warns.
+
+Down for 4 minutes and active before is fatal (a drop, gpud). Switched off is a warning: an
+InfiniBand port that is `Disabled`, a RoCE port whose network interface is set down or in another
+network namespace. A port that has its link and waits for the subnet manager (`INIT`, `ARMED`) is
+degraded after 4 minutes: the manager may be what is wrong.
+
+A rate, or a PCIe link, that is worse than it was fails after 4 minutes of it; meanwhile it warns.
+
+Errors accuse when they last, in several spans of ten minutes of an hour, and are of no outage of
+the link: a switch that was started anew makes all links behind it go down and count errors. A link
+that went down once or twice and is up again warns; down in three spans of an hour it flaps and
+fails, degraded. Limits of counters: `probes.tools.rdma_counters`.
 """
 
 from __future__ import annotations
@@ -26,13 +43,18 @@ from probes.check import (
     Tier,
 )
 from probes.errors import Skipped, ToolMissing
+from probes.measuring.absent_ports import absent_findings
+from probes.measuring.ports_before import PortsBefore, names_of
 from probes.tools import rdma
 from probes.tools.rdma import Port
-from probes.tools.rdma_counters import LIMITS, PATHS, Growth
+from probes.tools.rdma_counters import LIMITS, PATHS, judged
+from probes.tools.rdma_functions import elsewhere
 
-#: Down for so long is a drop: links train for a while (gpud).
+#: Down, or worse than before, for so long is lasting: links train for a while (gpud).
 DROP_S = 240.0
 _FORMER = "was better before"
+#: States of a port that has its link and awaits its subnet manager.
+_AWAITING = frozenset({"INIT", "ARMED"})
 
 
 def _since_boot_s() -> float:
@@ -59,8 +81,8 @@ class InfiniBand:
 
     def run(self, context: Context) -> Iterable[Finding]:
         """One finding for each port. Options: ``ports`` (how many are to be active), ``devices``
-        (which there are to be; others are left alone), ``rate`` (Gb/s of each that is active),
-        ``width`` (PCIe lanes)."""
+        (which there are to be, by name or PCI address; others are left alone), ``rate`` (Gb/s of
+        each that is active), ``width`` (PCIe lanes)."""
         if context.backend.fake and context.root == "/":
             raise Skipped("a fake backend: this machine is not the node")
         wanted = _Wanted(
@@ -69,17 +91,17 @@ class InfiniBand:
             options.number(context, "rate", 0.0, 0.0, 10_000.0),
             options.whole(context, "width", 0, 0, 32),
         )
-        now_s = self._since_boot_s()
-        former = _Former(context.before, context.boot_id, now_s)
-        ports = _ports(context)
+        everything = _ports(context)
+        former = PortsBefore(context.before, context.boot_id, self._since_boot_s(), everything)
+        ports = everything
         if wanted.devices:
-            ports = [each for each in ports if {each.device, each.name} & wanted.devices]
-        elif not ports and not wanted.ports and not former.ports:
+            ports = [each for each in everything if former.names(each) & wanted.devices]
+        elif not ports and not wanted.ports and not former.absent:
             raise Skipped("no InfiniBand or RoCE adapter on this node")
-        context.keep.update(former.carried(ports, context.boot_id))
-        yield from _missing(ports, wanted, former)
-        for port in ports:
-            yield _judge(port, ports, wanted, former)
+        seen = [_judge(port, ports, wanted, former) for port in ports]
+        context.keep.update(former.kept(frozenset(each.port.name for each in seen if each.low)))
+        yield from _missing(context, ports, wanted, former)
+        yield from (each.finding for each in seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,48 +112,11 @@ class _Wanted:
     width: int
 
 
-class _Former:
-    """What was seen of the ports in earlier runs. Times are of one boot; what a port could do is of
-    all."""
-
-    def __init__(self, before: Mapping[str, object], boot_id: str, now_s: float) -> None:
-        self.now_s = now_s
-        self._same_boot = before.get("boot_id") == boot_id
-        kept = before.get("ports")
-        kept = kept if isinstance(kept, dict) else {}
-        self.ports = {name: each for name, each in kept.items() if isinstance(each, dict)}
-
-    def number(self, port: Port, name: str) -> float:
-        """The best value of a port; 0: none is known."""
-        value = self.ports.get(port.name, {}).get(name)
-        return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else 0.0
-
-    def down_s(self, port: Port) -> float:
-        """For how long it has been down, as far as it is known."""
-        since = self.ports.get(port.name, {}).get("down_since")
-        known = self._same_boot and isinstance(since, int | float)
-        return max(0.0, self.now_s - since) if known else 0.0  # type: ignore[operator]
-
-    def growth(self, port: Port) -> Growth:
-        kept = self.ports.get(port.name, {}).get("counters") if self._same_boot else None
-        return Growth(kept, self.now_s)
-
-    def carried(self, ports: list[Port], boot_id: str) -> dict[str, object]:
-        """What to keep of all ports that were ever seen."""
-        after = dict(self.ports)
-        for port in ports:
-            was_active = self.number(port, "active") > 0
-            after[port.name] = {
-                "active": int(port.active or was_active),
-                "rate": max(
-                    port.rate_gbps or 0.0 if port.active else 0.0, self.number(port, "rate")
-                ),
-                "width": max(port.pcie_width or 0, int(self.number(port, "width"))),
-                "speed": max(port.pcie_speed or 0.0, self.number(port, "speed")),
-                "down_since": None if port.active else round(self.now_s - self.down_s(port), 1),
-                "counters": self.growth(port).values(port.counters),
-            }
-        return {"boot_id": boot_id, "ports": after}
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    port: Port
+    finding: Finding
+    low: bool = False  # worse than it was before
 
 
 def _ports(context: Context) -> list[Port]:
@@ -144,27 +129,46 @@ def _ports(context: Context) -> list[Port]:
         return []
 
 
-def _missing(ports: list[Port], wanted: _Wanted, former: _Former) -> Iterator[Finding]:
-    here = {port.device for port in ports} | {port.name for port in ports}
-    for device in sorted((wanted.devices or set(former.ports)) - here):
-        why = "asked for" if wanted.devices else "was here before"
-        yield _fails(device, f"{device} is missing ({why})", "fatal")
+def _missing(
+    context: Context, ports: list[Port], wanted: _Wanted, former: PortsBefore
+) -> Iterator[Finding]:
+    absent = tuple(
+        each for each in former.absent if not wanted.devices or names_of(each) & wanted.devices
+    )
+    found = list(absent_findings(context.root, absent, ports, former))
+    yield from found
+    known = {name for port in ports for name in former.names(port)}
+    known |= {name for each in absent for name in names_of(each)}
+    for device in sorted(wanted.devices - known):
+        yield _fails(device, f"{device} is missing (asked for, never seen)", "fatal")
     active = sum(port.active for port in ports)
-    if active < wanted.ports:
-        limit = Threshold(wanted.ports, Bound.AT_LEAST, "option infiniband.ports")
-        count = Measurement("active_ports", active, "count", limit)
-        message = f"{active} ports are active, {wanted.ports} are asked for"
-        yield _fails("", message, "fatal", (count,))
+    if active >= wanted.ports:
+        return
+    shown = {port.address for port in ports}
+    away = elsewhere(context.root) - shown
+    lent = sum(each.outcome is Outcome.SKIP and each.detail["pci"] not in away for each in found)
+    limit = Threshold(wanted.ports, Bound.AT_LEAST, "option infiniband.ports")
+    count = (Measurement("active_ports", active, "count", limit),)
+    message = f"{active} ports are active, {wanted.ports} are asked for"
+    if active + len(away) + lent >= wanted.ports:
+        message += f"; {len(away) + lent} are with pods or virtual machines"
+        yield Finding(Outcome.SKIP, message, "", count)
+    else:
+        yield _fails("", message, "fatal", count)
 
 
-def _judge(port: Port, ports: list[Port], wanted: _Wanted, former: _Former) -> Finding:
+def _judge(port: Port, ports: list[Port], wanted: _Wanted, former: PortsBefore) -> _Judged:
     detail = {"layer": port.layer, "type": port.kind, "firmware": port.firmware}
+    if port.address:
+        detail["pci"] = port.address
     if not port.state:
-        return Finding(Outcome.ERROR, f"{port.name}: its state is not understood", port.name)
+        error = f"{port.name}: its state is not understood"
+        return _Judged(port, Finding(Outcome.ERROR, error, port.name))
     if not port.active:
-        return _down(port, former, detail)
+        return _Judged(port, _down(port, former, detail))
     told: list[tuple[Outcome, str]] = []
     measured: list[Measurement] = []
+    low = False
     siblings = [each for each in ports if each.active and each.kind == port.kind]
     for what, unit, value, asked, like in (
         ("rate", "Gb/s", port.rate_gbps, wanted.rate_gbps, _most(siblings, "rate_gbps")),
@@ -177,23 +181,39 @@ def _judge(port: Port, ports: list[Port], wanted: _Wanted, former: _Former) -> F
             continue
         outcome, limit = _against(value, asked, former.number(port, what), like)
         measured.append(Measurement(what, value, unit, limit))
-        if outcome is not Outcome.PASS and limit is not None:
-            name = what if what == "rate" else f"PCIe {what}"
-            told.append((outcome, f"{name} {value:g} of {limit.value:g} {unit} ({limit.source})"))
-    grown = former.growth(port).grown(port.counters)
-    for counter in LIMITS:
-        if counter.path in grown:
-            limit = Threshold(counter.most, Bound.AT_MOST, f"within an hour: {counter.source}")
-            measured.append(Measurement(counter.name, grown[counter.path], "count", limit))
-            if grown[counter.path] > counter.most:
-                words = f"{counter.name} grew by {grown[counter.path]} within an hour"
-                told.append((counter.outcome, words))
+        if outcome is Outcome.PASS or limit is None:
+            continue
+        name = what if what == "rate" else f"PCIe {what}"
+        words = f"{name} {value:g} of {limit.value:g} {unit} ({limit.source})"
+        if outcome is Outcome.FAIL and not asked:
+            low = True
+            if former.low_s(port) < DROP_S:
+                outcome, words = Outcome.WARN, f"{words} since {former.low_s(port):.0f} s"
+        told.append((outcome, words))
+    told += _errors(port, former, measured)
     outcome = next(
         (o for o in (Outcome.FAIL, Outcome.ERROR, Outcome.WARN) if o in [o for o, _ in told]),
         Outcome.PASS,
     )
     words = "; ".join(text for _, text in told) or f"active, {port.rate_gbps:g} Gb/s"
-    return Finding(outcome, f"{port.name}: {words}", port.name, tuple(measured), detail=detail)
+    message = f"{port.name}: {words}"
+    return _Judged(port, Finding(outcome, message, port.name, tuple(measured), detail=detail), low)
+
+
+def _errors(
+    port: Port, former: PortsBefore, measured: list[Measurement]
+) -> Iterator[tuple[Outcome, str]]:
+    grown = former.growth(port).grown(port.counters)
+    for counter in LIMITS:
+        if counter.path not in grown:
+            continue
+        its = grown[counter.path]
+        limit = Threshold(counter.most, Bound.AT_MOST, f"within an hour: {counter.source}")
+        measured.append(Measurement(counter.name, its.by, "count", limit))
+        outcome = judged(counter, its)
+        if outcome is not Outcome.PASS:
+            words = f"{counter.name} grew by {its.by} within an hour"
+            yield outcome, words
 
 
 def _against(
@@ -211,18 +231,31 @@ def _against(
     return Outcome.WARN if value < like else Outcome.PASS, limit
 
 
-def _down(port: Port, former: _Former, detail: dict[str, str]) -> Finding:
+def _down(port: Port, former: PortsBefore, detail: dict[str, str]) -> Finding:
     seconds = former.down_s(port)
     state = f"{port.state} ({port.physical or 'physical state unknown'})"
     measured = (Measurement("down", seconds, "s", Threshold(DROP_S, Bound.AT_MOST, "gpud")),)
     if not former.number(port, "active"):
-        message = f"{port.name}: {state}, and never seen active: no cable?"
+        message = f"{port.name}: {state}, and never seen active: no cable, or switched off?"
         return Finding(Outcome.SKIP, message, port.name, measured, detail=detail)
+    if why := _on_purpose(port):
+        message = f"{port.name}: {state}, was active before: {why}"
+        return Finding(Outcome.WARN, message, port.name, measured, detail=detail)
     if seconds < DROP_S:
         message = f"{port.name}: {state} since {seconds:.0f} s, was active before"
         return Finding(Outcome.WARN, message, port.name, measured, detail=detail)
     message = f"{port.name}: {state} for {seconds:.0f} s, was active before"
+    if port.state in _AWAITING and port.physical == "LinkUp":
+        message += ": it has its link, and no subnet manager brings it up"
+        return _fails(port.name, message, "degraded", measured, detail)
     return _fails(port.name, message, "fatal", measured, detail)
+
+
+def _on_purpose(port: Port) -> str:
+    """Why a port that is down may be meant to be. A RoCE port without carrier is Disabled too."""
+    if port.layer == "InfiniBand" and port.physical == "Disabled":
+        return "somebody has disabled it"
+    return port.set_down if port.layer == "Ethernet" else ""
 
 
 def _most(ports: list[Port], name: str) -> float:

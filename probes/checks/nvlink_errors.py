@@ -1,6 +1,7 @@
 """Do a GPU's NVLinks make errors?
 
-Counters of all links, as growth since the last run of this boot:
+Counters of all links, each as its growth since the last run of this boot (a link that was down
+meanwhile is compared with nothing, since what it counted before is old):
 
 - CRC errors matter from 100 a second on (DCGM, dcgm_gpu_hardware_limits.h): fail;
 - a link recovery that failed: fail (NVLink 5);
@@ -44,18 +45,23 @@ class NvLinkErrors:
 
 
 def _look(context: Context, gpu: Gpu, now_s: float) -> Finding:
-    counts: Counter[str] = Counter()
-    worst: Counter[int] = Counter()
+    counts: dict[str, int] = {}
     for link in context.backend.nvlinks(gpu):
         for name, count in link.errors.items():
-            counts[name] += int(plausible(count, 0, 2.0**64, f"link {link.index} {name}"))
-            worst[link.index] += count
+            number = plausible(count, 0, 2.0**64, f"link {link.index} {name}")
+            counts[f"{link.index}.{name}"] = int(number)
     if not counts:
         return not_supported(gpu, "NVLink error counters")
-    growth = grown(context, gpu.device, dict(counts), now_s)
-    if growth is None:
+    growth = grown(context, gpu.device, counts, now_s)
+    if growth is None or not growth.by:
         return of(gpu, Outcome.SKIP, "counted for the first time in this boot")
-    return _judge(context, gpu, growth, str(worst.most_common(1)[0][0]))
+    by: Counter[str] = Counter()
+    worst: Counter[str] = Counter()
+    for name, count in growth.by.items():
+        link_index, _, kind = name.partition(".")
+        by[kind] += count
+        worst[link_index] += count
+    return _judge(context, gpu, Growth(growth.seconds, by), worst.most_common(1)[0][0])
 
 
 def _judge(context: Context, gpu: Gpu, growth: Growth, link: str) -> Finding:

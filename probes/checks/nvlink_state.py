@@ -1,25 +1,34 @@
 """Are all NVLinks of a GPU up?
 
-How many should be: on an SXM board all that the model has; elsewhere (bridges, superchips, unknown
-models) as many as the GPU had since this boot, or as most of its siblings have. An inactive link is
-degraded; a reset of the GPU trains it anew.
+A link that was up since this boot and is not any more fails. How many there have to be from the
+beginning is known on a whole board only: all that the model has. Elsewhere (bridges, single GPUs,
+boards that are split between virtual machines, unknown models) links may be inactive for ever,
+since what is at their other end is another machine's, or nothing: there a GPU that has fewer than
+most of its siblings is a warning. An inactive link is degraded; a reset of the GPU trains it anew.
+
+A board is whole with eight GPUs, with all its NVSwitches, or with four GPUs of which one has all
+links; not where a GPU of the node is given to a virtual machine: links that end then warn.
 
 No links at all is a skip where that can be meant: no bridge, a single GPU (a virtual machine with
-one GPU of a board), or a partitioned GPU, which uses none.
+one GPU of a board), no link at any GPU and no NVSwitch to be seen (NVLink is switched off), or a
+partitioned GPU, which uses none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from probes.backends.base import Gpu
 from probes.backends.readings import NvLink
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
 from probes.each_gpu import all_gpus, at_least, each_gpu, not_supported, of, settled
 from probes.errors import CheckError
+from probes.measuring.board import is_whole
 from probes.thresholds.hardware import shipped
 
 _KEY = "most"
+_SEEN = "seen since boot"
 
 
 class NvLinkState:
@@ -32,64 +41,116 @@ class NvLinkState:
 
     def run(self, context: Context) -> Iterator[Finding]:
         """One finding for each GPU."""
-        counts = _counts(context)
-        context.keep[_KEY] = {"boot": context.boot_id, **_most(context, counts)}
-        return each_gpu(context, lambda gpu: [_look(context, gpu, counts)])
+        now = _up_now(context)
+        seen = _seen(context)
+        for gpu, up in now.items():
+            seen[gpu.uuid] = seen.get(gpu.uuid, _Seen()).and_now(up)
+        kept = {uuid: {"links": sorted(s.links), "count": s.count} for uuid, s in seen.items()}
+        context.keep[_KEY] = {"boot": context.boot_id, **kept}
+        return each_gpu(context, lambda gpu: [_look(context, gpu, now, seen)])
 
 
-def _look(context: Context, gpu: Gpu, counts: Mapping[Gpu, int]) -> Finding:
-    links = settled(context, lambda: context.backend.nvlinks(gpu), lambda now: not _all_up(now))
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Links of a GPU that were up since boot; of older agents only how many is known."""
+
+    links: frozenset[int] = frozenset()
+    count: int = 0
+
+    def and_now(self, up: frozenset[int]) -> _Seen:
+        links = self.links | up
+        return _Seen(links, max(self.count, len(links)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    links: int
+    source: str
+    accuses: bool = True  # fewer are a fault, and not only unusual
+
+
+def _look(
+    context: Context, gpu: Gpu, now: Mapping[Gpu, frozenset[int]], seen: Mapping[str, _Seen]
+) -> Finding:
+    def wanted_of(links: tuple[NvLink, ...]) -> _Wanted:
+        return _wanted(context, gpu, _up(links), now, seen.get(gpu.uuid, _Seen()))
+
+    links = settled(
+        context,
+        lambda: context.backend.nvlinks(gpu),
+        lambda links: not gpu.mig and len(_up(links)) < wanted_of(links).links,
+    )
     if not links or gpu.mig:
         return not_supported(gpu, "NVLink")
-    active = sum(link.active for link in links)
-    wanted, source = _wanted(context, gpu, links, counts)
-    if not active and not wanted:
+    wanted, active = wanted_of(links), len(_up(links))
+    if not active and not wanted.links:
         return of(gpu, Outcome.SKIP, f"none of {len(links)} NVLinks is in use")
-    values = [at_least("links", active, "count", wanted, source)]
-    words = f"{active} of {wanted} NVLinks up"
-    if active < wanted:
-        down = ", ".join(str(link.index) for link in links if not link.active)
-        detail = {"links": down}
-        message = f"{words}; down: {down}"
-        return of(gpu, Outcome.FAIL, message, values, remedy="reset_gpu", detail=detail)
-    return of(gpu, Outcome.PASS, words, values)
+    values = [at_least("links", active, "count", wanted.links, wanted.source)]
+    words = f"{active} of {wanted.links} NVLinks up"
+    if active >= wanted.links:
+        return of(gpu, Outcome.PASS, f"{words} ({wanted.source})", values)
+    down = ", ".join(str(link.index) for link in links if not link.active)
+    detail = {"links": down}
+    message = f"{words} ({wanted.source}); down: {down}"
+    if not wanted.accuses:
+        return of(gpu, Outcome.WARN, message, values, detail=detail)
+    return of(gpu, Outcome.FAIL, message, values, remedy="reset_gpu", detail=detail)
 
 
 def _wanted(
-    context: Context, gpu: Gpu, links: tuple[NvLink, ...], counts: Mapping[Gpu, int]
-) -> tuple[int, str]:
+    context: Context,
+    gpu: Gpu,
+    up: frozenset[int],
+    now: Mapping[Gpu, frozenset[int]],
+    seen: _Seen,
+) -> _Wanted:
+    """All of the model on a whole board; else those that were seen, else as the siblings have."""
     model = shipped().model_of(gpu.pci_id, gpu.name)
-    if model is not None and model.form == "sxm":
-        if len(counts) < 2 and not any(link.active for link in links):
-            return 0, "a single GPU"
-        return model.nvlinks, model.source
-    siblings = sorted(count for other, count in counts.items() if other.name == gpu.name)
-    usual = siblings[len(siblings) // 2] if len(siblings) > 2 else 0
-    seen = _most(context, counts).get(gpu.uuid, 0)
-    return (seen, "seen since boot") if seen >= usual else (usual, "GPUs of the same name")
+    alike = sorted(len(its) for other, its in now.items() if other.name == gpu.name)
+    if model is not None and model.form != "pcie":
+        most = alike[-1] if alike else 0
+        used = bool(most or seen.count or context.backend.nvswitches())
+        if used and is_whole(context.backend, model, len(now), most):
+            return _Wanted(model.nvlinks, model.source)
+    known = max(seen.count, len(seen.links | up))
+    if known > len(up):
+        lends = any(each.lent for each in context.backend.pci_gpus())
+        return _Wanted(known, _SEEN, accuses=not lends)
+    usual = alike[len(alike) // 2] if len(alike) > 2 else 0
+    if usual > len(up):
+        return _Wanted(usual, "GPUs of the same name", accuses=False)
+    return _Wanted(len(up), _SEEN)
 
 
-def _all_up(links: tuple[NvLink, ...]) -> bool:
-    return all(link.active for link in links) or not any(link.active for link in links)
+def _up(links: tuple[NvLink, ...]) -> frozenset[int]:
+    return frozenset(link.index for link in links if link.active)
 
 
-def _counts(context: Context) -> dict[Gpu, int]:
-    """Active links of each GPU that can be asked."""
-    counts = {}
+def _up_now(context: Context) -> dict[Gpu, frozenset[int]]:
+    """Active links of each GPU that can be asked and uses any."""
+    now = {}
     for gpu in all_gpus(context):
+        if gpu.mig:
+            continue
         try:
-            counts[gpu] = sum(link.active for link in context.backend.nvlinks(gpu))
+            now[gpu] = _up(context.backend.nvlinks(gpu))
         except CheckError:
             continue
-    return counts
+    return now
 
 
-def _most(context: Context, counts: Mapping[Gpu, int]) -> dict[str, int]:
-    """Most active links since this boot, by UUID."""
+def _seen(context: Context) -> dict[str, _Seen]:
+    """By UUID, in this boot."""
     kept = context.before.get(_KEY)
-    same_boot = isinstance(kept, dict) and kept.get("boot") == context.boot_id
-    before = kept if isinstance(kept, dict) and same_boot else {}
-    most = {uuid: count for uuid, count in before.items() if isinstance(count, int)}
-    for gpu, count in counts.items():
-        most[gpu.uuid] = max(count, most.get(gpu.uuid, 0))
-    return most
+    if not isinstance(kept, dict) or kept.get("boot") != context.boot_id:
+        return {}
+    seen = {}
+    for uuid, each in kept.items():
+        match each:
+            case bool():
+                continue
+            case int():  # older agents
+                seen[uuid] = _Seen(count=each)
+            case {"links": list(links), "count": int(count)}:
+                seen[uuid] = _Seen(frozenset(n for n in links if isinstance(n, int)), count)
+    return seen

@@ -4,6 +4,9 @@ A panic seldom reaches a log store: whoever ships lines dies with the kernel. Wh
 journal have kept becomes a failing result, once: a dump that was told is not told again. A journal
 that ends without its own end ("Journal stopped") is told as a warning: power was lost, or the node
 was reset.
+
+A dump that was written more than a week before this boot is not told: it is of an older crash, and
+lay there when the agent first looked.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from parsers.printable import printable
 from probes.check import Cadence, CheckSpec, Context, Finding, Outcome, Tier
 from probes.errors import Skipped, ToolMissing
 from probes.tools.crash import Crash, journal_lines, of_dump, of_lines
-from probes.tools.node_files import names, read
+from probes.tools.node_files import boot_time, names, read
 from probes.tools.reading import ending, excerpt
 
 PSTORES = ("sys/fs/pstore", "var/lib/systemd/pstore")
@@ -26,6 +29,8 @@ _STOPPED = "MESSAGE_ID=d93fb3c9c24d451a97cea615ce59c00b"
 _MOST_DUMPS = 64
 _DUMP_LIMIT = 512 * 1024
 _MOST_KEPT = 512
+#: So long before this boot a crash is no news.
+OLD_S = 7 * 86400.0
 
 
 class PreviousBoot:
@@ -68,6 +73,8 @@ def _of_pstore(context: Context, told: list[str]) -> Iterator[Finding]:
         text = read(path, _DUMP_LIMIT)
         if text is None:
             continue
+        if _is_old(context.root, path):
+            continue
         mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
         crash = of_dump(text)
         if mark not in told:
@@ -79,6 +86,15 @@ def _of_pstore(context: Context, told: list[str]) -> Iterator[Finding]:
         if crash.line.startswith("a dump was written") and lines:
             continue  # another part of the same dumps has the words
         yield _fails(crash, f"pstore {printable(name, 64)}")
+
+
+def _is_old(root: str, path: Path) -> bool:
+    """By the time of the file, which is that of the crash, or of the boot after it."""
+    booted = boot_time(root)
+    try:
+        return booted is not None and path.stat().st_mtime < booted - OLD_S
+    except OSError:
+        return False
 
 
 def _dumps(root: str) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from probes.agent.boots import boot_id
 from probes.agent.build import Surroundings, build
 from probes.agent.clocks import HostClock
 from probes.agent.log import JsonLog
-from probes.agent.options import INTERVALS, KEYS, STATE, Options
+from probes.agent.options import CLOCK_SKEW_S, INTERVALS, KEYS, STATE, Options
 from probes.check import CheckSpec
 from probes.commands.checks import USER_CHECKS, add_backend_option, backend_environ, catalog
 from probes.errors import ProbeError
@@ -114,6 +114,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         KEYS,
         "Ed25519 public keys (PEM) that may sign requests: a file, or a directory of them, read "
         "again when it changes (%(default)s)",
+    )
+    _add(
+        served,
+        "--clock-skew",
+        "SECONDS",
+        f"{CLOCK_SKEW_S:g}",
+        "how far the clocks of controller and node may be apart; so long after its first start "
+        "the agent takes no signed request (%(default)s)",
     )
     _add(served, "--kmsg", "DEVICE", "/dev/kmsg", "kernel log that /v1/kmsg answers from")
     served.add_argument("--no-kmsg", action="store_true", help="answer unknown to all of /v1/kmsg")
@@ -230,6 +238,7 @@ def _options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         state=arguments.state,
         delivered=arguments.delivered or os.path.join(arguments.state, "delivered"),
         keys=arguments.keys,
+        clock_skew_s=number.between("clock_skew", 0, 300),
         root=arguments.root,
         kmsg="" if arguments.no_kmsg else arguments.kmsg,
         intervals={

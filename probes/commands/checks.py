@@ -48,7 +48,7 @@ def catalog(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> C
     """The shipped checks and those of ``--user-checks``. Wrong usage ends the program."""
     if not arguments.user_checks:
         return Catalog()
-    taken = {check.spec.name for check in resolve(SHIPPED)}
+    taken = set(resolve(SHIPPED))
     try:
         return Catalog(user_checks=load(arguments.user_checks, taken))
     except UserCheckError as error:

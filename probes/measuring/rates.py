@@ -34,6 +34,8 @@ class Rate:
     name: str
     unit: str
     of: Callable[[CudaGpu], Value | None]  # in ``unit``; None: the program has not measured it
+    #: Whether an answer is to have it at all: a program may measure in one of several ways.
+    applies: Callable[[CudaGpu], bool] = lambda _: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class RateCheck:
             )  # fmt: skip
 
     def _values(self, answer: CudaGpu) -> dict[str, Value | None]:
-        return {rate.name: rate.of(answer) for rate in self.rates}
+        return {rate.name: rate.of(answer) for rate in self.rates if rate.applies(answer)}
 
     def _again(
         self, context: Context, best: dict[Gpu, dict[str, Value | None]], most: int, end: float
@@ -113,7 +115,7 @@ class RateCheck:
                     wrong.update((gpu, finding) for gpu in best if gpu.device == finding.device)
             for gpu, answer in answers.gpus.items():
                 for name, value in self._values(answer).items():
-                    known = best[gpu][name]
+                    known = best[gpu].get(name)
                     if value is not None and (known is None or value.value > known.value):
                         best[gpu][name] = value
         return tries, wrong
@@ -130,7 +132,7 @@ class RateCheck:
             measured = {
                 gpu: value.value
                 for gpu, values in best.items()
-                if (value := values[rate.name]) is not None
+                if (value := values.get(rate.name)) is not None
             }
             results = judge(context, self.spec.name, rate.name, rate.unit, measured)
             for gpu, judgement in results.items():
@@ -146,6 +148,16 @@ def result_of(name: str, scale: float = 1.0) -> Callable[[CudaGpu], Value | None
         return None if result is None else Value(result.value * scale)
 
     return value
+
+
+def by_kernel(name: str, *kernels: str) -> Callable[[CudaGpu], bool]:
+    """Whether the result ``name`` is of one of these kernels; "" stands for no result at all."""
+
+    def applies(answer: CudaGpu) -> bool:
+        result = answer.result(name)
+        return (result.kernel or "own" if result is not None else "") in kernels
+
+    return applies
 
 
 def _tries(context: Context, usual: int) -> int:

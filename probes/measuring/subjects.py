@@ -2,7 +2,7 @@
 
 Invariant: a GPU that is not measured has a finding that says why. It is a skip: a busy GPU is well
 enough to work, a lost one is accused by ``gpu-count``, one that is cut into MIG instances has no
-whole to be measured.
+whole to be measured, and a virtual one (vGPU) shares its hardware with other machines.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def subjects(context: Context) -> Subjects:
 def _why_not(context: Context, gpu: Gpu) -> tuple[str, bool | None]:
     if gpu.mig:
         return "the GPU is in MIG mode: it cannot be measured as a whole", None
+    if gpu.vgpu:
+        return "a virtual GPU: its speed depends on who else uses the hardware", None
     try:
         if context.backend.busy(gpu):
             return "the GPU is busy", True

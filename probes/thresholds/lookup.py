@@ -100,7 +100,7 @@ def published(
 
 def peak(facts: Facts, hardware: Hardware, check: str, measurement: str) -> float | None:
     """The highest value that can be true, from the specification; None where it does not tell.
-    In the unit of the measurement: GB/s, for ``dgemm`` TFLOPS."""
+    In the unit of the measurement: GB/s, for ``dgemm`` and ``dgemm_own`` TFLOPS."""
     model = facts.model
     if check == "pcie-bandwidth":
         one_way = hardware.pcie.get(facts.pcie_generation or 0)
@@ -112,7 +112,7 @@ def peak(facts: Facts, hardware: Hardware, check: str, measurement: str) -> floa
         return None
     if (check, measurement) in {("hbm-bandwidth", "hbm"), ("gpu-arithmetic", "daxpy")}:
         return model.memory_gb_s * _ABOVE_PEAK
-    if (check, measurement) == ("gpu-arithmetic", "dgemm"):
+    if (check, measurement) in {("gpu-arithmetic", "dgemm"), ("gpu-arithmetic", "dgemm_own")}:
         return model.fp64_tflops * _ABOVE_PEAK
     links = model.nvlinks * model.nvlink_gb_s
     if check in {"p2p-bandwidth", "nvlink-bandwidth"} and facts.fabric != "pcie" and links:

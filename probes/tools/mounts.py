@@ -25,6 +25,7 @@ class Mount:
     kind: str  # "ext4"
     source: str  # "/dev/nvme0n1p1"
     options: frozenset[str]  # of the file system
+    number: int = 0  # of the mount, for as long as it is mounted
 
     @property
     def read_only(self) -> bool:
@@ -45,7 +46,18 @@ def parse_mountinfo(text: str) -> list[Mount]:
         options = frozenset(after[2].split(","))
         if not {"ro", "rw"} & options:
             raise CheckError(f"mountinfo: neither ro nor rw: {excerpt(line)}")
-        found.append(Mount(before[2], _plain(before[4]), after[0], _plain(after[1]), options))
+        if not re.fullmatch(r"[0-9]{1,10}", before[0], re.ASCII):
+            raise CheckError(f"mountinfo: {excerpt(before[0])} is no number of a mount")
+        found.append(
+            Mount(
+                before[2],
+                _plain(before[4]),
+                after[0],
+                _plain(after[1]),
+                options,
+                int(before[0]),
+            )
+        )
     if not found:
         raise CheckError("mountinfo: nothing is mounted")
     return found

@@ -39,3 +39,12 @@ def count(path: Path) -> int | None:
     """A counter; None where there is none ("N/A (no PMA)"), or it is no number."""
     said = line(path)
     return int(said) if said.isascii() and said.isdigit() and len(said) <= 20 else None
+
+
+def boot_time(root: str) -> int | None:
+    """Seconds since 1970 at which the kernel began (proc(5)); None where it cannot be read."""
+    for text in (read(Path(root, "proc/stat"), 1024 * 1024) or "").splitlines():
+        name, _, value = text.partition(" ")
+        if name == "btime" and value.isascii() and value.isdigit():
+            return int(value)
+    return None

@@ -2,7 +2,11 @@
 
 ``/sys/class/infiniband`` has InfiniBand adapters and those for RoCE. State and rate are told as in
 ``4: ACTIVE`` and ``400 Gb/sec (4X NDR)``; counters of a port without a performance agent are
-``N/A (no PMA)``. Virtual functions (``device/physfn``) are left out: they are their owner's.
+``N/A (no PMA)``. Virtual functions (``device/physfn``) and subfunctions (``mlx5_core.sf.2``) are
+left out: they are their owner's.
+
+A name is no identity: udev renames ``mlx5_0`` to ``ibp24s0``, and the kernel counts from 0 again
+when one is missing. The PCI address (the target of ``device``) and the node GUID are.
 
 Invariant: a port of which state or rate is not understood is told as such (None, ""), never as
 good.
@@ -10,6 +14,7 @@ good.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +29,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _RATE = re.compile(r"([0-9]{1,5}(?:\.[0-9])?) Gb/sec(?: \(([^)]{1,32})\))?", re.ASCII)
 _STATE = re.compile(r"[0-9]{1,2}: ([A-Za-z_ -]{1,32})", re.ASCII)
 _SPEED = re.compile(r"([0-9]{1,3}(?:\.[0-9])?) GT/s", re.ASCII)
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
+_GUID = re.compile(r"(?:[0-9a-f]{4}:){3}[0-9a-f]{4}", re.ASCII)
+_NO_GUID = "0000:0000:0000:0000"
+_IFF_UP = 0x1  # linux/if.h
 _MOST_PORTS = 256
 
 
@@ -44,6 +53,10 @@ class Port:
     pcie_width_most: int | None = None  # of the adapter; the slot may be narrower
     pcie_speed: float | None = None  # GT/s
     pcie_speed_most: float | None = None
+    address: str = ""  # "0000:3b:00.0"; "" not known (ibstat), or not on a PCI bus
+    guid: str = ""  # "506b:4b03:00cc:8e2a"; "" not known
+    #: Why a RoCE port may be down on purpose; "" nothing is known.
+    set_down: str = ""
 
     @property
     def name(self) -> str:
@@ -64,12 +77,24 @@ def of_sysfs(root: str, counters: tuple[str, ...]) -> list[Port] | None:
         return None
     found: list[Port] = []
     for device in names(folder):
-        if not _NAME.fullmatch(device) or (folder / device / "device" / "physfn").exists():
+        if not _NAME.fullmatch(device) or _of_an_owner(folder / device):
             continue
         for number in names(folder / device / "ports"):
             if number.isascii() and number.isdigit() and len(found) < _MOST_PORTS:
                 found.append(_port(folder / device, device, int(number), counters))
     return found
+
+
+def _of_an_owner(adapter: Path) -> bool:
+    return (adapter / "device" / "physfn").exists() or ".sf." in _parent(adapter)
+
+
+def _parent(adapter: Path) -> str:
+    """Name of the device that an adapter is of: an address on the PCI bus, mostly."""
+    try:
+        return os.path.basename(os.readlink(adapter / "device"))
+    except OSError:
+        return ""
 
 
 def of_ibstat(output: ToolOutput) -> list[Port]:
@@ -132,7 +157,24 @@ def _port(adapter: Path, device: str, number: int, counters: tuple[str, ...]) ->
         _lanes(adapter / "device" / "max_link_width"),
         _gigatransfers(adapter / "device" / "current_link_speed"),
         _gigatransfers(adapter / "device" / "max_link_speed"),
+        parent if _ADDRESS.fullmatch(parent := _parent(adapter)) else "",
+        guid if _GUID.fullmatch(guid := line(adapter / "node_guid")) and guid != _NO_GUID else "",
+        _set_down(adapter / "device" / "net"),
     )
+
+
+def _set_down(interfaces: Path) -> str:
+    """Of the network interfaces of a function: a port without carrier is ``Disabled`` as well, so
+    that only the interface tells whether somebody wants it so."""
+    if not interfaces.is_dir():
+        return ""
+    found = names(interfaces)
+    if not found:
+        return "its interface is in another network namespace"
+    flags = [line(interfaces / name / "flags") for name in found]
+    known = [int(each, 16) for each in flags if re.fullmatch(r"0x[0-9a-f]{1,8}", each, re.ASCII)]
+    down = len(known) == len(found) and not any(each & _IFF_UP for each in known)
+    return f"its interface {found[0][:16]} is set down" if down else ""
 
 
 def _word(said: str) -> str:

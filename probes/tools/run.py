@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -70,6 +69,8 @@ class ProgramTool:
         return ToolOutput(process.returncode, talk.stdout(), talk.stderr())
 
     def _start(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        import shutil  # with its archives it takes 5 ms to load; most checks run no program
+
         program = shutil.which(arguments[0], path=self._path)
         if program is None:
             where = "" if "/" in arguments[0] else f" in {self._path}"

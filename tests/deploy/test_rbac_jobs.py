@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 CLAIMS = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 CLASS = "fast"
+MERGE = "application/merge-patch+json"
 #: Pods are told nothing here: the right to list them is there for the Jobs alone.
 VALUES: Object = {
     "settings": {
@@ -50,11 +51,14 @@ VALUES: Object = {
         "probes": {"jobs": {"enabled": True}, "pvc": {"storage_class": CLASS}},
     }
 }
-QUICK = {"jobs": {"retry_s": 1, "pending_s": 30}, "pvc": {"timeout_s": 5, "interval_s": 60}}
+QUICK = {"jobs": {"retry_s": 1, "pending_s": 300}, "pvc": {"timeout_s": 5, "interval_s": 60}}
 
 
 class HurriedClock(SystemClock):
-    """Pauses are short; deadlines are as long as they are."""
+    """Pauses are short, and deadlines a fifth as long."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 5
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         return event.wait(min(max(seconds, 0.0), 0.2))
@@ -177,10 +181,24 @@ class Site:
 
 
 @pytest.fixture
-def site(kube_factory: Callable[..., RealKube], tmp_path: Path) -> Iterator[Site]:
-    """On servers of its own: what threads still do at the end is nobody else's."""
+def site(clean_kube: RealKube, tmp_path: Path) -> Iterator[Site]:
+    """All that it started has ended before the servers are emptied."""
+    before = set(threading.enumerate())
     with ExitStack() as stack:
-        yield Site(kube_factory(), tmp_path, stack)
+        made = Site(clean_kube, tmp_path, stack)
+        stack.callback(made.accounts.remove)
+        yield made
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+        assert not thread.is_alive(), thread.name
+    clean_kube.request("DELETE", f"{CLASSES}/{CLASS}", check=False)
+    for collection in (JOBS, CLAIMS):
+        for each in clean_kube.request("GET", collection)["items"]:
+            path = f"{collection}/{each['metadata']['name']}"
+            clean_kube.request("DELETE", path, {"propagationPolicy": "Background"})
+            # no controller is here that would let go of it
+            freed = {"metadata": {"finalizers": None}}
+            clean_kube.request("PATCH", path, freed, content_type=MERGE, check=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,9 @@ class AgentWorld:
                 "root": str(self.root), "version": "1.2.3", **options,
             }
         )  # fmt: skip
+        state = Path(self.options.state)  # of an agent that has worked here before
+        state.mkdir(mode=0o700, exist_ok=True)
+        (state / "nonces.json").write_text("{}")
         self.specs: tuple[CheckSpec, ...] = SPECS
         self.made: Made | None = None
         self._nonce = 0

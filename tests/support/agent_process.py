@@ -46,7 +46,8 @@ class AgentProcess:
         command = [
             sys.executable, "-m", "probes.cli", "agent", "--node", "node-a",
             "--listen", f"127.0.0.1:{self.port}", "--state", str(self.path / "state"),
-            "--keys", str(self.path / "keys"), "--backend", "fake", *self._options,
+            "--keys", str(self.path / "keys"), "--backend", "fake", "--clock-skew", "0",
+            *self._options,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

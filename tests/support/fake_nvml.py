@@ -31,6 +31,7 @@ H100: dict[str, Any] = {
     "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
     "nvmlDeviceGetSerial": "1654922006536",
     "nvmlDeviceGetMigMode": [0, 0],
+    "nvmlDeviceGetVirtualizationMode": 0,
     "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=85520809984, used=4 * 1024**2, free=0),
     "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=0, memory=0),
     "nvmlDeviceGetComputeRunningProcesses": [],

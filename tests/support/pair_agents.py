@@ -167,7 +167,7 @@ class PairAgent:
         options = Options(
             node=name, host="127.0.0.1", port=0, state=str(folder / "state"),
             delivered=str(folder / "delivered"), keys=str(keys), root=str(root), kmsg="",
-            intervals={}, boot_checks=False,
+            intervals={}, boot_checks=False, clock_skew_s=0.0,
         )  # fmt: skip
         clock = HastyClock()
         log = JsonLog(io.StringIO(), clock)

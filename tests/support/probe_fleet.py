@@ -80,6 +80,7 @@ class AgentsOfPods:
             node=name, host=address, port=self._port, state=str(folder / "state"),
             delivered=str(folder / "delivered"), keys=str(self._folder / "keys"),
             root=str(folder / "root"), kmsg="", intervals={}, boot_checks=False, version="9.9",
+            clock_skew_s=0.0,
         )  # fmt: skip
         runner = self.runners[name] = ToldRunner(boot_id)
         clock = HastyClock()

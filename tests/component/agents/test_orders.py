@@ -60,7 +60,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     log = JsonLog(io.StringIO(), clock)
     state = StateDir(str(tmp_path / "state"), log)
     held = PublicKeys(str(mounted), log, clock.monotonic)
-    signatures = Signatures(held, Nonces(state, clock, grace_ns=10**9), clock, node="gpu-1")
+    signatures = Signatures(held, Nonces(state, clock, grace_ns=0), clock, node="gpu-1")
     with AgentServer() as server:
         agent = AgentPod("gpu-1", "p", "u", server.address, server.port)
         orders = AgentOrders(

@@ -227,6 +227,20 @@ def test_a_request_is_taken_once_also_over_a_restart(world: AgentWorld, path: st
     assert (answer.status, answer.code) == (409, "replayed")
 
 
+@pytest.mark.parametrize("path", SIGNED)
+def test_an_agent_that_cannot_tell_what_was_taken_says_when_it_can(
+    world: AgentWorld, path: str
+) -> None:
+    (Path(world.options.state) / "nonces.json").unlink()
+    with world.serving() as client:
+        answer = client.signed(path, **BODIES[path])
+        assert (answer.status, answer.code) == (503, "uncertain")
+        assert answer.headers["retry-after"] == "30"
+        nothing_happened(world)
+        world.clock.seconds += 31
+        assert client.signed(path, **BODIES[path]).status in (202, 204)
+
+
 def test_without_a_key_nothing_signed_is_taken_and_it_is_said_what_to_do(
     world: AgentWorld, client: Client
 ) -> None:

@@ -47,7 +47,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("KONDUKTOR_USER_CHECKS", str(made.folder))
     monkeypatch.setenv("NODE_NAME", "gpu-node-3")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr("probes.registry.CHECKS", ())  # a tier is that of the site alone
+    monkeypatch.setattr("probes.places.PLACES", {})  # a tier is that of the site alone
     return made
 
 

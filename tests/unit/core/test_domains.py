@@ -73,6 +73,7 @@ def test_each_label_of_a_node_is_a_domain_of_its_own() -> None:
         ("sxid/12028", "NVLink"),
         ("xid/79", "GPU"),
         ("kernel/mlx5-health-lost", "network"),
+        ("probe/infiniband", "network"),  # all nodes behind a switch
         ("kernel/pcie-aer-fatal", "hardware"),
         ("kernel/oops", None),
         ("operator/taint", None),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.backends.fake import FakeBackend
 from probes.check import Context
-from probes.counters import grown, recent
+from probes.counters import UNSEEN_S, grown, lasts, recent
 from tests.support.gpus import BOOT, no_tool
 
 COUNTS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 2**63))
@@ -73,3 +74,32 @@ def test_runs_of_another_boot_are_not_counted() -> None:
     recent(one, "dev", True, 10)
 
     assert recent(context(dict(one.keep), "f" * 32), "dev", True, 10) == (1, 1)
+
+
+def lasting(kept: object, now_s: float, boot_id: str = BOOT) -> tuple[float, object]:
+    its = context({"lasts": kept}, boot_id)
+    seconds = lasts(its, "away", now_s)
+    return seconds, json.loads(json.dumps(its.keep))["lasts"]
+
+
+def test_what_is_so_in_each_run_lasts_since_the_first() -> None:
+    kept: object = None
+    for now_s, expected in ((100.0, 0.0), (160.0, 60.0), (3000.0, 2900.0)):
+        seconds, kept = lasting(kept, now_s)
+        assert seconds == expected
+
+
+def test_what_nobody_looked_at_begins_anew() -> None:
+    _, kept = lasting(None, 100.0)
+    assert lasting(kept, 100.0 + UNSEEN_S)[0] == UNSEEN_S
+    assert lasting(kept, 101.0 + UNSEEN_S)[0] == 0.0
+    assert lasting(kept, 160.0, boot_id="c" * 32)[0] == 0.0
+    assert lasting({}, 160.0)[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    "kept", [7, {"away": 3}, {"away": {"boot": BOOT, "at_s": "x", "seen_s": 1}},
+             {"away": {"boot": BOOT, "at_s": 50.0, "seen_s": 9e9}}],
+)  # fmt: skip
+def test_what_was_kept_of_it_may_be_anything(kept: object) -> None:
+    assert lasting(kept, 100.0)[0] == 0.0

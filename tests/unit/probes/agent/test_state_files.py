@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from probes.agent.files import StateDir, StateError
 from probes.agent.history import History
 from probes.agent.memory import Booted, Memory
-from probes.agent.nonces import MOST_NONCES, Nonces, ReplayedError
+from probes.agent.nonces import MOST_NONCES, Nonces, ReplayedError, UncertainError
 from probes.report import NodeSettings
 from tests.support.agent import NODE, START_NS, AgentWorld, FakeClock, LogLines, found, run_of
 
@@ -265,8 +265,33 @@ def test_for_which_boot_the_boot_checks_ran_is_known_after_a_restart(disk: Disk)
 # ---------------------------------------------------------------- nonces
 
 
+S = 1_000_000_000
+
+
 def nonces(disk: Disk) -> Nonces:
-    return Nonces(disk.state, disk.clock, grace_ns=30_000_000_000)
+    """Of an agent that has worked here before."""
+    file = disk.path / "nonces.json"
+    if not file.exists():
+        file.write_text("{}")
+    return started(disk)
+
+
+def started(disk: Disk) -> Nonces:
+    return Nonces(disk.state, disk.clock, grace_ns=30 * S)
+
+
+def sent(disk: Disk, kept: Nonces, nonce: str, *, issued_ns: int, valid_s: int = 300) -> str:
+    """What comes of a request that is within its time: "taken", "replayed" or "uncertain"."""
+    now = disk.clock.now_ns()
+    assert issued_ns <= now + 30 * S
+    assert now <= issued_ns + (valid_s + 30) * S
+    try:
+        kept.take(nonce, issued_ns=issued_ns, expires_ns=issued_ns + valid_s * S)
+    except ReplayedError:
+        return "replayed"
+    except UncertainError:
+        return "uncertain"
+    return "taken"
 
 
 def take(kept: Nonces, disk: Disk, nonce: str, valid_s: float = 60) -> None:
@@ -291,19 +316,69 @@ def test_a_nonce_is_remembered_as_long_as_its_request_could_be_taken(disk: Disk)
         take(kept, disk, "a" * 16)
     disk.clock.seconds += 2
     take(kept, disk, "c" * 16)
-    assert list(json.loads((disk.path / "nonces.json").read_text())) == ["c" * 16]
+    kept_now = json.loads((disk.path / "nonces.json").read_text())
+    assert list(kept_now["taken"]) == ["c" * 16]
 
 
-def test_when_nonces_are_lost_requests_of_before_are_refused(disk: Disk) -> None:
-    take(nonces(disk), disk, "a" * 16)
-    issued = disk.clock.now_ns()
-    (disk.path / "nonces.json").write_text("garbage")
-    disk.clock.seconds += 5
+@pytest.mark.parametrize("loss", ["gone", "garbage"])
+@pytest.mark.parametrize("ahead_s", [-30, 0, 29])
+def test_when_nonces_are_lost_nothing_of_before_is_taken_again(
+    disk: Disk, loss: str, ahead_s: int
+) -> None:
+    """Also of a controller whose clock is ahead: its request seems to be of after the loss."""
+    issued = disk.clock.now_ns() + ahead_s * S
+    assert sent(disk, nonces(disk), "a" * 16, issued_ns=issued) == "taken"
+    file = disk.path / "nonces.json"
+    file.unlink() if loss == "gone" else file.write_text("garbage")
+    disk.clock.seconds += 1
     disk.reopen()
-    again = nonces(disk)
-    with pytest.raises(ReplayedError, match="before this agent"):
-        again.take("a" * 16, issued_ns=issued, expires_ns=issued + 60_000_000_000)
-    take(again, disk, "d" * 16)
+    again = started(disk)
+    while disk.clock.now_ns() <= issued + 330 * S:
+        assert sent(disk, again, "a" * 16, issued_ns=issued) == "uncertain"
+        disk.clock.seconds += 7
+
+
+def test_a_controller_is_refused_for_a_moment_and_told_for_how_long(disk: Disk) -> None:
+    kept = started(disk)
+    for ahead_s in (29, 0, -29):
+        issued = disk.clock.now_ns() + ahead_s * S
+        with pytest.raises(UncertainError) as refused:
+            kept.take("b" * 16, issued_ns=issued, expires_ns=issued + 60 * S)
+        assert refused.value.again_s == 30 - ahead_s
+    disk.clock.seconds += 31
+    assert sent(disk, kept, "b" * 16, issued_ns=disk.clock.now_ns()) == "taken"
+
+
+def test_the_loss_is_not_forgotten_with_the_next_restart(disk: Disk) -> None:
+    issued = disk.clock.now_ns() + 20 * S
+    assert sent(disk, nonces(disk), "a" * 16, issued_ns=issued) == "taken"
+    (disk.path / "nonces.json").unlink()
+    disk.reopen()
+    kept = started(disk)
+    disk.clock.seconds += 31
+    assert sent(disk, kept, "b" * 16, issued_ns=disk.clock.now_ns()) == "taken"
+    for _ in range(4):
+        disk.reopen()
+        again = started(disk)
+        assert sent(disk, again, "a" * 16, issued_ns=issued) == "uncertain"
+        assert sent(disk, again, "b" * 16, issued_ns=disk.clock.now_ns()) == "replayed"
+        disk.clock.seconds += 60
+
+
+def test_a_clock_that_was_wrong_at_the_loss_bars_nobody_for_long(disk: Disk) -> None:
+    disk.clock.set_by_ns = 3600 * S
+    kept = started(disk)
+    disk.clock.set_by_ns = 0
+    disk.clock.seconds += 300 + 2 * 30
+    assert sent(disk, kept, "a" * 16, issued_ns=disk.clock.now_ns()) == "taken"
+
+
+def test_nonces_of_an_older_agent_are_read(disk: Disk) -> None:
+    end = disk.clock.now_ns() + 60 * S
+    (disk.path / "nonces.json").write_text(json.dumps({"a" * 16: end}))
+    kept = started(disk)
+    assert sent(disk, kept, "a" * 16, issued_ns=disk.clock.now_ns()) == "replayed"
+    assert sent(disk, kept, "b" * 16, issued_ns=disk.clock.now_ns()) == "taken"
 
 
 def test_a_nonce_that_cannot_be_kept_is_not_taken(disk: Disk) -> None:

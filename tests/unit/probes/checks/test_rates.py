@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from probes.backends.base import Gpu
+from probes.backends.fake import FakeBackend
 from probes.check import Check, Outcome, ToolOutput
 from probes.checks import gpu_arithmetic, hbm_bandwidth, p2p_bandwidth, pcie_bandwidth
 from probes.errors import CheckError, Skipped, ToolTimeout
@@ -53,6 +57,54 @@ def test_a_slow_gpu_is_degraded_and_nobody_else(
     assert (finding.severity, finding.remedy) == ("degraded", "inspect")
     assert words in finding.message
     assert "below" in finding.message.partition(";")[0], "what is bad comes first"
+
+
+def by_own_kernel(_arguments: tuple[str, ...], output: ToolOutput, _call: int) -> ToolOutput:
+    """There is no cuBLAS on the node: the own kernel reaches half of it."""
+
+    def edit(document: dict[str, Any]) -> None:
+        for gpu in document["gpus"]:
+            for result in gpu["results"]:
+                if result["name"] == "dgemm":
+                    result["kernel"] = "own"
+                    for name in ("value", "min", "max", "median"):
+                        if name in result:
+                            result[name] /= 2
+                    result["samples"] = [each / 2 for each in result["samples"]]
+
+    return edited(output, edit, output.returncode)
+
+
+def test_limits_of_cublas_are_not_those_of_the_own_kernel(tmp_path: Path) -> None:
+    """9 TFLOPS are what it reaches on an A100; 16 are asked of cuBLAS."""
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    for _ in range(2):
+        findings = run(gpu_arithmetic.CHECK, node.context(Recorder(node.tool, by_own_kernel)))
+        assert set(outcomes(findings).values()) == {Outcome.PASS}
+        names = [each.name for each in findings[0].measurements]
+        assert "dgemm_own" in names
+        assert "dgemm" not in names
+        (own,) = [each for each in findings[0].measurements if each.name == "dgemm_own"]
+        assert own.threshold is None or own.threshold.source.startswith("baseline")
+
+
+def test_an_own_kernel_that_is_slow_among_its_siblings_is_found_all_the_same(
+    tmp_path: Path,
+) -> None:
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    slow = node.inject(3, compute_factor=0.4)
+    findings = run(gpu_arithmetic.CHECK, node.context(Recorder(node.tool, by_own_kernel)))
+    assert only(findings, slow).outcome is Outcome.FAIL
+    assert "dgemm_own" in only(findings, slow).message
+
+
+def test_slow_cublas_still_fails_by_its_published_limit(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path, "A100-SXM-80GB")
+    for gpu in range(8):
+        node.inject(gpu, compute_factor=0.4)
+    findings = run(gpu_arithmetic.CHECK, node.context())
+    assert set(outcomes(findings).values()) == {Outcome.FAIL}
+    assert "Autopilot gpucheck.cu (A100, cuBLAS)" in findings[0].message
 
 
 def test_a_wrong_result_is_fatal_whatever_the_speed(node: FakeNode) -> None:
@@ -373,3 +425,20 @@ def test_one_slow_pair_accuses_neither_of_its_ends(node: FakeNode) -> None:
 def test_a_gpu_alone_has_no_pairs(tmp_path: Path) -> None:
     with pytest.raises(Skipped, match="fewer than 2"):
         run(p2p_bandwidth.CHECK, FakeNode(tmp_path, count=1).context())
+
+
+@pytest.mark.parametrize("check", [PCIE, gpu_arithmetic.CHECK], ids=lambda c: c.spec.name)
+def test_a_virtual_gpu_is_not_measured(tmp_path: Path, check: Check) -> None:
+    """Who else uses the hardware makes it slow; its own baseline would accuse it."""
+
+    class Virtual(FakeBackend):
+        def gpus(self) -> tuple[Gpu, ...]:
+            return tuple(replace(each, vgpu=True) for each in super().gpus())
+
+    node = FakeNode(tmp_path)
+    node.backend = Virtual("H100", 2)
+
+    findings = run(check, node.context())
+
+    assert set(outcomes(findings).values()) == {Outcome.SKIP}
+    assert "virtual GPU" in findings[0].message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from probes.backends.base import Gpu
 from probes.backends.fake import FakeBackend
 from probes.backends.fake_state import FakeState
 from probes.backends.readings import GpuProcess, Temperatures
-from probes.check import Check, Finding, NodeFacts, Outcome
+from probes.check import Check, Context, Finding, NodeFacts, Outcome
 from probes.checks.gpu_clocks import GpuClocks
 from probes.checks.gpu_ecc import GpuEcc
 from probes.checks.gpu_persistence import GpuPersistence
@@ -21,7 +22,8 @@ from probes.checks.gpu_remapped_rows import GpuRemappedRows
 from probes.checks.gpu_retired_pages import GpuRetiredPages
 from probes.checks.gpu_temperature import GpuTemperature
 from probes.each_gpu import is_good
-from tests.support.gpus import Clock, Node, outcomes
+from tests.support.gpus import BOOT, Clock, Node, no_tool, outcomes, run
+from tests.support.sysfs_tree import SysfsTree
 
 FAIL, WARN, PASS, SKIP, ERROR = (
     Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.SKIP, Outcome.ERROR
@@ -271,3 +273,43 @@ def test_processes_that_run_pass_and_those_that_cannot_be_seen_are_a_skip(node: 
 
     node.inject(3, processes=[{"pid": 1}])
     assert node.of(GpuProcesses(), 3).outcome is SKIP
+
+
+def test_what_holds_down_the_clocks_of_an_idle_gpu_is_no_matter(node: Node) -> None:
+    node.inject(3, clock_reasons=["idle", "hw_slowdown", "hw_power_brake"])
+
+    for _ in range(12):
+        assert node.of(GpuClocks(), 3).outcome is PASS
+
+
+@pytest.mark.parametrize(
+    ("supplies", "outcome"),
+    [
+        ({}, FAIL),
+        ({"AC/type": "Mains", "BAT0/type": "Battery"}, WARN),
+        ({"BAT0/type": "Battery", "BAT0/scope": "System"}, WARN),
+        ({"hid-mouse/type": "Battery", "hid-mouse/scope": "Device"}, FAIL),
+        ({"ups/type": "UPS"}, FAIL),
+    ],
+)
+@pytest.mark.parametrize(
+    ("check", "fault"),
+    [
+        (GpuClocks(), {"clock_reasons": ["hw_power_brake"]}),
+        (GpuTemperature(), {"temperature_c": 99}),
+    ],
+    ids=["clocks", "temperature"],
+)
+def test_a_laptop_brakes_its_gpu_by_design(
+    node: Node, tmp_path: Path, check: Check, fault: dict[str, object],
+    supplies: dict[str, str], outcome: Outcome,
+) -> None:  # fmt: skip
+    for path, text in supplies.items():
+        SysfsTree(tmp_path).write(f"sys/class/power_supply/{path}", text + "\n")
+    node.inject(3, **fault)
+    options = {"again_s": "0"}
+    its = Context(node.backend, no_tool(), root=str(tmp_path), options=options, boot_id=BOOT)
+
+    (finding,) = [each for each in run(check, its) if each.device == node.devices[3]]
+
+    assert finding.outcome is outcome

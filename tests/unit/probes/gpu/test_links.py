@@ -10,7 +10,7 @@ import pytest
 from probes.backends.base import Gpu
 from probes.backends.fake import FakeBackend
 from probes.backends.fake_state import FakeState
-from probes.backends.readings import ClockReason, PcieLink
+from probes.backends.readings import ClockReason, NvLink, PcieLink
 from probes.check import Outcome
 from probes.checks.fabric_manager import FabricManager
 from probes.checks.nvlink_errors import NvLinkErrors
@@ -256,6 +256,26 @@ def test_after_a_reset_of_counters_growth_is_what_they_show(node: Node) -> None:
     assert node.of(check, 3).outcome is PASS
 
 
+def test_errors_of_long_ago_do_not_come_back_with_their_link(node: Node) -> None:
+    """Link 0 counted a million errors before; it is down for one run, and up again."""
+
+    class Counting(FakeBackend):
+        up = True
+
+        def nvlinks(self, gpu: Gpu) -> tuple[NvLink, ...]:
+            first = NvLink(0, self.up, errors={"crc_flit": 1_000_000} if self.up else {})
+            return (first, NvLink(1, active=True, errors={"crc_flit": 7}))
+
+    clock = Clock()
+    check = NvLinkErrors(clock)
+    backend = Counting("H100", 8, state=FakeState(node.state), clock=node.clock)
+    found = []
+    for backend.up in (True, True, False, True, True):
+        found.append(node.run(check, backend)[0].outcome)
+        clock.now_s += 60
+    assert found == [SKIP, PASS, PASS, PASS, PASS]
+
+
 # ---------------------------------------------------------------- fabric
 
 
@@ -315,8 +335,14 @@ def test_switches_that_vanish_all_are_not_a_node_without_switches(node: Node) ->
 
 def test_switches_without_a_fabric_manager_fail(node: Node) -> None:
     node.inject("node", fabric_manager_down=True)
+    clock = Clock()
+    check = FabricManager(clock)
 
-    (finding,) = node.run(FabricManager())
+    assert [each.outcome for each in node.run(check)] == [WARN], "it may be starting"
+    clock.now_s += 299
+    assert [each.outcome for each in node.run(check)] == [WARN]
+    clock.now_s += 1
+    (finding,) = node.run(check)
 
     assert (finding.outcome, finding.severity, finding.remedy) == (FAIL, "degraded", "reboot")
 

@@ -487,6 +487,8 @@ def test_a_library_that_does_not_start_on_a_gpu_node(
 ) -> None:
     SysfsTree(tmp_path).gpu("0000:3b:00.0")
 
+    node.options["start_s"] = "0"
+
     (finding,) = node.run(DriverWorks(), backend(tmp_path, FakeNvml(A, nvmlInit=Fails(code))))
 
     assert finding.outcome is outcome
@@ -495,3 +497,15 @@ def test_a_library_that_does_not_start_on_a_gpu_node(
 def test_without_the_library_this_machine_says_so() -> None:
     with pytest.raises(BackendMissing):
         Nvml(Sysfs("/nowhere")).gpus()
+
+
+@pytest.mark.parametrize(
+    ("mode", "vgpu"),
+    [(0, False), (1, False), (2, True), (3, False), (Fails(pynvml.NVML_ERROR_UNKNOWN), False)],
+)
+def test_a_virtual_gpu_is_told_apart_from_one_that_is_passed_through(
+    tmp_path: Path, mode: int | Fails, vgpu: bool
+) -> None:
+    nvml = FakeNvml(A, nvmlDeviceGetVirtualizationMode=mode)
+
+    assert backend(tmp_path, nvml).gpus()[0].vgpu is vgpu

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,6 +84,23 @@ def test_the_same_dump_moved_by_systemd_is_not_told_again(tmp_path: Path) -> Non
     assert finding.outcome is Outcome.PASS
     (finding,), _ = previous(tmp_path / "3", moved)
     assert finding.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("days_before_this_boot", "outcome"), [(0.01, "fail"), (6, "fail"), (8, "pass"), (700, "pass")]
+)
+def test_a_dump_of_long_ago_is_no_news(
+    tmp_path: Path, days_before_this_boot: float, outcome: str
+) -> None:
+    """The agent is new on a node that crashed once upon a time."""
+    booted = 1_800_000_000
+    files = {"var/lib/systemd/pstore/1721721721/001/dmesg.txt": text("pstore/dmesg-erst-panic.txt"),
+             "proc/stat": f"cpu 1\nbtime {booted}\n"}  # fmt: skip
+    plant(tmp_path, files)
+    written = booted - days_before_this_boot * 86400
+    os.utime(tmp_path / "var/lib/systemd/pstore/1721721721/001/dmesg.txt", (written, written))
+    (finding,), _ = previous(tmp_path, {})
+    assert finding.outcome.value == outcome
 
 
 def test_the_end_of_a_journal_tells_of_a_panic(tmp_path: Path) -> None:
