@@ -212,6 +212,7 @@ def test_explain_as_json_has_the_form_of_status_and_what_the_catalog_knows(
     told = json.loads(run(cluster, "explain", "gpu-a", "--output", "json").stdout)
     (known,) = [each.pop("known") for each in told["records"]]
     assert known["meaning"].startswith("GPU no longer answers")
+    assert told.pop("measured") is None  # the agent was not asked
     status = json.loads(run(cluster, "status", "-o", "json").stdout)
     assert told == status["nodes"][0]
 
