@@ -112,6 +112,7 @@ class AutopilotNode:
                 "autopilot_port": 0, "state": str(path / "state"), "kmsg": "",
                 "delivered": str(path / "delivered"), "keys": str(path / "keys"),
                 "root": str(root), "version": "1.2.3", "intervals": {}, "compat_autopilot": True,
+                "clock_skew_s": 0.0,  # a new agent would take nothing signed for so long
                 **options,
             }
         )  # fmt: skip
