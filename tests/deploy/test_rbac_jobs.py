@@ -30,6 +30,7 @@ from konduktor_health.runtime.metrics import Metrics
 from konduktor_health.settings import load
 from tests.support.chart import NAME, ROOT, Helm, Object, one
 from tests.support.controller import NAMESPACE, OUR_KEY, eventually
+from tests.support.leading import Agents, Leads
 from tests.support.ledgers import record
 from tests.support.rbac import rights
 from tests.support.rbac.accounts import Accounts
@@ -62,24 +63,6 @@ class HurriedClock(SystemClock):
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         return event.wait(min(max(seconds, 0.0), 0.2))
-
-
-class Leads:
-    """Nobody else is there."""
-
-    def assert_leader(self) -> None:
-        """Always."""
-
-
-class Believed:
-    """Agents that answer."""
-
-    def believed(self, _name: str) -> bool:
-        return True
-
-
-class Agents:
-    collector = Believed()
 
 
 class Site:

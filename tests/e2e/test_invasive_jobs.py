@@ -28,6 +28,7 @@ from konduktor_health.settings import Settings, load
 from tests.support.chart import NAME, Helm, one, path_of
 from tests.support.controller import NAMESPACE, OUR_KEY, eventually
 from tests.support.kube_servers import KubeScheduler
+from tests.support.leading import Agents, Leads
 from tests.support.rbac.accounts import Accounts
 from tests.support.rbac.scene import CONTROLLER
 from tests.support.servers import RealKube
@@ -37,24 +38,6 @@ JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 GPU = "nvidia.com/gpu"
 VALUES = {"settings": {"probes": {"jobs": {"enabled": True}}}}
 QUICK = {"retry_s": 1, "pending_s": 15}
-
-
-class Leads:
-    """Nobody else is there."""
-
-    def assert_leader(self) -> None:
-        """Always."""
-
-
-class Believed:
-    """Agents that answer: kwok's pods have none."""
-
-    def believed(self, _name: str) -> bool:
-        return True
-
-
-class Agents:
-    collector = Believed()
 
 
 class Cluster:
