@@ -126,18 +126,23 @@ def _containers(release: Release, leader: str) -> dict[str, list[int]]:
         raise RuntimeError(f"a leader and a standby are needed, not {sorted(pods)}")
     standby = next(name for name in pods if name != leader)
     probe = release.node.commands.ready_pods(NAMESPACE, PROBE, 1)[0]
-    chosen = {"leader": pods[leader], "standby": pods[standby], "kmsg": probe}
-    return {name: processes_of(container_id(pod)) for name, pod in chosen.items()}
+    chosen = {
+        "leader": container_id(pods[leader], "controller"),
+        "standby": container_id(pods[standby], "controller"),
+        "kmsg": container_id(probe, "kmsg"),  # the agent beside it: ``benchmarks.agent``
+    }
+    return {name: processes_of(found) for name, found in chosen.items()}
 
 
-def container_id(pod: Mapping[str, Any]) -> str:
-    """Of the pod's only container, without the runtime's name. Raises ValueError."""
+def container_id(pod: Mapping[str, Any], name: str) -> str:
+    """Of the pod's container of this name, without the runtime's name. Raises ValueError."""
     statuses = pod["status"].get("containerStatuses", [])
-    if len(statuses) != 1:
-        raise ValueError(f"{pod['metadata']['name']} has {len(statuses)} containers, not 1")
-    found = str(statuses[0].get("containerID", "")).rpartition("://")[2]
+    ids = [str(each.get("containerID", "")) for each in statuses if each["name"] == name]
+    if len(ids) != 1:
+        raise ValueError(f"{pod['metadata']['name']} has {len(ids)} containers {name}, not 1")
+    found = ids[0].rpartition("://")[2]
     if not found:
-        raise ValueError(f"{pod['metadata']['name']}: its container was not started")
+        raise ValueError(f"{pod['metadata']['name']}: its container {name} was not started")
     return found
 
 

@@ -101,14 +101,16 @@ def test_processes_of_a_container_are_those_in_its_cgroup(tmp_path: Path) -> Non
 
 
 def test_container_that_was_not_started_is_not_taken_for_every_process() -> None:
-    def pod(*ids: str) -> dict[str, Any]:
-        statuses = [{"containerID": one} for one in ids]
+    def pod(*ids: str, name: str = "kmsg") -> dict[str, Any]:
+        statuses = [{"name": name, "containerID": one} for one in ids]
+        statuses.append({"name": "agent", "containerID": "containerd://ab"})
         return {"metadata": {"name": "pod"}, "status": {"containerStatuses": statuses}}
 
-    assert container_id(pod(f"containerd://{ID}")) == ID
-    for wrong in (pod(), pod(""), pod("containerd://"), pod("containerd://a", "containerd://b")):
+    assert container_id(pod(f"containerd://{ID}"), "kmsg") == ID
+    two = pod("containerd://a", "containerd://b")
+    for wrong in (pod(), pod(""), pod("containerd://"), two, pod(f"containerd://{ID}", name="x")):
         with pytest.raises(ValueError, match="pod"):
-            container_id(wrong)
+            container_id(wrong, "kmsg")
 
 
 def test_child_that_fails_or_takes_too_long_is_an_error_with_what_it_said(tmp_path: Path) -> None:
