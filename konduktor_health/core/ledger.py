@@ -135,7 +135,7 @@ def _at_most(ledger: Ledger) -> int:
     records, history = ledger.records, ledger.history
     texts: list[str] = [ledger.uid, ledger.boot_id, *ledger.owned]
     pairs = [*ledger.extra]
-    items = 0
+    items = len(ledger.owned)
     for record in records:
         texts += _TEXTS(record)
         texts += [owner for _, owner, _ in record.episodes]

@@ -126,8 +126,9 @@ class PortsBefore:
 
     def _for_s(self, record: Record, name: str) -> float:
         since = record.get(name)
-        known = self._same_boot and isinstance(since, int | float)
-        return max(0.0, self.now_s - since) if known else 0.0  # type: ignore[operator]
+        if not self._same_boot or not isinstance(since, int | float):
+            return 0.0
+        return max(0.0, self.now_s - since)
 
 
 def text(record: Record, name: str) -> str:

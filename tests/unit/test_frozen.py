@@ -34,7 +34,7 @@ def test_it_copies_what_the_standard_library_copies() -> None:
 
 def test_a_field_that_is_none_is_an_error() -> None:
     with pytest.raises(TypeError, match="Ledger has no field 'colour'"):
-        frozen.replace(Ledger(), colour="red")  # type: ignore[call-arg]
+        frozen.replace(Ledger(), colour="red")  # type: ignore[call-arg]  # mypy sees it too
 
 
 def test_what_it_cannot_copy_it_does_not_copy_wrongly() -> None:

@@ -4,8 +4,7 @@ The node's agent pings each of them by a signed request, as in tests in pairs; o
 answer accuses nobody. Texts are those of the agents' own (``probes.autopilot.texts``).
 
 Invariants: a pair is measured at most once in ``AGAIN_S``: meanwhile all are told what was found,
-with its age. A peer that was not pinged is never one that
-answers: the verdict is ABORT then.
+with its age. A peer that was not pinged is never one that answers: the verdict is ABORT then.
 """
 
 from __future__ import annotations

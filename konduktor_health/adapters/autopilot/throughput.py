@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -22,6 +21,7 @@ from konduktor_health.adapters.autopilot.choice import Chosen
 from konduktor_health.adapters.autopilot.query import Query
 from konduktor_health.adapters.autopilot.words import plain
 from konduktor_health.adapters.probes.client import AgentHttp
+from konduktor_health.adapters.probes.pair_runs import Orders
 from konduktor_health.adapters.probes.pods import AgentPod
 from konduktor_health.adapters.probes.reading import PAIR
 from konduktor_health.clock import Clock
@@ -39,21 +39,6 @@ _OWN = "eth0"  # the pod network: Autopilot leaves it alone where there are othe
 _WIDE = 40
 _MOST_REASONS = 50
 _MOST_IDLE = 64  # servers that are waited for: the newest, since all end by themselves in time
-
-
-class Orders(Protocol):
-    """How an agent is asked to run a check (``adapters.probes.orders``)."""
-
-    def run(
-        self,
-        node: str,
-        *,
-        checks: Sequence[str] = (),
-        options: Mapping[str, str] | None = None,
-        request_id: str = "",
-    ) -> Any:
-        """Have it run once. Raises HealthError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from konduktor_health.core.throughput_ring import steps, waves
 from konduktor_health.errors import AgentRefused
 from probes.checks.iperf3_client import Iperf3Client
 from probes.checks.iperf3_server import Iperf3Server
-from probes.report import Measured, Result, Run
+from probes.report import Measured, Result, Run, RunAccepted
 from tests.support.agents import report
 from tests.support.memory_loki import FakeClock
 
@@ -86,7 +86,7 @@ class Agents:
         checks: Sequence[str] = (),
         options: Mapping[str, str] | None = None,
         request_id: str = "",
-    ) -> None:
+    ) -> RunAccepted:
         options = options or {}
         if node == self.refuses:
             raise AgentRefused("the agent refused (422): no such check", status=422)
@@ -97,6 +97,7 @@ class Agents:
             self.servers.setdefault(node, []).append(ended)
         if checks[0] == "iperf3-client":
             self.runs[node] = self._measured(node, options, request_id)
+        return RunAccepted(run_id=request_id)
 
     def _measured(self, node: str, options: Mapping[str, str], request_id: str) -> Run:
         peer = options["iperf3-client.peer"]

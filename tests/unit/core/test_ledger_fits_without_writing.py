@@ -89,3 +89,9 @@ def test_nor_is_a_long_history_of_the_largest_numbers() -> None:
     ledger = Ledger(history=(past,) * 60)
 
     assert len(dumps(to_json(ledger))) <= written._at_most(ledger)
+
+
+def test_nor_is_a_long_list_that_somebody_else_has_written() -> None:
+    ledger = Ledger(owned=("",) * 1000)
+
+    assert len(dumps(to_json(ledger))) <= written._at_most(ledger)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,16 @@ from tests.support.memory_loki import FakeClock
 
 
 class Orders:
-    """Agents that note what they are asked."""
+    """Agents that note what they are asked. ``meanwhile``: happens when one is."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.error: Exception | None = None
+        self.meanwhile: Callable[[str], None] = lambda _node: None
 
     def run(self, node: str, *, checks: Sequence[str] = (), tier: Any = None) -> None:
         self.asked.append((node, tier or ",".join(checks)))
+        self.meanwhile(node)
         if self.error is not None:
             raise self.error
 
@@ -170,13 +172,7 @@ def test_another_policy_wants_other_probes() -> None:
 def test_a_node_that_is_gone_when_its_turn_comes_is_not_asked() -> None:
     other = replace(sick(app()), name="gpu-2")
     scene = Scene(sick(app()), other, at_once=1)
-    ask = scene.orders.run
-
-    def gone(node: str, **how: Any) -> None:
-        scene.verifying.changed(other, None)
-        ask(node, **how)
-
-    scene.orders.run = gone  # type: ignore[method-assign]
+    scene.orders.meanwhile = lambda _node: scene.verifying.changed(other, None)
     scene.turn()
     assert [node for node, _ in scene.orders.asked] == ["gpu-1"]
 
@@ -197,15 +193,14 @@ def test_nobody_is_left_out_where_more_is_wanted_than_may_be_asked_for() -> None
 
 def test_agents_that_are_not_reached_take_no_more_than_their_turn() -> None:
     scene = Scene(*many(50), per_minute=5)
-    ask, reached = scene.orders.run, set[str]()
+    reached = set[str]()
 
-    def run(node: str, **how: Any) -> None:
-        ask(node, **how)
+    def answer(node: str) -> None:
         if node < "gpu-40":
             raise AgentUnavailable("no connection within the time-out")
         reached.add(node)
 
-    scene.orders.run = run  # type: ignore[method-assign]
+    scene.orders.meanwhile = answer
     for _ in range(10):
         scene.turn()
         scene.clock.advance(60)
@@ -215,16 +210,14 @@ def test_agents_that_are_not_reached_take_no_more_than_their_turn() -> None:
 def test_agents_that_do_not_answer_do_not_keep_the_others_waiting() -> None:
     scene = Scene(*many(8))
     silent, reached = threading.Event(), threading.Event()
-    ask = scene.orders.run
 
-    def run(node: str, **how: Any) -> None:
-        ask(node, **how)
+    def answer(node: str) -> None:
         if node == "gpu-07":
             reached.set()
         elif not silent.wait(20):
             raise AssertionError("the last one was not asked beside the others")
 
-    scene.orders.run = run  # type: ignore[method-assign]
+    scene.orders.meanwhile = answer
     thread = threading.Thread(target=scene.verifying.turn)
     thread.start()
     assert reached.wait(10)

@@ -14,7 +14,7 @@ from probes.backends.base import Gpu
 from probes.backends.fake import FakeBackend
 from probes.backends.fake_state import FakeState
 from probes.backends.readings import NvLink, NvLinkPeer, PciDevice
-from probes.check import Outcome
+from probes.check import Check, Outcome
 from probes.checks.fabric_manager import FabricManager
 from probes.checks.nvlink_fabric import NvLinkFabric
 from probes.checks.nvlink_state import NvLinkState
@@ -60,8 +60,8 @@ def split(make_node: Callable[..., Node]) -> Make:
     return make
 
 
-def outcomes(node: Node, check: object = STATE) -> list[Outcome]:
-    return [each.outcome for each in node.run(check)]  # type: ignore[arg-type]
+def outcomes(node: Node, check: Check = STATE) -> list[Outcome]:
+    return [each.outcome for each in node.run(check)]
 
 
 @pytest.mark.parametrize(
